@@ -1,0 +1,297 @@
+package cell
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// Errors of the host end, beside ErrProtocol and ErrTooLarge.
+var (
+	// ErrPoisoned says that init itself wants the cell to be destroyed.
+	ErrPoisoned = errors.New("cell is poisoned")
+	// ErrClosed says that the connection has ended: init is gone, or Close was called.
+	ErrClosed = errors.New("cell connection closed")
+	// ErrUnresponsive says that init did not answer in time; destroy the cell.
+	ErrUnresponsive = errors.New("cell does not respond")
+)
+
+// unresponsiveAfter is how long after the deadline of a call, or after its
+// cancellation, init may take to report its end. It kills at once and gives the
+// kernel two seconds, so this is not reached by a cell that works.
+const unresponsiveAfter = 10 * time.Second
+
+// Handlers are told of a running call, from one goroutine at a time. They MUST
+// NOT block for long: nothing else is read from the cell meanwhile. Both are
+// optional.
+type Handlers struct {
+	Started func(Started)
+	// Output gets the chunks that are kept, in order per stream; the data is only
+	// valid during the call.
+	Output func(Stream, int64, []byte)
+}
+
+// Conn is the host's end of a cell. One call at a time; Kill and Close may be
+// called at any time from any goroutine, the other methods from one at a time.
+//
+// After any error other than the caller's own (a cancelled context in Hello or
+// Prepare, an Exec that is not valid) the cell must be destroyed.
+type Conn struct {
+	r   io.ReadCloser
+	w   io.WriteCloser
+	out *FrameWriter
+
+	hello    chan Hello    // one element
+	prepared chan Prepared // one element
+	gone     chan struct{} // closed when the reader has ended
+
+	asked bool // a Prepared is to come or unread; only in Prepare and Exec
+	ready bool // a Prepared was handed out and not yet used
+
+	mu   sync.Mutex
+	seq  uint64    // guarded by mu
+	call *hostCall // guarded by mu; the running call
+	err  error     // guarded by mu; why the reader has ended
+}
+
+// NewConn starts to read frames from r, which is init's stdout; w is its stdin.
+// Close closes both; closing r MUST end a Read that is under way.
+func NewConn(r io.ReadCloser, w io.WriteCloser) *Conn {
+	c := &Conn{
+		r: r, w: w, out: NewFrameWriter(w),
+		hello: make(chan Hello, 1), prepared: make(chan Prepared, 1), gone: make(chan struct{}),
+	}
+	go c.read()
+	return c
+}
+
+// Hello waits for init's first frame. It is to be called once.
+func (c *Conn) Hello(ctx context.Context) (Hello, error) {
+	select {
+	case h := <-c.hello:
+		if h.Protocol != ProtocolVersion {
+			return h, fmt.Errorf("init speaks protocol %d, this host %d: %w", h.Protocol, ProtocolVersion, ErrProtocol)
+		}
+		return h, nil
+	case <-c.gone:
+		return Hello{}, c.reason()
+	case <-ctx.Done():
+		return Hello{}, context.Cause(ctx)
+	}
+}
+
+// Prepare waits for a stage, asking for one unless Exec.PrepareNext has done so.
+// It may be called while an Exec with PrepareNext is running, and again after ctx
+// has ended. Each Exec needs a Prepare before it.
+func (c *Conn) Prepare(ctx context.Context) (Prepared, error) {
+	if !c.asked {
+		if err := c.out.Write(KindPrepare); err != nil {
+			return Prepared{}, c.writeError(err)
+		}
+		c.asked = true
+	}
+	select {
+	case p := <-c.prepared:
+		c.asked, c.ready = false, true
+		return p, nil
+	case <-c.gone:
+		return Prepared{}, c.reason()
+	case <-ctx.Done():
+		return Prepared{}, context.Cause(ctx)
+	}
+}
+
+// Exec runs one program in the stage that was prepared and returns when its whole
+// tree is gone and all its output was handed over. When ctx ends, init kills the
+// call and Exec still returns its Exit, with Cancelled. A program that cannot be
+// started is an Exit with StartError.
+//
+// Exec does not wait for a Read of x.Stdin that is under way when the call ends;
+// such a Read's bytes are lost.
+func (c *Conn) Exec(ctx context.Context, x Exec, h Handlers) (Exit, error) {
+	if err := x.Validate(); err != nil {
+		return Exit{}, err
+	}
+	if !c.ready {
+		return Exit{}, errors.New("exec without a prepared stage")
+	}
+	call := newHostCall(x, h)
+	seq, err := c.begin(call)
+	if err != nil {
+		return Exit{}, err
+	}
+	defer call.end()
+	if err := c.out.Write(KindExec, AppendExec(nil, seq, x)); err != nil {
+		if errors.Is(err, ErrTooLarge) {
+			c.finish() // nothing was sent: the stage is still there
+			return Exit{}, err
+		}
+		return Exit{}, c.writeError(err)
+	}
+	c.ready, c.asked = false, x.PrepareNext
+	go c.feed(call, seq, x.Stdin)
+
+	timer := time.NewTimer(x.WallTime + unresponsiveAfter)
+	defer timer.Stop()
+	done := ctx.Done()
+	for {
+		select {
+		case exit := <-call.exit:
+			return exit, nil
+		case <-c.gone:
+			select { // an Exit that came just before the end counts
+			case exit := <-call.exit:
+				return exit, nil
+			default:
+				return Exit{}, c.reason()
+			}
+		case <-done:
+			done = nil
+			timer.Reset(unresponsiveAfter)
+			go func() { _ = c.Kill(context.Cause(ctx).Error()) }() // a failed write ends the reader too
+		case <-timer.C:
+			c.fail(fmt.Errorf("no end of the call %v after its deadline or cancellation: %w", unresponsiveAfter, ErrUnresponsive))
+			<-c.gone
+			return Exit{}, c.reason()
+		}
+	}
+}
+
+// Kill ends the running call, if there is one; reason is for init's log.
+func (c *Conn) Kill(reason string) error {
+	c.mu.Lock()
+	seq, running := c.seq, c.call != nil
+	c.mu.Unlock()
+	if !running {
+		return nil
+	}
+	if len(reason) > 256 {
+		reason = reason[:256]
+	}
+	if err := c.out.Write(KindKill, AppendSeq(nil, seq), []byte(reason)); err != nil {
+		return c.writeError(err)
+	}
+	return nil
+}
+
+// Close ends the connection and waits for the reader. The end of its stdin makes
+// init exit, and with it everything in the cell. A running Exec returns ErrClosed.
+func (c *Conn) Close() error {
+	err := c.fail(ErrClosed)
+	<-c.gone
+	return err
+}
+
+// fail records why the connection is of no use any more and closes it.
+func (c *Conn) fail(why error) error {
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = why
+	}
+	c.mu.Unlock()
+	return errors.Join(c.w.Close(), c.r.Close())
+}
+
+func (c *Conn) reason() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// writeError prefers what the reader knows to "broken pipe".
+func (c *Conn) writeError(err error) error {
+	select {
+	case <-c.gone:
+		return c.reason()
+	default:
+		return fmt.Errorf("write to the cell: %w", err)
+	}
+}
+
+func (c *Conn) begin(call *hostCall) (uint64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return 0, c.err
+	}
+	if c.call != nil {
+		return 0, errors.New("a call is already running in this cell")
+	}
+	c.seq++
+	c.call = call
+	return c.seq, nil
+}
+
+func (c *Conn) finish() {
+	c.mu.Lock()
+	c.call = nil
+	c.mu.Unlock()
+}
+
+// read is the only reader of the cell; it owns gone.
+func (c *Conn) read() {
+	defer close(c.gone)
+	frames := NewFrameReader(bufio.NewReaderSize(c.r, 256<<10))
+	for {
+		kind, body, err := frames.Next()
+		if err == nil {
+			err = c.dispatch(kind, body)
+		} else {
+			err = fmt.Errorf("read from the cell: %w: %w", err, ErrClosed)
+		}
+		if err != nil {
+			_ = c.fail(err) // the first reason stays, closing twice is harmless
+			return
+		}
+	}
+}
+
+func (c *Conn) dispatch(kind Kind, body []byte) error {
+	switch kind {
+	case KindHello:
+		h, err := DecodeHello(body)
+		if err != nil {
+			return err
+		}
+		return offer(c.hello, h, "hello")
+	case KindPrepared:
+		p, err := DecodePrepared(body)
+		if err != nil {
+			return err
+		}
+		return offer(c.prepared, p, "prepared")
+	case KindPoisoned:
+		return fmt.Errorf("%q: %w", truncate(body, 256), ErrPoisoned)
+	}
+	c.mu.Lock()
+	call, seq := c.call, c.seq
+	c.mu.Unlock()
+	if call == nil {
+		return fmt.Errorf("frame kind %d without a call: %w", kind, ErrProtocol)
+	}
+	if kind != KindExit {
+		return call.dispatch(kind, seq, body)
+	}
+	exit, err := DecodeExit(body)
+	if err != nil {
+		return err
+	}
+	c.finish()
+	call.exit <- exit // has room for the one Exit of a call
+	return nil
+}
+
+func offer[T any](ch chan T, v T, what string) error {
+	select {
+	case ch <- v:
+		return nil
+	default:
+		return fmt.Errorf("%s came twice: %w", what, ErrProtocol)
+	}
+}
+
+func truncate(b []byte, n int) []byte { return b[:min(len(b), n)] }

@@ -1,0 +1,108 @@
+package cell
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// MaxFrameBytes bounds one frame: its kind and its body. What does not fit (an
+// argv and environment over a mebibyte) is refused by the sender.
+const MaxFrameBytes = 1 << 20
+
+// headerBytes is the length prefix: a big-endian count of kind and body.
+const headerBytes = 4
+
+// ErrProtocol is wrapped by every error that says the other end broke the
+// protocol. After it the connection is of no use and the cell must be destroyed.
+var ErrProtocol = errors.New("cell protocol broken")
+
+// ErrTooLarge is wrapped when a message does not fit a frame.
+var ErrTooLarge = errors.New("message exceeds the frame bound")
+
+// Kind tells what a frame carries.
+type Kind uint8
+
+// Kinds of frames; the first group is sent by the host, the second by init.
+const (
+	KindPrepare    Kind = 1
+	KindExec       Kind = 2
+	KindStdin      Kind = 3
+	KindStdinClose Kind = 4
+	KindKill       Kind = 5
+
+	KindHello    Kind = 64
+	KindPrepared Kind = 65
+	KindStarted  Kind = 66
+	KindOutput   Kind = 67
+	KindStdinAck Kind = 68
+	KindExit     Kind = 69
+	KindPoisoned Kind = 70
+)
+
+// FrameWriter writes frames, each with one Write. It is safe for concurrent use.
+type FrameWriter struct {
+	mu  sync.Mutex
+	w   io.Writer
+	buf []byte // guarded by mu
+}
+
+// NewFrameWriter writes frames to w.
+func NewFrameWriter(w io.Writer) *FrameWriter { return &FrameWriter{w: w} }
+
+// Write sends one frame whose body is the parts one after another. It returns
+// ErrTooLarge, and writes nothing, when they do not fit.
+func (f *FrameWriter) Write(kind Kind, parts ...[]byte) error {
+	n := 1
+	for _, p := range parts {
+		n += len(p)
+	}
+	if n > MaxFrameBytes {
+		return fmt.Errorf("frame kind %d of %d bytes, at most %d: %w", kind, n, MaxFrameBytes, ErrTooLarge)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.buf = binary.BigEndian.AppendUint32(f.buf[:0], uint32(n)) //nolint:gosec // bounded above
+	f.buf = append(f.buf, byte(kind))
+	for _, p := range parts {
+		f.buf = append(f.buf, p...)
+	}
+	_, err := f.w.Write(f.buf)
+	return err
+}
+
+// FrameReader reads frames. It is not safe for concurrent use.
+type FrameReader struct {
+	r   io.Reader
+	buf []byte
+}
+
+// NewFrameReader reads frames from r, which should be buffered.
+func NewFrameReader(r io.Reader) *FrameReader { return &FrameReader{r: r} }
+
+// Next returns the next frame. The body is valid until the following call. At
+// the end of the stream between two frames it returns io.EOF, within a frame
+// io.ErrUnexpectedEOF; a length outside the bound is an ErrProtocol.
+func (f *FrameReader) Next() (Kind, []byte, error) {
+	var head [headerBytes]byte
+	if _, err := io.ReadFull(f.r, head[:]); err != nil {
+		return 0, nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n < 1 || n > MaxFrameBytes {
+		return 0, nil, fmt.Errorf("frame of %d bytes, want 1 to %d: %w", n, MaxFrameBytes, ErrProtocol)
+	}
+	if int(n) > cap(f.buf) {
+		f.buf = make([]byte, max(int(n), 4096))
+	}
+	f.buf = f.buf[:n]
+	if _, err := io.ReadFull(f.r, f.buf); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return 0, nil, err
+	}
+	return Kind(f.buf[0]), f.buf[1:], nil
+}

@@ -1,0 +1,162 @@
+package cell
+
+import (
+	"io"
+	"time"
+)
+
+// ProtocolVersion is what Hello carries. Host and init come from one build; a
+// difference means that a wrong binary is in the cell.
+const ProtocolVersion = 1
+
+// What a program finds in a cell.
+const (
+	PayloadUID = 1000          // uid of the program inside the user namespace
+	PayloadGID = 1000          // gid of it
+	Workspace  = "/workspace"  // where the call's files are
+	Home       = "/home/agent" // HOME, on a tmpfs of the call
+)
+
+// MountPoints are the directories that init mounts on and that therefore must
+// exist in the cell's root.
+var MountPoints = []string{"/proc", "/dev", "/tmp", "/home", Workspace}
+
+// StdinWindowBytes is how much stdin may be under way to a call that does not
+// read it; StdinChunkBytes is the most that one Stdin frame carries.
+const (
+	StdinWindowBytes = 256 << 10
+	StdinChunkBytes  = 64 << 10
+	// OutputChunkBytes is the most that one Output frame carries.
+	OutputChunkBytes = 128 << 10
+)
+
+// MaxOutputBytes bounds Exec.OutputBytes: half of it is held by init per stream.
+const MaxOutputBytes = 64 << 20
+
+// Hello is the first frame of init.
+type Hello struct {
+	Protocol      int    // ProtocolVersion
+	Version       string // version of sandgate-init
+	SeccompSHA256 string // hex digest of the filter program that every payload gets
+}
+
+// Proof is what the holder reads about itself from the kernel when everything
+// that it must lose is lost, just before it waits for a program to become.
+type Proof struct {
+	UID, GID       int
+	NoNewPrivs     bool
+	SeccompMode    int    // 2 = filter; -1 = the kernel does not tell
+	SeccompSHA256  string // hex digest of the filter program installed
+	CapEffective   uint64
+	CapPermitted   uint64
+	CapInheritable uint64
+	CapBounding    uint64
+	CapAmbient     uint64
+	Namespaces     map[string]string // "pid": "pid:[4026532…]"
+}
+
+// Prepared says that a stage waits for an Exec.
+type Prepared struct {
+	// StagePID is pid 1 of the call's pid namespace, as seen in the cell's.
+	StagePID int
+	// HolderPID is the process that becomes the program, as seen in the call's
+	// pid namespace: the last NSpid of the process to be moved into the call's
+	// cgroup, whose NSpid before it is in the cell's namespace.
+	HolderPID int
+	Proof     Proof
+}
+
+// WorkspaceKind says what is to be at Workspace when the program starts.
+type WorkspaceKind uint8
+
+// Kinds of workspaces.
+const (
+	// WorkspaceEphemeral is a fresh tmpfs of Exec.DiskBytes.
+	WorkspaceEphemeral WorkspaceKind = 0
+	// WorkspaceMoved was moved by the host into the stage's mount namespace after
+	// Prepared; init refuses to start the program when nothing was mounted there.
+	WorkspaceMoved WorkspaceKind = 1
+	// WorkspaceCell is the mount that the cell itself has there since its start.
+	WorkspaceCell WorkspaceKind = 2
+)
+
+// Exec is one program to be run.
+type Exec struct {
+	Argv []string // Argv[0] without a slash is looked up in PATH of Env
+	Env  []string // the whole environment, "K=V"
+	Cwd  string   // absolute; empty means Workspace
+
+	WallTime         time.Duration // from the program's start; > 0
+	OutputBytes      int64         // kept per stream, half head, half tail; > 0
+	OutputTotalBytes int64         // kill beyond this on both streams together; 0 = never
+	DiskBytes        int64         // size of each tmpfs of the call; > 0
+	FileBytes        int64         // RLIMIT_FSIZE; 0 means DiskBytes
+	OpenFiles        int64         // RLIMIT_NOFILE; 0 means 1024
+
+	Workspace   WorkspaceKind
+	PrepareNext bool // make the next stage as soon as this program runs
+
+	// Stdin is read to its end or until the call ends; nil is an empty stdin. It
+	// does not travel in the Exec frame.
+	Stdin io.Reader
+}
+
+// Started says that the program was executed, with limits as the kernel showed
+// them just before.
+type Started struct {
+	OpenFiles int64            // RLIMIT_NOFILE, hard
+	FileBytes int64            // RLIMIT_FSIZE, hard
+	CoreBytes int64            // RLIMIT_CORE, hard
+	DiskBytes map[string]int64 // size of each tmpfs by mount point
+	WallTime  time.Duration    // the deadline that is armed
+}
+
+// Stream is one of the two output streams.
+type Stream uint8
+
+// The output streams.
+const (
+	Stdout Stream = 1
+	Stderr Stream = 2
+)
+
+// Output is one chunk of output. Offset counts the stream's bytes from 0; what
+// lies between two chunks of a stream was dropped.
+type Output struct {
+	Stream Stream
+	Offset int64
+	Data   []byte // valid until the next frame is read
+}
+
+// Exit says that the whole process tree of the call is gone and that every
+// Output frame of it was sent before.
+type Exit struct {
+	ExitCode int // -1 unless the program exited by itself
+	Signal   int // number of the signal that ended it, else 0; also for a kill by init
+
+	// Why init ended the call; all false when it ended by itself.
+	TimedOut    bool // WallTime passed
+	Cancelled   bool // a Kill frame came
+	OutputLimit bool // OutputTotalBytes was exceeded
+
+	DiskFull bool // a tmpfs of the call was full at the end, and the program failed
+
+	// StartError is not empty when no program was executed: the cause in one
+	// line. StartErrno is the kernel's number for it, 0 if there is none.
+	StartError string
+	StartErrno int
+
+	StdoutTotal, StderrTotal int64 // bytes that the program wrote
+
+	// BackgroundKilled counts processes still alive when the program ended. When
+	// init ended the call it is 0: nobody counted.
+	BackgroundKilled int64
+	RunTime          time.Duration // from the start to the tree being gone
+
+	// Resources of the program and those of its children that it waited for.
+	CPUUser, CPUSystem time.Duration
+	MaxRSSBytes        int64 // of the largest single process
+
+	// Poisoned is not empty when the cell must not be used again, and says why.
+	Poisoned string
+}
