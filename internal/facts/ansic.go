@@ -1,0 +1,120 @@
+package facts
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// ansiC decodes the inside of $'…' as bash does in a UTF-8 locale. A NUL ends the string.
+func ansiC(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' || i+1 >= len(s) {
+			b.WriteByte(s[i])
+			continue
+		}
+		i++
+		switch c := s[i]; c {
+		case 'a':
+			b.WriteByte(7)
+		case 'b':
+			b.WriteByte(8)
+		case 'e', 'E':
+			b.WriteByte(27)
+		case 'f':
+			b.WriteByte(12)
+		case 'n':
+			b.WriteByte('\n')
+		case 'r':
+			b.WriteByte('\r')
+		case 't':
+			b.WriteByte('\t')
+		case 'v':
+			b.WriteByte(11)
+		case '\\', '\'', '"', '?':
+			b.WriteByte(c)
+		case '0', '1', '2', '3', '4', '5', '6', '7':
+			n := digits(s[i:], 3, 8)
+			v, _ := strconv.ParseUint(s[i:i+n], 8, 16)
+			i += n - 1
+			if byte(v) == 0 {
+				return b.String()
+			}
+			b.WriteByte(byte(v))
+		case 'x', 'u', 'U':
+			n, end := ansiHex(&b, s[i:])
+			if end {
+				return b.String()
+			}
+			i += n - 1
+		case 'c':
+			if i+1 >= len(s) {
+				b.WriteString(`\c`)
+				continue
+			}
+			i++
+			if s[i] == '\\' && i+1 < len(s) && s[i+1] == '\\' {
+				i++
+			}
+			v := control(s[i])
+			if v == 0 {
+				return b.String()
+			}
+			b.WriteByte(v)
+		default:
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// control is what \cX stands for.
+func control(c byte) byte {
+	if c == '?' {
+		return 127
+	}
+	if c >= 'a' && c <= 'z' {
+		c -= 'a' - 'A'
+	}
+	return c & 0x1f
+}
+
+// ansiHex decodes \xHH, \x{H…}, \uHHHH and \UHHHHHHHH; s begins at the letter. It returns how much of s was read,
+// and whether a NUL ended the string.
+func ansiHex(b *strings.Builder, s string) (n int, end bool) {
+	width := map[byte]int{'x': 2, 'u': 4, 'U': 8}[s[0]]
+	n = digits(s[1:], width, 16)
+	if n == 0 {
+		b.WriteByte('\\')
+		b.WriteByte(s[0])
+		return 1, false
+	}
+	v, err := strconv.ParseUint(s[1:1+n], 16, 64)
+	switch {
+	case err != nil || v == 0:
+		return 1 + n, true
+	case s[0] == 'x':
+		b.WriteByte(byte(v))
+	case v > utf8.MaxRune || v >= 0xd800 && v < 0xe000:
+		b.WriteRune(utf8.RuneError) // bash writes bytes that are no character; never literal text that matters
+	default:
+		b.WriteRune(rune(v))
+	}
+	return 1 + n, false
+}
+
+// digits counts the leading digits of base in s, at most width.
+func digits(s string, width, base int) int {
+	n := 0
+	for n < len(s) && n < width {
+		c := s[n]
+		ok := c >= '0' && c <= '7' || base == 16 && (c == '8' || c == '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F')
+		if !ok {
+			break
+		}
+		n++
+	}
+	return n
+}

@@ -1,0 +1,181 @@
+package facts
+
+import (
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// shells are the programs whose -c argument, script file or standard input is a shell script.
+var shells = set("sh", "bash", "dash", "zsh", "ksh", "ksh93", "mksh", "ash", "rbash", "rzsh", "lksh", "pdksh", "yash",
+	"posh", "oksh", "fish", "csh", "tcsh", "rc", "es", "elvish", "nu", "xonsh", "pwsh", "hush", "busybox-sh")
+
+// posixShells are those whose language is near enough to bash for the reading to be taken as known.
+var posixShells = set("sh", "bash", "dash", "ash", "rbash")
+
+func set(names ...string) map[string]bool {
+	m := make(map[string]bool, len(names))
+	for _, n := range names {
+		m[n] = true
+	}
+	return m
+}
+
+// shell reads the options of a shell and analyses the script that it will run.
+func (a *analyzer) shell(c *Command, sc scope) {
+	saved := a.bases
+	defer func() { a.bases = saved }() // a child: its cd is its own
+	if !posixShells[c.Base] {
+		c.opaque("the script is in the language of " + c.Base)
+	}
+	args, dashC, dashS := c.Args, false, false
+	for len(args) > 0 {
+		if !args[0].Literal {
+			break
+		}
+		v := *args[0].Value
+		if v == "--" || v == "-" {
+			args = args[1:]
+			break
+		}
+		if len(v) < 2 || v[0] != '-' && v[0] != '+' {
+			break
+		}
+		args = args[1:]
+		if strings.HasPrefix(v, "--") {
+			switch v {
+			case "--rcfile", "--init-file":
+				c.opaque("it reads a start-up file")
+				args = args[min(1, len(args)):]
+			case "--command":
+				dashC = true
+			}
+			continue
+		}
+		dashC = dashC || v[0] == '-' && strings.Contains(v, "c")
+		dashS = dashS || v[0] == '-' && strings.Contains(v, "s")
+		if strings.ContainsAny(v[1:], "il") {
+			c.opaque("it reads start-up files")
+		}
+		args = args[min(strings.Count(v, "o")+strings.Count(v, "O"), len(args)):]
+	}
+	switch {
+	case dashC && len(args) > 0:
+		a.text(c, args[0].approx, args[0].Literal, sc)
+	case dashC:
+		c.opaque("it has no script")
+	case len(args) > 0 && !dashS:
+		if args[0].Literal && (*args[0].Value == "/dev/stdin" || *args[0].Value == "/proc/self/fd/0" || *args[0].Value == "/dev/fd/0") {
+			a.stdinScript(c, sc)
+		}
+		c.opaque("it runs a script file")
+	default:
+		a.stdinScript(c, sc)
+	}
+}
+
+// stdinScript analyses what a shell reads from its standard input.
+func (a *analyzer) stdinScript(c *Command, sc scope) {
+	in := sc.stdin
+	if in == nil {
+		c.opaque("it reads its script from standard input")
+		return
+	}
+	sc.stdin = nil
+	a.text(c, in.text, in.known, sc)
+}
+
+// echoed returns what the statement writes, if it is an echo or printf of static words, or a cat of a here-document.
+func (a *analyzer) echoed(s *syntax.Stmt) *input {
+	call, ok := s.Cmd.(*syntax.CallExpr)
+	if !ok || len(call.Args) == 0 {
+		return nil
+	}
+	before := a.fields
+	defer func() { a.fields = before }()
+	var argv []*Arg
+	for _, w := range call.Args {
+		argv = append(argv, a.words(w)...)
+	}
+	if len(argv) == 0 || !argv[0].Literal {
+		return nil
+	}
+	switch *argv[0].Value {
+	case "echo":
+		args := argv[1:]
+		for len(args) > 0 && args[0].Literal && (*args[0].Value == "-n" || *args[0].Value == "-e" || *args[0].Value == "-ne") {
+			args = args[1:]
+		}
+		text, known := joined(args)
+		return &input{text: text + "\n", known: known && !strings.Contains(text, `\`)}
+	case "printf":
+		return printfed(argv[1:])
+	case "cat":
+		_, stdin := a.redirects(s.Redirs, nil)
+		if len(argv) == 1 {
+			return stdin
+		}
+	}
+	return nil
+}
+
+// printfed joins the words of a printf: near enough for what is seen in it, never taken as known.
+func printfed(args []*Arg) *input {
+	text, _ := joined(args)
+	text = strings.NewReplacer(`%s`, " ", `%b`, " ", `%q`, " ", `\n`, "\n", `\t`, "\t", `%%`, "%").Replace(text)
+	return &input{text: text + "\n"}
+}
+
+// eval joins its words and runs them in this very shell.
+func (a *analyzer) eval(c *Command, sc scope) {
+	args := c.Args
+	if len(args) > 0 && args[0].Literal && *args[0].Value == "--" {
+		args = args[1:]
+	}
+	text, known := joined(args)
+	a.text(c, text, known, sc)
+	if c.Opaque {
+		a.lostDirectory(sc)
+	}
+}
+
+// source runs a file in this very shell.
+func (a *analyzer) source(c *Command, sc scope) {
+	c.opaque("it runs a script file")
+	a.lostDirectory(sc)
+}
+
+// trap runs its first argument at another time.
+func (a *analyzer) trap(c *Command, sc scope) {
+	args := dropFlags(c.Args)
+	if len(args) < 2 {
+		return
+	}
+	sc.late = true
+	if v := args[0].Value; v == nil || *v != "" && *v != "-" {
+		a.text(c, args[0].approx, args[0].Literal, sc)
+	}
+}
+
+// alias defines text that stands for the beginning of a command.
+func (a *analyzer) alias(c *Command, sc scope) {
+	sc.late = true
+	for _, g := range c.Args {
+		name, body, ok := strings.Cut(g.approx, "=")
+		if !ok {
+			continue
+		}
+		a.aliases[name] = true
+		a.text(c, body, g.Literal, sc)
+	}
+}
+
+// callback is mapfile, readarray or complete with -C: a piece of script that runs later.
+func (a *analyzer) callback(c *Command, sc scope) {
+	sc.late = true
+	for i, g := range c.Args {
+		if g.Value != nil && *g.Value == "-C" && i+1 < len(c.Args) {
+			a.text(c, c.Args[i+1].approx, c.Args[i+1].Literal, sc)
+		}
+	}
+}

@@ -1,0 +1,212 @@
+package facts
+
+import "strings"
+
+// special handles the commands with a way of their own to run others, or with an effect on later ones.
+func (a *analyzer) special(c *Command, sc scope) {
+	switch c.Base {
+	case "eval":
+		a.eval(c, sc)
+	case "source", ".", "bind":
+		a.source(c, sc)
+	case "trap":
+		a.trap(c, sc)
+	case "alias":
+		a.alias(c, sc)
+	case "mapfile", "readarray", "complete", "compgen":
+		a.callback(c, sc)
+	case "cd", "chdir":
+		a.changeDir(c, sc)
+	case "pushd", "popd":
+		a.lostDirectory(sc)
+	case "find":
+		a.findExec(c, sc)
+	case "fd", "fdfind":
+		a.fdExec(c, sc)
+	case "git":
+		a.gitExec(c, sc)
+	case "ssh":
+		a.remote(c, sc)
+	case "docker", "podman", "kubectl", "nerdctl", "crictl", "oc":
+		a.inContainer(c, sc)
+	case "npx", "bunx", "poetry", "pipenv", "bundle", "uv", "uvx", "pipx":
+		a.runner(c, sc)
+	case "nix-shell":
+		a.nixShell(c, sc)
+	}
+}
+
+var findActions = set("-exec", "-execdir", "-ok", "-okdir")
+
+// findExec analyses the commands of find's actions.
+func (a *analyzer) findExec(c *Command, sc scope) {
+	saved := a.bases
+	defer func() { a.bases = saved }()
+	for i := 0; i < len(c.Args); i++ {
+		v := c.Args[i].Value
+		if v == nil || !findActions[*v] {
+			continue
+		}
+		end := i + 1
+		for end < len(c.Args) && c.Args[end].approx != ";" && (c.Args[end].approx != "+" || c.Args[end-1].approx != "{}") {
+			end++
+		}
+		if strings.HasSuffix(*v, "dir") {
+			a.bases = nil
+		}
+		a.command(c, filledIn(c.Args[i+1:end], "{}", false), sc)
+		i = end
+	}
+}
+
+// fdExec analyses the command after fd's -x or -X.
+func (a *analyzer) fdExec(c *Command, sc scope) {
+	for i, g := range c.Args {
+		switch g.approx {
+		case "-x", "-X", "--exec", "--exec-batch":
+			a.command(c, filledIn(c.Args[i+1:], "{}", true), sc)
+			return
+		}
+	}
+}
+
+// gitExec analyses the shell commands that git is told to run.
+func (a *analyzer) gitExec(c *Command, sc scope) {
+	for _, o := range c.Git.Options {
+		if o.Value == nil {
+			continue
+		}
+		if name, value, ok := strings.Cut(*o.Value, "="); ok && o.Name == "-c" {
+			a.gitConfig(c, name, value, sc)
+		}
+	}
+	args := c.Args[min(c.Git.At+1, len(c.Args)):]
+	switch c.Git.Sub {
+	case "config":
+		if args = dropFlags(args); len(args) > 2 && args[0].approx == "set" {
+			args = args[1:]
+		}
+		if len(args) >= 2 {
+			a.gitConfig(c, args[0].approx, args[1].approx, sc)
+		}
+	case "bisect":
+		if len(args) > 1 && args[0].approx == "run" {
+			a.command(c, args[1:], sc)
+		}
+	case "submodule":
+		for i, g := range args {
+			if g.approx == "foreach" {
+				text, known := joined(dropFlags(args[i+1:]))
+				a.text(c, text, known, sc)
+			}
+		}
+	case "rebase":
+		a.gitRebase(c, args, sc)
+	}
+}
+
+func (a *analyzer) gitRebase(c *Command, args []*Arg, sc scope) {
+	for i, g := range args {
+		v := g.approx
+		switch {
+		case (v == "-x" || v == "--exec") && i+1 < len(args):
+			a.text(c, args[i+1].approx, args[i+1].Literal, sc)
+		case strings.HasPrefix(v, "--exec="):
+			a.text(c, v[len("--exec="):], g.Literal, sc)
+		case strings.HasPrefix(v, "-x") && len(v) > 2:
+			a.text(c, v[2:], g.Literal, sc)
+		}
+	}
+}
+
+// gitConfig looks at the values of git's configuration that git gives to a shell.
+func (a *analyzer) gitConfig(c *Command, name, value string, sc scope) {
+	name = strings.ToLower(name)
+	switch {
+	case strings.HasPrefix(name, "alias."):
+		if strings.HasPrefix(value, "!") {
+			a.text(c, value[1:], true, sc)
+		}
+	case name == "core.pager", name == "core.editor", name == "core.sshcommand", name == "core.fsmonitor",
+		name == "sequence.editor", name == "core.askpass", name == "diff.external",
+		strings.HasPrefix(name, "pager."), strings.HasPrefix(name, "filter."), strings.HasPrefix(name, "credential."),
+		strings.HasPrefix(name, "diff.") && (strings.HasSuffix(name, ".command") || strings.HasSuffix(name, ".textconv")):
+		a.text(c, strings.TrimPrefix(value, "!"), true, sc)
+	}
+}
+
+// remote is ssh: the words after the host are a script for the shell of another machine.
+func (a *analyzer) remote(c *Command, sc scope) {
+	w := wrapper{short: "BbcDEeFIiJLlmOoPpQRSWw", skip: 1}
+	rest, _, _, _ := w.scan(c.Args)
+	if len(rest) > 0 {
+		text, known := joined(rest)
+		a.text(c, text, known, sc)
+	}
+	c.opaque("it runs on another machine")
+}
+
+// inContainer analyses the command of docker exec/run and kubectl exec, as far as it can be told from the options:
+// what follows a lone --, or the first shell among the words.
+func (a *analyzer) inContainer(c *Command, sc scope) {
+	for i, g := range c.Args {
+		if !g.Literal {
+			continue
+		}
+		if *g.Value == "--" {
+			a.command(c, c.Args[i+1:], sc)
+			return
+		}
+		if i > 1 && shells[(*g.Value)[strings.LastIndexByte(*g.Value, '/')+1:]] {
+			a.command(c, c.Args[i:], sc)
+			return
+		}
+	}
+}
+
+// runner is a package manager that runs a program; npx and bunx name it at once, the others after run or exec.
+func (a *analyzer) runner(c *Command, sc scope) {
+	c.opaque("it runs a program of a package")
+	args := dropFlags(c.Args)
+	if len(args) > 0 && (args[0].approx == "run" || args[0].approx == "exec") {
+		args = dropFlags(args[1:])
+	}
+	a.command(c, args, sc)
+}
+
+// nixShell runs the script after --run or --command.
+func (a *analyzer) nixShell(c *Command, sc scope) {
+	for i, g := range c.Args {
+		if (g.approx == "--run" || g.approx == "--command") && i+1 < len(c.Args) {
+			a.text(c, c.Args[i+1].approx, c.Args[i+1].Literal, sc)
+		}
+	}
+}
+
+// gitValues are git's own options that take a value in the next word.
+var gitValues = set("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--super-prefix", "--config-env",
+	"--attr-source", "--list-cmds", "--exec-path")
+
+// gitFacts splits git's own options from its subcommand.
+func gitFacts(args []*Arg) *Git {
+	g := &Git{At: len(args), Options: []GitOption{}}
+	for i := 0; i < len(args); i++ {
+		if !args[i].Literal {
+			return g
+		}
+		v := *args[i].Value
+		if !strings.HasPrefix(v, "-") || v == "-" {
+			g.Sub, g.At = v, i
+			return g
+		}
+		opt := GitOption{Name: v}
+		if name, value, ok := strings.Cut(v, "="); ok {
+			opt.Name, opt.Value = name, &value
+		} else if gitValues[v] && v != "--exec-path" && i+1 < len(args) {
+			i++
+			opt.Value = args[i].Value
+		}
+		g.Options = append(g.Options, opt)
+	}
+	return g
+}
