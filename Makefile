@@ -8,13 +8,26 @@ MAKEFLAGS += --no-builtin-rules
 
 include tools/tools.mk
 
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/sandgate/sandgate/internal/version.version=$(VERSION)
+
+# Results of the test runs of one `make test`, for its last line.
+RECORD := .cache/tests.jsonl
+go-test = go run ./test/report -label '$(1)' -record $(RECORD) --
+
+# $(call step,TARGET): run a target as a step of `make test`, with its time.
+step = @echo; echo "==> make $(1)"; start=$$SECONDS; \
+	$(MAKE) --no-print-directory $(1); echo "<== make $(1): $$((SECONDS - start)) s"
+
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
+
+
 
 .PHONY: deps
 deps: ## install what must come from the distribution (Debian and its kin, as root); does nothing when all is there
-	@tools/deps
+	@tools/scripts/deps
 
 .PHONY: runtimes
 runtimes: deps $(RUNTIMES) ## build containerd, its runc shim, ctr and runc from their pins into bin/
@@ -22,12 +35,102 @@ runtimes: deps $(RUNTIMES) ## build containerd, its runc shim, ctr and runc from
 .PHONY: gvisor
 gvisor: bin/runsc ## build gVisor's runsc from its pin into bin/
 
+.PHONY: build
+build: ## build sandgated, sandgate and sandgate-init into bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
 .PHONY: generate
 generate: bin/buf bin/protoc-gen-go bin/protoc-gen-go-grpc ## write the Go code of proto/
 	bin/buf generate
+
+.PHONY: clean
+clean: stop ## stop what `make run` started and remove all that was built
+	rm -rf bin .cache .sandgate
+
+
+
+.PHONY: run
+run: runtimes build ## install and build what is missing, start the daemon, show one allowed and one denied call
+	@tools/scripts/try start
+
+.PHONY: stop
+stop: ## stop the daemon that `make run` started
+	@tools/scripts/try stop
+
+
+
+.PHONY: test
+test: ## everything that CI checks; ends with what was skipped and why
+	@mkdir -p .cache; rm -f $(RECORD)
+	$(call step,runtimes)
+	$(call step,build)
+	$(call step,unit)
+	$(call step,policy-test)
+	$(call step,fuzz-short)
+	$(call step,lint)
+	$(call step,check-generate)
+	$(call step,root-test)
+	$(call step,test-cgroup2)
+	@echo; echo "==> all of make test"; go run ./test/report -total -record $(RECORD)
+
+.PHONY: unit
+unit: ## tests that need neither root nor network, with the race detector
+	@mkdir -p .cache
+	@$(call go-test,unit) -race -timeout 10m ./...
+
+.PHONY: root-test
+root-test: runtimes build ## tests on real containerd, runc and the daemon; needs root
+	@mkdir -p .cache; if [ "$$(id -u)" != 0 ]; then echo "root-test: skipped, not root"; exit 0; fi; \
+	SANDGATE_ROOT_TESTS=1 $(call go-test,root) -p 1 -count=1 -timeout 10m ./sandbox/... ./test/...
+
+.PHONY: e2e
+e2e: runtimes build ## only the tests of the whole daemon; needs root
+	SANDGATE_ROOT_TESTS=1 go test -p 1 -count=1 -timeout 10m -v ./test/e2e/... ./test/abuse/...
+
+# Pairs of a package and the tests of it that are run on cgroup v2.
+CGROUP2_TESTS ?= ./sandbox/containerd=. ./test/abuse=.
+
+.PHONY: test-cgroup2
+test-cgroup2: runtimes build ## the sandbox tests on a second kernel with pure cgroup v2, under qemu; needs root for its packages
+	@mkdir -p .cache/cgroup2/tests; args=(); for pair in $(CGROUP2_TESTS); do \
+		package=$${pair%%=*}; binary=.cache/cgroup2/tests/$$(basename "$$package").test; \
+		CGO_ENABLED=0 go test -c -o "$$binary" "$$package"; \
+		args+=("$$binary" "$$package" "-test.v -test.timeout=9m -test.run='$${pair#*=}'"); \
+	done; test/cgroup2/run -- "$${args[@]}"
+
+.PHONY: policy-test
+policy-test: bin/opa build ## Rego tests with their coverage, and the scenario files
+	@tools/scripts/policy-test
+
+FUZZTIME ?= 10s
+
+.PHONY: fuzz-short
+fuzz-short: ## every fuzz target for FUZZTIME (10s)
+	@tools/scripts/fuzz $(FUZZTIME)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for five minutes
+	@tools/scripts/fuzz 5m
+
+.PHONY: lint
+lint: bin/golangci-lint bin/buf bin/opa ## golangci-lint with gosec, buf lint and breaking, opa fmt and check
+	bin/golangci-lint run
+	bin/buf lint
+	@tools/scripts/breaking
+	bin/opa fmt --list --fail policies
+	bin/opa check --strict --schema policies/schemas policies/sandgate
 
 .PHONY: check-generate
 check-generate: generate ## fail when the committed generated code is not what the protos say
 	@if [ -n "$$(git status --porcelain -- proto)" ]; then \
 		git status --short -- proto; git --no-pager diff --stat -- proto; \
 		echo "check-generate: run 'make generate' and commit the result" >&2; exit 1; fi
+
+.PHONY: vuln
+vuln: bin/govulncheck ## known vulnerabilities in what we call; says so when their database is out of reach
+	@tools/scripts/vuln
+
+.PHONY: bench
+bench: runtimes build ## latency and rate of a call, beside the floor and bare containerd; needs root
+	go run ./test/bench
