@@ -1,0 +1,260 @@
+// Package config reads the daemon's configuration: a YAML file, over it the
+// environment and flags, under it the defaults. cmd/sandgated reads it and
+// internal/daemon builds from it; the CLI takes the default socket from it. It
+// must never open a socket or create anything: it says whether the daemon could.
+package config
+
+import (
+	"path/filepath"
+	"time"
+)
+
+// Config is the whole configuration of a daemon. Every key is optional; the
+// zero value of a field means its default unless the field says otherwise.
+type Config struct {
+	// DataDir is the absolute directory of all that the daemon keeps: the journal,
+	// session workspaces, containerd's content, the socket. It is made with mode 0750 if
+	// missing. One daemon at a time uses it. Default: /var/lib/sandgate for root,
+	// $XDG_STATE_HOME/sandgate (~/.local/state/sandgate) for others. Losing it loses the
+	// record of what ran.
+	DataDir string `json:"data_dir"`
+	// Listen says where hosts reach the daemon.
+	Listen Listen `json:"listen"`
+	// Containerd says which containerd runs the cells.
+	Containerd Containerd `json:"containerd"`
+	// Pool says how many cells are kept.
+	Pool Pool `json:"pool"`
+	// Policy says what decides.
+	Policy Policy `json:"policy"`
+	// Tools says which tools there are besides the built-in ones.
+	Tools Tools `json:"tools"`
+	// Ceiling is the hard maximum of every call. A policy tightens it, never loosens it.
+	Ceiling Limits `json:"ceiling"`
+	// Defaults are the limits of a call for which policy demands nothing. None may be
+	// above the ceiling.
+	Defaults Limits `json:"defaults"`
+	// Callers say who may call and with which profiles; the first entry that matches
+	// counts, and who matches none is refused. Default: root and the daemon's own user
+	// get the profiles workspace (their default), readonly, open and locked, and are
+	// administrators. Giving any entry replaces the default.
+	Callers []Caller `json:"callers"`
+	// Journal says how the record is written.
+	Journal Journal `json:"journal"`
+	// Results says how long results are kept for repeated calls.
+	Results Results `json:"results"`
+	// Log says how the daemon logs.
+	Log Log `json:"log"`
+}
+
+// Listen says where hosts reach the daemon.
+type Listen struct {
+	Unix Unix `json:"unix"`
+	TCP  TCP  `json:"tcp"`
+}
+
+// Unix is the unix socket. It is always there; peers are known by their uid.
+type Unix struct {
+	// Path of the socket, absolute, at most 107 bytes. Default: sandgate.sock in DataDir.
+	Path string `json:"path"`
+	// Mode of the socket as octal text. Default "0660". Anybody who may write to it
+	// reaches the daemon; Callers still decides what he may do.
+	Mode string `json:"mode"`
+	// Group that owns the socket, by name or number; it also gets the data directory, so
+	// that it can reach the socket. Default: the daemon's own group.
+	Group string `json:"group"`
+}
+
+// TCP is the optional TCP listener. It is plain text: put it on loopback or
+// behind something that encrypts.
+type TCP struct {
+	// Address is host:port with a numeric host. Default: empty, no TCP.
+	Address string `json:"address"`
+	// TokensFile is an absolute path of a file with one "SUBJECT TOKEN" a line, readable
+	// by its owner only. A peer that sends "authorization: Bearer TOKEN" becomes the
+	// caller "token:SUBJECT". Required unless AllowAnonymous is set.
+	TokensFile string `json:"tokens_file"`
+	// AllowAnonymous lets peers without a token be the caller "tcp:anonymous". Default
+	// false. Whoever reaches the port is then that caller.
+	AllowAnonymous bool `json:"allow_anonymous"`
+	// AllowNonLoopback permits an Address that other machines reach. Default false:
+	// tokens and tool output would cross the network unencrypted.
+	AllowNonLoopback bool `json:"allow_non_loopback"`
+}
+
+// Containerd says which containerd runs the cells.
+type Containerd struct {
+	// Address is the absolute path of the socket of a running containerd. Default:
+	// empty, the daemon starts and supervises a private one under DataDir.
+	Address string `json:"address"`
+	// Namespace in that containerd. Default "sandgate". Everything in it belongs to this
+	// daemon: what it does not know there, it removes.
+	Namespace string `json:"namespace"`
+	// BinDir is an absolute directory in which containerd, its shim, runc and
+	// sandgate-init are looked for first. Default: beside sandgated, then PATH.
+	BinDir string `json:"bin_dir"`
+}
+
+// Pool says how many cells are kept.
+type Pool struct {
+	// Idle is how many cells wait ready for any caller. 0 to 64, default 2.
+	Idle *int `json:"idle"`
+	// MaxCells is how many cells there are at most, so how many calls run side by side.
+	// 1 to 1024, default 16.
+	MaxCells int `json:"max_cells"`
+	// IdleTimeout is after how long an unused cell of a session or caller is destroyed.
+	// 1s to 24h, default 5m.
+	IdleTimeout Duration `json:"idle_timeout"`
+}
+
+// Policy says what decides.
+type Policy struct {
+	// Dir is an absolute directory of Rego and data files. Default: empty, the built-in
+	// library.
+	Dir string `json:"dir"`
+}
+
+// Tools says which tools there are besides the built-in ones.
+type Tools struct {
+	// Dirs are absolute directories of tool declarations. Default: none.
+	Dirs []string `json:"dirs"`
+}
+
+// Limits bound one call.
+type Limits struct {
+	// WallTime is the deadline from the start of the program. Ceiling default 10m, 120s otherwise.
+	WallTime Duration `json:"wall_time"`
+	// CPUMillis in thousandths of a core. Ceiling default 2000, 1000 otherwise.
+	CPUMillis int64 `json:"cpu_millis"`
+	// Memory of the whole process tree with its tmpfs, at least 4MiB. Ceiling default 2GiB, 512MiB otherwise.
+	Memory Bytes `json:"memory"`
+	// Pids is the number of processes and threads. Ceiling default 1024, 256 otherwise.
+	Pids int64 `json:"pids"`
+	// Output that is kept per stream. Ceiling default 8MiB, 1MiB otherwise.
+	Output Bytes `json:"output"`
+	// OutputTotal on both streams together ends the call. Ceiling default 1GiB, 256MiB otherwise.
+	OutputTotal Bytes `json:"output_total"`
+	// Disk is the size of each tmpfs of the call. Ceiling default 1GiB, 256MiB otherwise.
+	Disk Bytes `json:"disk"`
+	// File is the largest file that may be written. Ceiling default 1GiB, 256MiB otherwise.
+	File Bytes `json:"file"`
+	// OpenFiles per process. Ceiling default 4096, 1024 otherwise.
+	OpenFiles int64 `json:"open_files"`
+}
+
+// Caller gives rights to the callers that it matches.
+type Caller struct {
+	Match Match `json:"match"`
+	// Profiles are the policy profiles that the caller may choose from. Required.
+	Profiles []string `json:"profiles"`
+	// DefaultProfile is used when a call names none. Default: the first of Profiles.
+	DefaultProfile string `json:"default_profile"`
+	// WorkspaceDirs are absolute directories of the machine that the caller may name,
+	// or anything beneath, as a call's workspace. Default: none.
+	WorkspaceDirs []string `json:"workspace_dirs"`
+	// Admin permits reloading policy, importing images and evaluating raw inputs. Default false.
+	Admin bool `json:"admin"`
+}
+
+// Match says whom an entry is for: all keys that are given must match, at
+// least one must be given.
+type Match struct {
+	// UID of the peer of the unix socket.
+	UID *int `json:"uid"`
+	// GID is the primary group of the peer of the unix socket.
+	GID *int `json:"gid"`
+	// ID is a pattern of the caller's id in which * stands for any characters:
+	// "token:ci-*", "tcp:anonymous", "unix:uid:*".
+	ID string `json:"id"`
+}
+
+// Journal says how the record is written.
+type Journal struct {
+	// Dir is an absolute directory. Default: journal in DataDir.
+	Dir string `json:"dir"`
+	// SegmentSize is from which size on a new file is begun, 64KiB to 1GiB. Default 64MiB.
+	SegmentSize Bytes `json:"segment_size"`
+}
+
+// Results says how long results are kept, so that a repeated call id gets the
+// stored result. A call whose result is gone is still never run twice.
+type Results struct {
+	// MaxCount of results, 1 to 1000000. Default 1024.
+	MaxCount int `json:"max_count"`
+	// MaxSize of their output together. Default 128MiB.
+	MaxSize Bytes `json:"max_size"`
+	// Keep is for how long, 1s to 720h. Default 1h.
+	Keep Duration `json:"keep"`
+}
+
+// Log says how the daemon logs.
+type Log struct {
+	// Level is the lowest that is written: debug, info, warn, error. Default info.
+	Level string `json:"level"`
+	// Format is json or console. Default json.
+	Format string `json:"format"`
+}
+
+// SocketPath is where the unix socket is.
+func (c *Config) SocketPath() string { return c.Listen.Unix.Path }
+
+// WithDefaults returns the configuration with everything filled in that was
+// left out, for a daemon that runs as uid.
+func (c Config) WithDefaults(uid int) Config {
+	if c.DataDir == "" {
+		c.DataDir = DefaultDataDir()
+	}
+	fill(&c.Listen.Unix.Path, filepath.Join(c.DataDir, SocketName))
+	fill(&c.Listen.Unix.Mode, "0660")
+	fill(&c.Containerd.Namespace, "sandgate")
+	if c.Pool.Idle == nil {
+		idle := 2
+		c.Pool.Idle = &idle
+	}
+	fill(&c.Pool.MaxCells, 16)
+	fill(&c.Pool.IdleTimeout, Duration(5*time.Minute))
+	c.Ceiling = c.Ceiling.over(Limits{
+		WallTime: Duration(10 * time.Minute), CPUMillis: 2000, Memory: 2 * gib, Pids: 1024, Output: 8 * mib,
+		OutputTotal: gib, Disk: gib, File: gib, OpenFiles: 4096,
+	})
+	c.Defaults = c.Defaults.over(Limits{
+		WallTime: Duration(2 * time.Minute), CPUMillis: 1000, Memory: 512 * mib, Pids: 256, Output: mib,
+		OutputTotal: 256 * mib, Disk: 256 * mib, File: 256 * mib, OpenFiles: 1024,
+	}.atMost(c.Ceiling))
+	fill(&c.Journal.Dir, filepath.Join(c.DataDir, "journal"))
+	fill(&c.Journal.SegmentSize, 64*mib)
+	fill(&c.Results.MaxCount, 1024)
+	fill(&c.Results.MaxSize, 128*mib)
+	fill(&c.Results.Keep, Duration(time.Hour))
+	fill(&c.Log.Level, "info")
+	fill(&c.Log.Format, "json")
+	if c.Callers == nil {
+		c.Callers = defaultCallers(uid)
+	}
+	for i := range c.Callers {
+		if len(c.Callers[i].Profiles) > 0 {
+			fill(&c.Callers[i].DefaultProfile, c.Callers[i].Profiles[0])
+		}
+	}
+	return c
+}
+
+func defaultCallers(uid int) []Caller {
+	uids := []int{0}
+	if uid != 0 {
+		uids = append(uids, uid)
+	}
+	out := make([]Caller, 0, len(uids))
+	for _, u := range uids {
+		out = append(out, Caller{
+			Match: Match{UID: &u}, Profiles: []string{"workspace", "readonly", "open", "locked"}, Admin: true,
+		})
+	}
+	return out
+}
+
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

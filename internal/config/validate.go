@@ -1,0 +1,151 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxSocketPath is what fits into a sockaddr_un with its terminating NUL.
+const maxSocketPath = 107
+
+var profileName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+
+// Validate reports every key that is wrong. It looks at the values alone; what
+// the machine says of them, Preflight tells. c must have its defaults.
+func (c *Config) Validate() error {
+	var bad []string
+	for _, p := range []struct {
+		key, path string
+		required  bool
+	}{
+		{"data_dir", c.DataDir, true}, {"listen.unix.path", c.Listen.Unix.Path, true},
+		{"listen.tcp.tokens_file", c.Listen.TCP.TokensFile, false}, {"containerd.address", c.Containerd.Address, false},
+		{"containerd.bin_dir", c.Containerd.BinDir, false}, {"policy.dir", c.Policy.Dir, false},
+		{"journal.dir", c.Journal.Dir, true},
+	} {
+		if p.path == "" && !p.required {
+			continue
+		}
+		bad = append(bad, pathProblems(p.key, p.path)...)
+	}
+	for i, dir := range c.Tools.Dirs {
+		bad = append(bad, pathProblems(fmt.Sprintf("tools.dirs[%d]", i), dir)...)
+	}
+	bad = append(bad, c.Listen.problems()...)
+	bad = append(bad, c.rangeProblems()...)
+	bad = append(bad, c.Ceiling.problems("ceiling")...)
+	bad = append(bad, c.Defaults.problems("defaults")...)
+	bad = append(bad, c.Defaults.problemsAbove("defaults", c.Ceiling)...)
+	if len(c.Callers) == 0 {
+		bad = append(bad, "callers: is empty: nobody could call; leave it out for the default or name somebody")
+	}
+	for i := range c.Callers {
+		bad = append(bad, c.Callers[i].problems(fmt.Sprintf("callers[%d]", i))...)
+	}
+	if len(bad) > 0 {
+		return errors.New(strings.Join(bad, "; "))
+	}
+	return nil
+}
+
+func pathProblems(key, path string) []string {
+	switch {
+	case !filepath.IsAbs(path):
+		return []string{fmt.Sprintf("%s: %q: want an absolute path", key, path)}
+	case strings.ContainsAny(path, "\x00\n"):
+		return []string{fmt.Sprintf("%s: want a path without NUL or line break", key)}
+	}
+	return nil
+}
+
+func (l *Listen) problems() []string {
+	var bad []string
+	if n := len(l.Unix.Path); n > maxSocketPath {
+		bad = append(bad, fmt.Sprintf("listen.unix.path: %q has %d bytes: the kernel takes at most %d; choose a shorter data_dir or listen.unix.path",
+			l.Unix.Path, n, maxSocketPath))
+	}
+	if mode, err := strconv.ParseUint(l.Unix.Mode, 8, 32); err != nil || mode > 0o777 {
+		bad = append(bad, fmt.Sprintf("listen.unix.mode: %q: want octal permission bits as text, such as \"0660\"", l.Unix.Mode))
+	}
+	if l.TCP.Address == "" {
+		if l.TCP.TokensFile != "" || l.TCP.AllowAnonymous {
+			bad = append(bad, "listen.tcp.address: is missing: without it the other keys of listen.tcp do nothing")
+		}
+		return bad
+	}
+	addr, err := netip.ParseAddrPort(l.TCP.Address)
+	if err != nil {
+		return append(bad, fmt.Sprintf("listen.tcp.address: %q: want a numeric host and a port, such as \"127.0.0.1:7443\"", l.TCP.Address))
+	}
+	if !addr.Addr().IsLoopback() && !l.TCP.AllowNonLoopback {
+		bad = append(bad, fmt.Sprintf("listen.tcp.address: %q is not loopback: the connection is not encrypted; set listen.tcp.allow_non_loopback if something else protects it", l.TCP.Address))
+	}
+	if l.TCP.TokensFile == "" && !l.TCP.AllowAnonymous {
+		bad = append(bad, "listen.tcp.tokens_file: is missing: TCP peers need tokens, or set listen.tcp.allow_anonymous")
+	}
+	return bad
+}
+
+func (c *Config) rangeProblems() []string {
+	var bad []string
+	inRange := func(key string, v, low, high int64, show func(int64) string) {
+		if v < low || v > high {
+			bad = append(bad, fmt.Sprintf("%s: %s: want %s to %s", key, show(v), show(low), show(high)))
+		}
+	}
+	count := func(v int64) string { return strconv.FormatInt(v, 10) }
+	span := func(v int64) string { return Duration(v).String() }
+	size := func(v int64) string { return Bytes(v).String() }
+	inRange("pool.idle", int64(*c.Pool.Idle), 0, 64, count)
+	inRange("pool.max_cells", int64(c.Pool.MaxCells), 1, 1024, count)
+	if *c.Pool.Idle > c.Pool.MaxCells {
+		bad = append(bad, fmt.Sprintf("pool.idle: %d is above pool.max_cells (%d)", *c.Pool.Idle, c.Pool.MaxCells))
+	}
+	inRange("pool.idle_timeout", int64(c.Pool.IdleTimeout), int64(time.Second), int64(24*time.Hour), span)
+	inRange("journal.segment_size", c.Journal.SegmentSize.Int64(), int64(64*kib), int64(gib), size)
+	inRange("results.max_count", int64(c.Results.MaxCount), 1, 1000000, count)
+	inRange("results.max_size", c.Results.MaxSize.Int64(), int64(mib), int64(64*gib), size)
+	inRange("results.keep", int64(c.Results.Keep), int64(time.Second), int64(720*time.Hour), span)
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
+		bad = append(bad, fmt.Sprintf("log.level: %q: want debug, info, warn or error", c.Log.Level))
+	}
+	if c.Log.Format != "json" && c.Log.Format != "console" {
+		bad = append(bad, fmt.Sprintf("log.format: %q: want json or console", c.Log.Format))
+	}
+	if !profileName.MatchString(c.Containerd.Namespace) {
+		bad = append(bad, fmt.Sprintf("containerd.namespace: %q: want 1 to 64 characters of [a-z0-9_-]", c.Containerd.Namespace))
+	}
+	return bad
+}
+
+func (r *Caller) problems(key string) []string {
+	var bad []string
+	if r.Match.UID == nil && r.Match.GID == nil && r.Match.ID == "" {
+		bad = append(bad, key+".match: is empty: give uid, gid or id")
+	}
+	if len(r.Profiles) == 0 {
+		bad = append(bad, key+".profiles: is empty: name at least one profile")
+	}
+	for i, p := range r.Profiles {
+		if !profileName.MatchString(p) {
+			bad = append(bad, fmt.Sprintf("%s.profiles[%d]: %q: want 1 to 64 characters of [a-z0-9_-]", key, i, p))
+		}
+	}
+	if r.DefaultProfile != "" && !slices.Contains(r.Profiles, r.DefaultProfile) {
+		bad = append(bad, fmt.Sprintf("%s.default_profile: %q is none of its profiles (%s)", key, r.DefaultProfile, strings.Join(r.Profiles, ", ")))
+	}
+	for i, dir := range r.WorkspaceDirs {
+		bad = append(bad, pathProblems(fmt.Sprintf("%s.workspace_dirs[%d]", key, i), dir)...)
+		if dir == "/" {
+			bad = append(bad, fmt.Sprintf("%s.workspace_dirs[%d]: \"/\" would give away the whole machine", key, i))
+		}
+	}
+	return bad
+}
