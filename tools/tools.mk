@@ -3,14 +3,14 @@
 # and its go.sum pins every byte. To move a pin:
 #   cd tools/NAME && go get -tool MODULE@VERSION
 #
-# A binary is rebuilt when its module files or the Go toolchain change, and
-# only then: the hash of both is in the name of a stamp that it depends on.
+# A binary is rebuilt when its module files, this file or the Go toolchain
+# change, and only then: their hash is in the name of a stamp that it depends on.
 
 STAMPS := bin/.stamps
 GOVERSION := $(shell go env GOVERSION 2>/dev/null)
 
 # $(call pin,NAME): the stamp of tools/NAME as it is now.
-pin = $(STAMPS)/$(1)-$(shell { cat tools/$(1)/go.mod tools/$(1)/go.sum; echo $(GOVERSION); } | sha256sum | cut -c1-16)
+pin = $(STAMPS)/$(1)-$(shell { cat tools/$(1)/go.mod tools/$(1)/go.sum tools/tools.mk; echo $(GOVERSION); } | sha256sum | cut -c1-16)
 
 # $(call build-tools,NAME,ENVIRONMENT,FLAGS): every `tool` of tools/NAME into bin/.
 build-tools = @echo "build tools/$(1) -> $@"; \
@@ -24,10 +24,14 @@ $(STAMPS)/%:
 
 CONTAINERD_VERSION := $(shell sed -n 's|.*github.com/containerd/containerd/v2 \(v[^ ]*\).*|\1|p' tools/containerd/go.mod)
 
+# The private containerd runs cells and nothing else: what serves kubelet, other
+# snapshotters and tracing would only be more code with root's rights.
+CONTAINERD_TAGS := no_cri,no_btrfs,no_devmapper,no_zfs,no_tracing
+
 RUNTIMES := bin/containerd bin/containerd-shim-runc-v2 bin/ctr bin/runc
 
 bin/containerd bin/containerd-shim-runc-v2 bin/ctr &: $(call pin,containerd)
-	$(call build-tools,containerd,CGO_ENABLED=0,-ldflags '-s -w -X github.com/containerd/containerd/v2/version.Version=$(CONTAINERD_VERSION)')
+	$(call build-tools,containerd,CGO_ENABLED=0,-tags '$(CONTAINERD_TAGS)' -ldflags '-s -w -X github.com/containerd/containerd/v2/version.Version=$(CONTAINERD_VERSION)')
 	@touch bin/containerd bin/containerd-shim-runc-v2 bin/ctr
 
 # runc needs cgo for its nsenter stage and libseccomp for its filters; without
