@@ -1,0 +1,108 @@
+package journal
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Kind says what a record is about.
+type Kind string
+
+// The kinds of records.
+const (
+	KindStart    Kind = "start"    // the daemon has opened the journal
+	KindStop     Kind = "stop"     // it closes it in order
+	KindRecovery Kind = "recovery" // a torn tail was cut
+	KindIntent   Kind = "intent"   // an allowed call is about to run; holds its decision
+	KindDecision Kind = "decision" // a call was denied or asks for approval: it does not run
+	KindOutcome  Kind = "outcome"  // what came of an intent
+	KindSession  Kind = "session"  // a session was made or ended
+	KindPolicy   Kind = "policy"   // a policy revision was loaded or refused
+)
+
+// Record is one line of the journal. Everything but Data is the journal's own
+// or an index into it.
+type Record struct {
+	Seq  int64     `json:"seq"`
+	Time time.Time `json:"time"`
+	Kind Kind      `json:"kind"`
+	// Caller, Session and CallID say whose record it is; empty where it belongs
+	// to nobody.
+	Caller  string          `json:"caller,omitempty"`
+	Session string          `json:"session,omitempty"`
+	CallID  string          `json:"call_id,omitempty"`
+	Data    json.RawMessage `json:"data,omitempty"`
+	// Synced is the last sequence number that was known to be on disk when this
+	// record was written. It tells a torn tail from a damaged record.
+	Synced int64 `json:"synced"`
+	// Prev is the hash of the record before, Hash the one of this line, both
+	// hexadecimal SHA-256. Hash is taken over the bytes of the line up to its own
+	// member, closed with "}".
+	Prev string `json:"prev"`
+	Hash string `json:"hash,omitempty"`
+}
+
+// genesis is the Prev of the first record.
+const genesis = "0000000000000000000000000000000000000000000000000000000000000000"
+
+const hashMember = `,"hash":"`
+
+// suffixBytes is the length of `,"hash":"…64…"}`.
+const suffixBytes = len(hashMember) + 2*sha256.Size + len(`"}`)
+
+// appendLine encodes r, sets its Hash and appends the line with its newline.
+func appendLine(buf *bytes.Buffer, r *Record) error {
+	r.Hash = ""
+	start := buf.Len()
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(r); err != nil {
+		buf.Truncate(start)
+		return fmt.Errorf("encode record: %w", err)
+	}
+	buf.Truncate(buf.Len() - 1) // the newline
+	sum := sha256.Sum256(buf.Bytes()[start:])
+	r.Hash = hex.EncodeToString(sum[:])
+	buf.Truncate(buf.Len() - 1) // the closing brace
+	buf.WriteString(hashMember)
+	buf.WriteString(r.Hash)
+	buf.WriteString("\"}\n")
+	return nil
+}
+
+var (
+	errNotRecord = errors.New("is no record")
+	errHash      = errors.New("does not have the hash that it claims")
+)
+
+// parseLine decodes a line without its newline. errNotRecord means that the
+// bytes are not a whole record; errHash that they are one, but not the one that
+// was hashed.
+func parseLine(line []byte) (Record, error) {
+	var r Record
+	if len(line) < suffixBytes+2 {
+		return r, errNotRecord
+	}
+	dec := json.NewDecoder(bytes.NewReader(line))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&r); err != nil || dec.InputOffset() != int64(len(line)) {
+		return Record{}, errNotRecord
+	}
+	tail := line[len(line)-suffixBytes:]
+	if !bytes.HasPrefix(tail, []byte(hashMember)) {
+		return r, errHash
+	}
+	h := sha256.New()
+	h.Write(line[:len(line)-suffixBytes])
+	h.Write([]byte{'}'})
+	want := hex.EncodeToString(h.Sum(nil))
+	if string(tail[len(hashMember):len(hashMember)+len(want)]) != want || r.Hash != want {
+		return r, errHash
+	}
+	return r, nil
+}

@@ -1,0 +1,144 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// Bounds of one group commit.
+const (
+	maxBatchRecords = 256
+	maxBatchBytes   = 2 << 20
+)
+
+// request is one record on its way to the disk. seq and err are set before done
+// is closed.
+type request struct {
+	rec  Record
+	seq  int64
+	err  error
+	done chan struct{}
+}
+
+// write is the one writer: it takes what waits, writes it in one piece, syncs
+// once and answers all.
+func (j *Journal) write() {
+	defer close(j.done)
+	for {
+		select {
+		case first := <-j.requests:
+			j.commit(j.gather(first))
+		case <-j.closing:
+			for {
+				select {
+				case first := <-j.requests:
+					j.commit(j.gather(first))
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+func (j *Journal) gather(first *request) []*request {
+	batch := []*request{first}
+	size := len(first.rec.Data)
+	for len(batch) < maxBatchRecords && size < maxBatchBytes {
+		select {
+		case r := <-j.requests:
+			batch = append(batch, r)
+			size += len(r.rec.Data)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit writes a batch: all of it counts, or nothing.
+func (j *Journal) commit(batch []*request) {
+	var buf bytes.Buffer
+	seq, head := j.seq, j.head
+	good := batch[:0:0]
+	for _, r := range batch {
+		r.rec.Seq, r.rec.Prev, r.rec.Synced = seq+1, head, j.seq
+		r.rec.Time = j.now().UTC()
+		if r.err = appendLine(&buf, &r.rec); r.err != nil {
+			close(r.done)
+			continue
+		}
+		seq, head = r.rec.Seq, r.rec.Hash
+		good = append(good, r)
+	}
+	if len(good) == 0 {
+		return
+	}
+	err := j.put(buf.Bytes())
+	if err == nil {
+		j.offset += int64(buf.Len())
+		j.seq, j.head = seq, head
+	}
+	j.mu.Lock()
+	j.failed = err
+	j.mu.Unlock()
+	for _, r := range good {
+		if r.err = err; err == nil {
+			r.seq = r.rec.Seq
+		}
+		close(r.done)
+	}
+}
+
+// put brings b to the disk behind the last acknowledged record. After a failure
+// the file is cut back, now or before the next write.
+func (j *Journal) put(b []byte) error {
+	if j.dirty {
+		if err := j.file.Truncate(j.offset); err != nil {
+			return classify("cut back journal", err)
+		}
+		j.dirty = false
+	}
+	n, err := j.file.WriteAt(b, j.offset)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	if err == nil {
+		err = j.file.Sync()
+	}
+	if err == nil {
+		return nil
+	}
+	j.dirty = j.file.Truncate(j.offset) != nil
+	return classify("write journal", err)
+}
+
+func classify(op string, err error) error {
+	var class error = errdefs.ErrUnavailable
+	for _, full := range []error{unix.ENOSPC, unix.EDQUOT, unix.EFBIG} {
+		if errors.Is(err, full) {
+			class = errdefs.ErrResourceExhausted
+		}
+	}
+	return fmt.Errorf("%s: %w: %w", op, class, err)
+}
+
+// dataSyncFile syncs with fdatasync: the file's times are not worth a second
+// write.
+type dataSyncFile struct{ *os.File }
+
+// Sync brings data and size to the disk.
+func (f dataSyncFile) Sync() error {
+	for {
+		err := unix.Fdatasync(int(f.Fd()))
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
