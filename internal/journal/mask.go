@@ -33,7 +33,7 @@ var tokenShapes = []*regexp.Regexp{
 // hints are texts of which one is in everything that a shape can match, in
 // lower case. They make the common case cheap.
 var hints = [][]byte{
-	[]byte("private key"), []byte("akia"), []byte("asia"), []byte("abia"), []byte("acca"), []byte("secret"), []byte("gh"),
+	[]byte("private key"), []byte("akia"), []byte("asia"), []byte("abia"), []byte("acca"), []byte("secret"), []byte("gh"), []byte("github_"),
 	[]byte("glpat-"), []byte("xox"), []byte("sk-"), []byte("k_live"), []byte("k_test"), []byte("aiza"), []byte("npm"), []byte("hf"),
 	[]byte("pypi"), []byte("eyj"), []byte("bearer"), []byte("basic"), []byte("://"),
 }
