@@ -89,8 +89,8 @@ root-test: runtimes build ## tests on real containerd, runc and the daemon; need
 e2e: runtimes build ## only the tests of the whole daemon; needs root
 	SANDGATE_ROOT_TESTS=1 go test -p 1 -count=1 -timeout 10m -v ./test/e2e/... ./test/abuse/...
 
-# Pairs of a package and the tests of it that are run on cgroup v2.
-CGROUP2_TESTS ?= ./sandbox/containerd=. ./test/abuse=.
+# Package and pattern of the tests that are run on cgroup v2, each pair quoted.
+CGROUP2_TESTS ?= './sandbox/containerd=.' './test/abuse=.'
 
 .PHONY: test-cgroup2
 test-cgroup2: runtimes build ## the sandbox tests on a second kernel with pure cgroup v2, under qemu; needs root for its packages

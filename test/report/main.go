@@ -41,7 +41,7 @@ func main() {
 // run does what the flags ask for and gives the exit code.
 func run(label, record string, total bool, args []string) int {
 	if total {
-		return printTotal(record)
+		return printTotal(os.Stdout, record)
 	}
 	if len(args) == 0 {
 		flag.Usage()
@@ -65,7 +65,7 @@ func run(label, record string, total bool, args []string) int {
 
 // printTotal sums up the record file. A missing or empty record is a failure:
 // it would mean that nothing ran.
-func printTotal(record string) int {
+func printTotal(out io.Writer, record string) int {
 	runs, err := readRecord(record)
 	if err == nil && len(runs) == 0 {
 		err = errors.New("no run was recorded")
@@ -75,7 +75,7 @@ func printTotal(record string) int {
 		return exitFailed
 	}
 	summary := newSummary(runs)
-	summary.print(os.Stdout)
+	summary.print(out)
 	if summary.failed > 0 {
 		return exitFailed
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -73,19 +74,19 @@ func TestSummaryCountsATestThatRanElsewhereAsRun(t *testing.T) {
 
 func TestTotalFailsWithoutRunsAndWithAFailure(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "record")
-	if code := printTotal(path); code != exitFailed {
+	if code := printTotal(io.Discard, path); code != exitFailed {
 		t.Errorf("no record: exit code %d, want %d", code, exitFailed)
 	}
 	if err := appendRecord(path, runRecord{Label: "one", Results: []result{{Package: "p", Test: "TestGood", Action: "pass"}}}); err != nil {
 		t.Fatal(err)
 	}
-	if code := printTotal(path); code != 0 {
+	if code := printTotal(io.Discard, path); code != 0 {
 		t.Errorf("one passed test: exit code %d, want 0", code)
 	}
 	if err := appendRecord(path, runRecord{Label: "two", Results: []result{{Package: "p", Action: "fail"}}}); err != nil {
 		t.Fatal(err)
 	}
-	if code := printTotal(path); code != exitFailed {
+	if code := printTotal(io.Discard, path); code != exitFailed {
 		t.Errorf("a failed package: exit code %d, want %d", code, exitFailed)
 	}
 }
