@@ -7,8 +7,12 @@ import (
 
 // locate fills in the path facts of a command, read in the working directories that are possible there.
 func (a *analyzer) locate(c *Command) {
+	argBases := c.bases
+	if c.Git != nil {
+		argBases = a.gitBases(c)
+	}
 	for _, g := range c.Args {
-		a.locateArg(g, c.bases)
+		a.locateArg(g, argBases)
 	}
 	for _, r := range c.Redirects {
 		file := r.Class == "read" || r.Class == "write" || r.Class == "append" || r.Class == "read_write"
@@ -16,14 +20,26 @@ func (a *analyzer) locate(c *Command) {
 			r.PathFacts = a.pathFacts(*r.Target, c.bases)
 		}
 	}
-	if c.Git == nil {
-		return
-	}
+}
+
+// gitBases fills in the path facts of git's own options, each as git reads it, and returns where its arguments are
+// read: every -C moves there.
+func (a *analyzer) gitBases(c *Command) []string {
+	bases := c.bases
 	for i := range c.Git.Options {
-		if o := &c.Git.Options[i]; o.Value != nil {
-			o.PathFacts = a.pathFacts(*o.Value, c.bases)
+		o := &c.Git.Options[i]
+		if o.Value != nil {
+			o.PathFacts = a.pathFacts(*o.Value, bases)
 		}
+		if o.Name != "-C" {
+			continue
+		}
+		if o.Real == "" {
+			return nil
+		}
+		bases = []string{o.Real}
 	}
+	return bases
 }
 
 func (a *analyzer) locateArg(g *Arg, bases []string) {

@@ -157,16 +157,16 @@ func (a *analyzer) trap(c *Command, sc scope) {
 	}
 }
 
-// alias defines text that stands for the beginning of a command.
-func (a *analyzer) alias(c *Command, sc scope) {
-	sc.late = true
+// alias defines text that stands for the beginning of a command. A script that does not switch aliases on never runs
+// it, so it is recorded by name only.
+func (a *analyzer) alias(c *Command) {
 	for _, g := range c.Args {
-		name, body, ok := strings.Cut(g.approx, "=")
+		name, _, ok := strings.Cut(g.approx, "=")
 		if !ok {
 			continue
 		}
 		a.aliases[name] = true
-		a.text(c, body, g.Literal, sc)
+		c.opaque("it gives another meaning to a name")
 	}
 }
 

@@ -12,7 +12,7 @@ func (a *analyzer) special(c *Command, sc scope) {
 	case "trap":
 		a.trap(c, sc)
 	case "alias":
-		a.alias(c, sc)
+		a.alias(c)
 	case "mapfile", "readarray", "complete", "compgen":
 		a.callback(c, sc)
 	case "cd", "chdir":
