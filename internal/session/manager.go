@@ -1,0 +1,245 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+)
+
+// Config of a Manager.
+type Config struct {
+	// Dir holds the sessions' directories. It is made, mode 0700. Required.
+	Dir string
+	// Prepare makes a new workspace directory fit for the sandbox (its owner).
+	// Optional.
+	Prepare func(dir string) error
+	// MaxSessions bounds the sessions in memory. Default 1024. When it is reached
+	// the session that has been idle longest is put aside: its state goes to a
+	// file beside its workspace and comes back with its next call.
+	MaxSessions int
+	// IdleAfter is how long a session must be unused before it can be put aside.
+	// Default one minute. When none is idle a new session is refused.
+	IdleAfter time.Duration
+	// Now is the clock. Optional.
+	Now func() time.Time
+}
+
+// Manager holds the sessions of all callers. It is safe for concurrent use.
+type Manager struct {
+	cfg Config
+
+	mu       sync.Mutex
+	sessions map[string]*Session // by Key
+}
+
+// NewManager makes the directory and an empty manager.
+func NewManager(cfg Config) (*Manager, error) {
+	if cfg.Dir == "" {
+		return nil, errors.New("sessions: directory is missing")
+	}
+	if cfg.MaxSessions == 0 {
+		cfg.MaxSessions = 1024
+	}
+	if cfg.IdleAfter == 0 {
+		cfg.IdleAfter = time.Minute
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make sessions directory: %w", err)
+	}
+	return &Manager{cfg: cfg, sessions: make(map[string]*Session)}, nil
+}
+
+// Use returns the caller's session of that id, making it with the profile if
+// there is none. A profile other than the session's is
+// errdefs.ErrFailedPrecondition: the profile is pinned at first use.
+func (m *Manager) Use(caller, id, profile string) (*Session, error) {
+	s, err := m.get(caller, id, profile)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if pinned := s.state.Profile; pinned != profile {
+		return nil, fmt.Errorf("session %q has the profile %q, not %q: use another session id or leave the profile out: %w",
+			id, pinned, profile, errdefs.ErrFailedPrecondition)
+	}
+	s.state.LastUsed = m.cfg.Now()
+	return s, nil
+}
+
+// Peek returns the state of a session without making it; false if there is none.
+func (m *Manager) Peek(caller, id string) (State, bool, error) {
+	if err := ValidateID(id); err != nil {
+		return State{}, false, err
+	}
+	m.mu.Lock()
+	s := m.sessions[Key(caller, id)]
+	m.mu.Unlock()
+	if s != nil {
+		return s.Snapshot(), true, nil
+	}
+	return m.load(caller, id)
+}
+
+// WorkspaceDir is where a session's workspace is, whether it exists or not.
+func (m *Manager) WorkspaceDir(caller, id string) string {
+	return filepath.Join(m.cfg.Dir, Key(caller, id), "workspace")
+}
+
+// Restore puts back what the journal tells of a session, oldest first: one
+// decided call. It makes the session if there is none.
+func (m *Manager) Restore(caller, id, profile, decision string, labels []string, r Recent, at time.Time) error {
+	s, err := m.get(caller, id, profile)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Decided(decision, labels, at); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	r.Seq = s.state.Seq
+	s.mu.Unlock()
+	s.Finished(r)
+	return nil
+}
+
+// Forget drops what is in memory of all sessions and their put-aside state, so
+// that a replay of the journal starts from nothing.
+func (m *Manager) Forget() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sessions = make(map[string]*Session)
+	files, err := filepath.Glob(filepath.Join(m.cfg.Dir, "*", stateFile))
+	if err != nil {
+		return fmt.Errorf("forget sessions: %w", err)
+	}
+	for _, f := range files {
+		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("forget sessions: %w", err)
+		}
+	}
+	return nil
+}
+
+// End removes the session and its files. A session that does not exist is
+// errdefs.ErrNotFound. Calls that still run keep their mounted workspace until
+// they end; the caller of End must have ended their cells.
+func (m *Manager) End(caller, id string) error {
+	if err := ValidateID(id); err != nil {
+		return err
+	}
+	key := Key(caller, id)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dir := filepath.Join(m.cfg.Dir, key)
+	s := m.sessions[key]
+	if _, err := os.Lstat(dir); s == nil && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("session %q: %w", id, errdefs.ErrNotFound)
+	}
+	if s != nil {
+		s.mu.Lock()
+		s.ended = true
+		s.mu.Unlock()
+	}
+	delete(m.sessions, key)
+	// RemoveAll does not follow symlinks that a tool left behind.
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove session %q: %w", id, err)
+	}
+	return nil
+}
+
+// get returns the session, from memory, put aside or new.
+func (m *Manager) get(caller, id, profile string) (*Session, error) {
+	if err := ValidateID(id); err != nil {
+		return nil, err
+	}
+	key := Key(caller, id)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s, ok := m.sessions[key]; ok {
+		return s, nil
+	}
+	state, found, err := m.load(caller, id)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		state = State{Caller: caller, ID: id, Profile: profile, Counts: map[string]int{}, LastUsed: m.cfg.Now()}
+	}
+	if len(m.sessions) >= m.cfg.MaxSessions {
+		if err := m.putAside(); err != nil {
+			return nil, err
+		}
+	}
+	s := &Session{dir: filepath.Join(m.cfg.Dir, key), prepare: m.cfg.Prepare, state: state}
+	m.sessions[key] = s
+	return s, nil
+}
+
+const stateFile = "state.json"
+
+// putAside writes the longest idle session to its file. m.mu is held.
+func (m *Manager) putAside() error {
+	var oldest *Session
+	var oldestKey string
+	var since time.Time
+	for key, s := range m.sessions {
+		s.mu.Lock()
+		used := s.state.LastUsed
+		s.mu.Unlock()
+		if oldest == nil || used.Before(since) {
+			oldest, oldestKey, since = s, key, used
+		}
+	}
+	if oldest == nil || m.cfg.Now().Sub(since) < m.cfg.IdleAfter {
+		return fmt.Errorf("%d sessions are in use, at most %d: end one, or try again in %s: %w",
+			len(m.sessions), m.cfg.MaxSessions, m.cfg.IdleAfter, errdefs.ErrResourceExhausted)
+	}
+	raw, err := json.Marshal(oldest.Snapshot())
+	if err != nil {
+		return fmt.Errorf("put session aside: %w", err)
+	}
+	if err := os.MkdirAll(oldest.dir, 0o700); err != nil {
+		return fmt.Errorf("put session aside: %w", err)
+	}
+	tmp := filepath.Join(oldest.dir, stateFile+".tmp")
+	if err := os.WriteFile(tmp, raw, 0o600); err != nil {
+		return fmt.Errorf("put session aside: %w", err)
+	}
+	if err := os.Rename(tmp, filepath.Join(oldest.dir, stateFile)); err != nil {
+		return fmt.Errorf("put session aside: %w", err)
+	}
+	delete(m.sessions, oldestKey)
+	return nil
+}
+
+// load reads a put-aside state. A file that cannot be read is an error: its
+// labels must not be lost.
+func (m *Manager) load(caller, id string) (State, bool, error) {
+	raw, err := os.ReadFile(filepath.Join(m.cfg.Dir, Key(caller, id), stateFile)) // #nosec G304 -- the name is a hash
+	if errors.Is(err, fs.ErrNotExist) {
+		return State{}, false, nil
+	}
+	if err != nil {
+		return State{}, false, fmt.Errorf("read session %q: %w", id, err)
+	}
+	var s State
+	if err := json.Unmarshal(raw, &s); err != nil || s.Caller != caller || s.ID != id {
+		return State{}, false, fmt.Errorf("read session %q: its state file is damaged: end the session: %w", id, errdefs.ErrDataLoss)
+	}
+	if s.Counts == nil {
+		s.Counts = map[string]int{}
+	}
+	return s, true, nil
+}

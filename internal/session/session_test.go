@@ -1,0 +1,232 @@
+package session
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+)
+
+func manager(t *testing.T, cfg Config) *Manager {
+	t.Helper()
+	if cfg.Dir == "" {
+		cfg.Dir = filepath.Join(t.TempDir(), "workspaces")
+	}
+	m, err := NewManager(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func use(t *testing.T, m *Manager, caller, id, profile string) *Session {
+	t.Helper()
+	s, err := m.Use(caller, id, profile)
+	if err != nil {
+		t.Fatalf("Use(%q, %q): %v", caller, id, err)
+	}
+	return s
+}
+
+func TestSessionsAreNotSharedBetweenCallers(t *testing.T) {
+	m := manager(t, Config{})
+	a, b := use(t, m, "unix:uid:1", "work", "p"), use(t, m, "unix:uid:2", "work", "p")
+	if a == b || a.WorkspaceDir() == b.WorkspaceDir() {
+		t.Fatal("two callers share a session")
+	}
+	if _, err := a.Decided("allow", []string{"read:secrets"}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.Snapshot(); len(got.Labels) != 0 || got.Seq != 0 {
+		t.Errorf("the other caller's session has %+v", got)
+	}
+	// No caller and id can be put together to mean another pair.
+	if Key("a", "b/c") == Key("a/b", "c") || Key("1:a", "b") == Key("1", "a/b") {
+		t.Error("two pairs have one key")
+	}
+}
+
+func TestProfileIsPinned(t *testing.T) {
+	m := manager(t, Config{})
+	first := use(t, m, "c", "s", "readonly")
+	if again := use(t, m, "c", "s", "readonly"); again != first {
+		t.Error("a second use made a second session")
+	}
+	if _, err := m.Use("c", "s", "open"); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), `"readonly"`) {
+		t.Errorf("other profile: got %v, want a failed precondition that names the pinned one", err)
+	}
+}
+
+func TestInvalidIDs(t *testing.T) {
+	m := manager(t, Config{})
+	for _, id := range []string{"", "a/b", "a b", "ü", strings.Repeat("x", 129), "a\x00"} {
+		if _, err := m.Use("c", id, "p"); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%q: got %v, want an invalid argument", id, err)
+		}
+	}
+	for _, id := range []string{".", "..", "A-z_0.9", strings.Repeat("x", 128)} {
+		s := use(t, m, "c", id, "p")
+		if got := filepath.Dir(filepath.Dir(s.WorkspaceDir())); got != m.cfg.Dir {
+			t.Errorf("%q: workspace is %s, not below %s", id, s.WorkspaceDir(), m.cfg.Dir)
+		}
+	}
+}
+
+func TestWorkspaceIsMadeOnceAndPrepared(t *testing.T) {
+	var prepared []string
+	m := manager(t, Config{Prepare: func(dir string) error { prepared = append(prepared, dir); return nil }})
+	s := use(t, m, "c", "s", "p")
+	for range 2 {
+		if err := s.EnsureWorkspace(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]string{s.WorkspaceDir()}, prepared); diff != "" {
+		t.Errorf("prepared (-want +got):\n%s", diff)
+	}
+	if info, err := os.Stat(s.WorkspaceDir()); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("workspace: %v %v", info, err)
+	}
+}
+
+func TestFailedPreparationLeavesNoWorkspace(t *testing.T) {
+	m := manager(t, Config{Prepare: func(string) error { return fmt.Errorf("no") }})
+	s := use(t, m, "c", "s", "p")
+	if err := s.EnsureWorkspace(); err == nil {
+		t.Fatal("got no error")
+	}
+	if _, err := os.Stat(s.WorkspaceDir()); !os.IsNotExist(err) {
+		t.Errorf("workspace is there: %v", err)
+	}
+}
+
+func TestCountsLabelsAndRecentAreBounded(t *testing.T) {
+	m := manager(t, Config{})
+	s := use(t, m, "c", "s", "p")
+	for i := range 30 {
+		seq, err := s.Decided("allow", []string{"b", "a", "b"}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Finished(Recent{Seq: seq, Tool: "bash", Outcome: "EXITED", Digest: fmt.Sprint(i)})
+	}
+	got := s.Snapshot()
+	if diff := cmp.Diff([]string{"a", "b"}, got.Labels); diff != "" || got.Seq != 30 || got.Counts["allow"] != 30 {
+		t.Errorf("state %+v", got)
+	}
+	if len(got.Recent) != maxRecent || got.Recent[0].Seq != 11 {
+		t.Errorf("recent: %d from %d, want %d from 11", len(got.Recent), got.Recent[0].Seq, maxRecent)
+	}
+	var many []string
+	for i := range maxLabels {
+		many = append(many, fmt.Sprintf("l%03d", i))
+	}
+	if err := s.CanLabel(many); !errdefs.IsResourceExhausted(err) {
+		t.Errorf("CanLabel: got %v", err)
+	}
+	if _, err := s.Decided("allow", many, time.Now()); !errdefs.IsResourceExhausted(err) || s.Snapshot().Seq != 30 {
+		t.Errorf("too many labels: got %v, want an error and nothing counted", err)
+	}
+}
+
+func TestIdleSessionsArePutAsideAndComeBackWhole(t *testing.T) {
+	now := time.Unix(1000, 0)
+	m := manager(t, Config{MaxSessions: 2, IdleAfter: time.Minute, Now: func() time.Time { return now }})
+	s := use(t, m, "c", "one", "p")
+	if _, err := s.Decided("deny", []string{"saw:untrusted"}, now); err != nil {
+		t.Fatal(err)
+	}
+	use(t, m, "c", "two", "p")
+	if _, err := m.Use("c", "three", "p"); !errdefs.IsResourceExhausted(err) {
+		t.Fatalf("none is idle: got %v, want resource exhausted", err)
+	}
+	now = now.Add(2 * time.Minute)
+	use(t, m, "c", "two", "p")
+	use(t, m, "c", "three", "p")
+	if len(m.sessions) != 2 {
+		t.Errorf("%d sessions in memory, want 2", len(m.sessions))
+	}
+	if got, ok, err := m.Peek("c", "one"); err != nil || !ok || got.Labels[0] != "saw:untrusted" {
+		t.Errorf("peek: %+v %t %v", got, ok, err)
+	}
+	now = now.Add(2 * time.Minute)
+	if _, err := m.Use("c", "one", "open"); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("the pinned profile was lost: %v", err)
+	}
+	if got := use(t, m, "c", "one", "p").Snapshot(); got.Counts["deny"] != 1 || len(got.Labels) != 1 {
+		t.Errorf("came back as %+v", got)
+	}
+}
+
+func TestDamagedStateIsNotAFreshSession(t *testing.T) {
+	m := manager(t, Config{})
+	dir := filepath.Join(m.cfg.Dir, Key("c", "s"))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, stateFile), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Use("c", "s", "p"); !errdefs.IsDataLoss(err) {
+		t.Errorf("got %v, want data loss", err)
+	}
+	if err := m.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	use(t, m, "c", "s", "p")
+}
+
+func TestEndRemovesFilesButFollowsNoLink(t *testing.T) {
+	m := manager(t, Config{})
+	s := use(t, m, "c", "s", "p")
+	if err := s.EnsureWorkspace(); err != nil {
+		t.Fatal(err)
+	}
+	outside := t.TempDir()
+	canary := filepath.Join(outside, "canary")
+	if err := os.WriteFile(canary, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(s.WorkspaceDir(), "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.End("other", "s"); !errdefs.IsNotFound(err) {
+		t.Errorf("another caller's session: got %v, want not found", err)
+	}
+	if err := m.End("c", "s"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.WorkspaceDir()); !os.IsNotExist(err) {
+		t.Errorf("workspace is still there: %v", err)
+	}
+	if _, err := os.Stat(canary); err != nil {
+		t.Errorf("canary: %v", err)
+	}
+	if err := s.EnsureWorkspace(); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("workspace of an ended session: got %v, want a failed precondition", err)
+	}
+	if err := m.End("c", "s"); !errdefs.IsNotFound(err) {
+		t.Errorf("second end: got %v, want not found", err)
+	}
+}
+
+func TestRestore(t *testing.T) {
+	m := manager(t, Config{})
+	at := time.Unix(5, 0).UTC()
+	for _, d := range []string{"allow", "deny"} {
+		if err := m.Restore("c", "s", "p", d, []string{"l"}, Recent{Tool: "bash", Outcome: "EXITED", Digest: d}, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := State{Caller: "c", ID: "s", Profile: "p", Seq: 2, Counts: map[string]int{"allow": 1, "deny": 1}, Labels: []string{"l"},
+		Recent: []Recent{{1, "bash", "EXITED", "allow"}, {2, "bash", "EXITED", "deny"}}, LastUsed: at}
+	got, ok, err := m.Peek("c", "s")
+	if diff := cmp.Diff(want, got); diff != "" || !ok || err != nil {
+		t.Errorf("%t %v (-want +got):\n%s", ok, err, diff)
+	}
+}
