@@ -1,0 +1,91 @@
+// Package policy decides calls: it embeds OPA, builds the input document that
+// Rego sees, and turns what the policy says into a validated Decision. The gate
+// and the policy tools of the CLI call it. It must never run anything, never
+// let an undefined, ambiguous or malformed answer become an allow, and it is
+// the only package that imports OPA.
+package policy
+
+// Outcome of a decision.
+type Outcome string
+
+// Outcomes. The order of precedence is deny, ask, allow.
+const (
+	Allow Outcome = "allow"
+	Ask   Outcome = "ask"
+	Deny  Outcome = "deny"
+)
+
+// Decision is what policy says of one call, after the daemon has validated it.
+type Decision struct {
+	ID          string      `json:"decision_id,omitempty"`
+	Outcome     Outcome     `json:"outcome"`
+	Reasons     []Reason    `json:"reasons,omitempty"`
+	Warnings    []Reason    `json:"warnings,omitempty"` // would have counted if their rule were enforced
+	Shadow      []Shadow    `json:"shadow,omitempty"`
+	Ask         *AskTerms   `json:"ask,omitempty"`
+	Obligations Obligations `json:"obligations"`
+	Labels      []string    `json:"labels,omitempty"` // to be put on the session when the call is allowed
+	Profile     string      `json:"profile,omitempty"`
+	Revision    string      `json:"revision,omitempty"` // of the policy that decided
+}
+
+// Reason names the rule that counted and tells the model what to do instead.
+// Rule ids are stable; the prefix "daemon:" is reserved for sandgate itself.
+type Reason struct {
+	Rule        string `json:"rule"`
+	Message     string `json:"message"`
+	Remediation string `json:"remediation,omitempty"`
+	Severity    string `json:"severity,omitempty"` // low, medium, high, critical
+	Command     *int   `json:"command,omitempty"`  // index into call.shell.commands
+}
+
+// Shadow is what a rule in shadow mode would have said.
+type Shadow struct {
+	Rule    string  `json:"rule"`
+	Would   Outcome `json:"would"`
+	Message string  `json:"message,omitempty"`
+}
+
+// AskTerms are the terms of an approval.
+type AskTerms struct {
+	Approvers []string `json:"approvers,omitempty"` // "role:oncall"
+	Quorum    int      `json:"quorum,omitempty"`
+	TTLMs     int64    `json:"ttl_ms,omitempty"`
+	OnTimeout Outcome  `json:"on_timeout,omitempty"`
+}
+
+// Obligations are what policy demands of an allowed call. Zero means: no
+// demand, the daemon's default applies. Unknown keys are a deny.
+type Obligations struct {
+	Sandbox SandboxObligations `json:"sandbox,omitzero"`
+	Exec    ExecObligations    `json:"exec,omitzero"`
+	Audit   AuditObligations   `json:"audit,omitzero"`
+}
+
+// SandboxObligations set the cage of this very call.
+type SandboxObligations struct {
+	Isolation        string `json:"isolation,omitempty"` // runc, gvisor
+	Reuse            string `json:"reuse,omitempty"`     // never, session, caller
+	Network          string `json:"network,omitempty"`   // none
+	Workspace        string `json:"workspace,omitempty"` // rw, ro
+	CPUMillis        int64  `json:"cpu_millis,omitempty"`
+	MemoryBytes      int64  `json:"memory_bytes,omitempty"`
+	Pids             int64  `json:"pids,omitempty"`
+	WallTimeMs       int64  `json:"wall_time_ms,omitempty"`
+	OutputBytes      int64  `json:"output_bytes,omitempty"`
+	OutputTotalBytes int64  `json:"output_total_bytes,omitempty"`
+	DiskBytes        int64  `json:"disk_bytes,omitempty"`
+	FileBytes        int64  `json:"file_bytes,omitempty"`
+	OpenFiles        int64  `json:"open_files,omitempty"`
+}
+
+// ExecObligations change the environment of the call.
+type ExecObligations struct {
+	EnvSet  map[string]string `json:"env_set,omitempty"`
+	EnvDrop []string          `json:"env_drop,omitempty"` // glob patterns of names: "*_TOKEN"
+}
+
+// AuditObligations say how much of the call the journal keeps.
+type AuditObligations struct {
+	Level string `json:"level,omitempty"` // full, shape (argument names and sizes only)
+}

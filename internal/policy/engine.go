@@ -1,0 +1,308 @@
+package policy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/topdown"
+)
+
+// DefaultDecisionTimeout is Config.DecisionTimeout when it is zero. A decision
+// takes well under a millisecond; this bounds a policy that went wrong, also on
+// a machine that is busy.
+const DefaultDecisionTimeout = time.Second
+
+// Config of an Engine.
+type Config struct {
+	// Dir is the directory of the policy. It replaces the default library as a
+	// whole. Empty means the embedded default library.
+	Dir string
+	// DecisionTimeout bounds one evaluation; a call whose decision takes longer
+	// is denied. Zero means DefaultDecisionTimeout.
+	DecisionTimeout time.Duration
+	// Ceiling is what the daemon allows at most: it is shown to the policy, and a
+	// decision that demands more is a deny. Zero fields are no bound.
+	Ceiling SandboxObligations
+	// Isolations are the isolation classes that this daemon can make. Empty means
+	// runc alone. A decision that demands another is a deny.
+	Isolations []string
+	// Version of the daemon, shown to the policy.
+	Version string
+}
+
+// Engine decides calls. It is safe for concurrent use; a decision sees one
+// revision of the policy from its beginning to its end.
+type Engine struct {
+	cfg     Config
+	current atomic.Pointer[revision] // nil: no policy was ever valid
+
+	mu     sync.Mutex // serialises Reload, guards status
+	status Status
+}
+
+// Status tells which policy decides, and what became of the newest attempt.
+type Status struct {
+	Revision string    `json:"revision"`          // empty: no policy is loaded
+	Source   string    `json:"source"`            // EmbeddedSource or the directory
+	LoadedAt time.Time `json:"loaded_at"`         // of Revision
+	Files    []string  `json:"files"`             // of Revision, sorted
+	Profiles []string  `json:"profiles"`          // of Revision, sorted
+	Error    string    `json:"error,omitempty"`   // why the newest attempt was refused
+	ErrorAt  time.Time `json:"error_at,omitzero"` // of that attempt
+}
+
+// New makes an engine and loads its policy. A policy that is refused is not an
+// error of New: the engine then denies every call with RuleNoPolicy and Ready
+// says why, until Reload finds a good one. The error is for an invalid Config.
+func New(ctx context.Context, cfg Config) (*Engine, error) {
+	if cfg.DecisionTimeout < 0 {
+		return nil, fmt.Errorf("decision timeout %s is negative", cfg.DecisionTimeout)
+	}
+	if cfg.DecisionTimeout == 0 {
+		cfg.DecisionTimeout = DefaultDecisionTimeout
+	}
+	if len(cfg.Isolations) == 0 {
+		cfg.Isolations = []string{"runc"}
+	}
+	for _, problem := range checkSandbox(cfg.Ceiling, SandboxObligations{}, nil) {
+		return nil, fmt.Errorf("ceiling: %s", problem.message)
+	}
+	e := &Engine{cfg: cfg}
+	_ = e.Reload(ctx) // kept in the status
+	return e, nil
+}
+
+// Reload reads the policy anew. One that is refused changes nothing but the
+// status: what decided before goes on deciding.
+func (e *Engine) Reload(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	rev, err := load(ctx, e.cfg)
+	if err != nil {
+		e.status.Error, e.status.ErrorAt = err.Error(), time.Now().UTC()
+		if e.status.Source == "" {
+			e.status.Source = sourceName(e.cfg.Dir)
+		}
+		return err
+	}
+	e.current.Store(rev)
+	e.status = Status{
+		Revision: rev.id, Source: rev.source, LoadedAt: time.Now().UTC(),
+		Files: rev.files, Profiles: rev.profiles,
+	}
+	return nil
+}
+
+func sourceName(dir string) string {
+	if dir == "" {
+		return EmbeddedSource
+	}
+	return dir
+}
+
+// Status reports which policy decides.
+func (e *Engine) Status() Status {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.status
+	s.Files, s.Profiles = slices.Clone(s.Files), slices.Clone(s.Profiles)
+	return s
+}
+
+// Ready returns nil when a policy is loaded, otherwise why not.
+func (e *Engine) Ready() error {
+	if e.current.Load() != nil {
+		return nil
+	}
+	return fmt.Errorf("no policy is loaded: %s", e.Status().Error)
+}
+
+// Complete fills what only the engine and the clock know: schema, decision id,
+// time, ceiling, version and revision, and makes absent lists and maps empty.
+// Decide does it too; it is for those who want to keep the very document that
+// was decided.
+func (e *Engine) Complete(in Input) Input {
+	return e.complete(in, e.current.Load())
+}
+
+func (e *Engine) complete(in Input, rev *revision) Input {
+	in.Schema = InputSchema
+	if in.DecisionID == "" {
+		if id, err := uuid.NewV7(); err == nil {
+			in.DecisionID = id.String()
+		}
+	}
+	if in.Time == "" {
+		in.Time = time.Now().UTC().Format(time.RFC3339Nano)
+	}
+	in.Sandbox.Ceiling = e.cfg.Ceiling
+	in.Daemon.Version = e.cfg.Version
+	if rev != nil {
+		in.Daemon.Revision = rev.id
+	}
+	in.normalise()
+	return in
+}
+
+// Decide decides a call. It never fails: what goes wrong is a deny with one of
+// the reserved rule ids.
+func (e *Engine) Decide(ctx context.Context, in Input) Decision {
+	rev := e.current.Load()
+	in = e.complete(in, rev)
+	if rev == nil {
+		return stamp(e.noPolicy(), in, "")
+	}
+	value, err := in.value()
+	if err != nil {
+		return stamp(refuse(RuleInvalidInput, "the policy input cannot be made: "+err.Error(),
+			"send arguments that are valid JSON"), in, rev.id)
+	}
+	return stamp(e.evaluate(ctx, rev, value), in, rev.id)
+}
+
+func stamp(d Decision, in Input, revision string) Decision {
+	d.ID, d.Profile, d.Revision = in.DecisionID, in.Session.Profile, revision
+	return d
+}
+
+func (e *Engine) noPolicy() Decision {
+	return refuse(RuleNoPolicy, "no valid policy is loaded, so nothing is allowed", askOperator)
+}
+
+// EvalRaw decides an input document as it is, with nothing filled in, and
+// returns the decision as JSON. The error is for a document that is not a JSON
+// object; everything else is in the decision.
+func (e *Engine) EvalRaw(ctx context.Context, input []byte) (json.RawMessage, error) {
+	value, err := parseInput(input)
+	if err != nil {
+		return nil, err
+	}
+	d := e.decideValue(ctx, value)
+	out, err := json.Marshal(d)
+	if err != nil {
+		return nil, fmt.Errorf("encode decision: %w", err)
+	}
+	return out, nil
+}
+
+func (e *Engine) decideValue(ctx context.Context, value ast.Value, opts ...rego.EvalOption) Decision {
+	in := Input{DecisionID: stringAt(value, "decision_id")}
+	in.Session.Profile = stringAt(value, "session", "profile")
+	rev := e.current.Load()
+	if rev == nil {
+		return stamp(e.noPolicy(), in, "")
+	}
+	return stamp(e.evaluate(ctx, rev, value, opts...), in, rev.id)
+}
+
+// evaluate runs the policy over one input and validates what it says.
+func (e *Engine) evaluate(ctx context.Context, rev *revision, input ast.Value, opts ...rego.EvalOption) Decision {
+	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.DecisionTimeout, errDecisionTimeout)
+	defer cancel()
+	rs, err := rev.decision.Eval(ctx, append(opts, rego.EvalParsedInput(input))...)
+	if err != nil || ctx.Err() != nil {
+		return e.refuseEvaluation(ctx, err)
+	}
+	return validate(rs, e.cfg)
+}
+
+var errDecisionTimeout = errors.New("decision timeout")
+
+func (e *Engine) refuseEvaluation(ctx context.Context, err error) Decision {
+	switch {
+	case errors.Is(context.Cause(ctx), errDecisionTimeout):
+		return refuse(RuleTimeout, fmt.Sprintf("the policy did not decide within %s", e.cfg.DecisionTimeout), askOperator)
+	case ctx.Err() != nil, topdown.IsCancel(err):
+		return refuse(RuleCancelled, "the caller went away before the policy had decided", "send the call again")
+	}
+	return refuse(RuleEvaluationError, "the evaluation of the policy failed: "+err.Error(), askOperator)
+}
+
+// Visible returns the names of those of tools that the caller may be shown,
+// sorted. An error means that it is not known, so that none must be shown.
+func (e *Engine) Visible(ctx context.Context, in Input, tools []ToolInput) ([]string, error) {
+	rev := e.current.Load()
+	if rev == nil {
+		return nil, e.Ready()
+	}
+	in = e.complete(in, rev)
+	in.Tools = tools
+	in.normalise()
+	value, err := in.value()
+	if err != nil {
+		return nil, fmt.Errorf("policy input: %w", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.DecisionTimeout, errDecisionTimeout)
+	defer cancel()
+	rs, err := rev.visible.Eval(ctx, rego.EvalParsedInput(value))
+	if err != nil {
+		return nil, fmt.Errorf("evaluate data.sandgate.visible: %w", err)
+	}
+	return visibleNames(rs, tools)
+}
+
+func visibleNames(rs rego.ResultSet, tools []ToolInput) ([]string, error) {
+	if len(rs) != 1 || len(rs[0].Expressions) != 1 {
+		return nil, errors.New("data.sandgate.visible is undefined")
+	}
+	list, ok := rs[0].Expressions[0].Value.([]any)
+	if !ok {
+		return nil, fmt.Errorf("data.sandgate.visible is %T, want a set of tool names", rs[0].Expressions[0].Value)
+	}
+	names := []string{}
+	for _, item := range list {
+		name, ok := item.(string)
+		if !ok {
+			return nil, fmt.Errorf("data.sandgate.visible holds %T, want tool names", item)
+		}
+		if slices.ContainsFunc(tools, func(t ToolInput) bool { return t.Name == name }) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// parseInput reads one JSON object and nothing after it.
+func parseInput(raw []byte) (ast.Value, error) {
+	value, err := ast.ValueFromReader(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("policy input: %w", err)
+	}
+	if !json.Valid(raw) {
+		return nil, errors.New("policy input: more than one JSON document")
+	}
+	if _, ok := value.(ast.Object); !ok {
+		return nil, fmt.Errorf("policy input is %s, want a JSON object", ast.ValueName(value))
+	}
+	return value, nil
+}
+
+func stringAt(value ast.Value, keys ...string) string {
+	for _, key := range keys {
+		obj, ok := value.(ast.Object)
+		if !ok {
+			return ""
+		}
+		term := obj.Get(ast.StringTerm(key))
+		if term == nil {
+			return ""
+		}
+		value = term.Value
+	}
+	s, ok := value.(ast.String)
+	if !ok {
+		return ""
+	}
+	return string(s)
+}

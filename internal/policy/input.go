@@ -1,0 +1,147 @@
+package policy
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/sandgate/sandgate/internal/facts"
+)
+
+// InputSchema is the version of the input document.
+const InputSchema = "sandgate.input/v1"
+
+// Input is the document that Rego sees as input. Everything that the host or
+// the model sent stays under Call.Args, Call.Cwd and Call.Env; the rest is
+// derived by sandgate. A fact that is not known is absent, never false.
+type Input struct {
+	Schema     string       `json:"schema"`
+	DecisionID string       `json:"decision_id"`
+	Time       string       `json:"time"` // RFC 3339, UTC
+	Caller     CallerInput  `json:"caller"`
+	Agent      AgentInput   `json:"agent,omitzero"`
+	Session    SessionInput `json:"session"`
+	Call       CallInput    `json:"call"`
+	Tool       ToolInput    `json:"tool"`
+	Tools      []ToolInput  `json:"tools,omitempty"` // to choose from; only for data.sandgate.visible
+	Sandbox    SandboxInput `json:"sandbox"`
+	Daemon     DaemonInput  `json:"daemon"`
+}
+
+// CallerInput is the authenticated host.
+type CallerInput struct {
+	ID        string `json:"id"`        // "unix:uid:1000", "tcp:local"
+	Transport string `json:"transport"` // unix, tcp, cli (policy tools)
+	UID       *int   `json:"uid,omitempty"`
+	GID       *int   `json:"gid,omitempty"`
+	PID       *int   `json:"pid,omitempty"`
+	Exe       string `json:"exe,omitempty"`
+}
+
+// AgentInput is what the host says of itself: unauthenticated.
+type AgentInput struct {
+	Name    string `json:"name,omitempty"`
+	Version string `json:"version,omitempty"`
+	Model   string `json:"model,omitempty"`
+}
+
+// SessionInput is the session's memory, bounded.
+type SessionInput struct {
+	ID      string         `json:"id,omitempty"` // absent for a call without a session
+	Profile string         `json:"profile"`
+	Seq     int64          `json:"seq"`
+	Counts  map[string]int `json:"counts"` // allow, ask, deny
+	Labels  []string       `json:"labels"`
+	Recent  []RecentCall   `json:"recent"`
+	Grants  []string       `json:"grants"`
+}
+
+// RecentCall is one of the session's last calls.
+type RecentCall struct {
+	Seq     int64  `json:"seq"`
+	Tool    string `json:"tool"`
+	Outcome string `json:"outcome"`
+	Digest  string `json:"digest"`
+}
+
+// CallInput is the proposed call with its facts.
+type CallInput struct {
+	ID         string            `json:"id"`
+	Tool       string            `json:"tool"`
+	Args       json.RawMessage   `json:"args"`
+	Cwd        string            `json:"cwd"`
+	Env        map[string]string `json:"env"`
+	StdinBytes *int64            `json:"stdin_bytes,omitempty"` // absent when streamed
+	Digest     string            `json:"digest"`
+	Shell      *facts.Shell      `json:"shell,omitempty"`
+	Files      []facts.File      `json:"files,omitempty"`
+}
+
+// ToolInput is the declaration of the tool.
+type ToolInput struct {
+	Name        string          `json:"name"`
+	Source      string          `json:"source"` // builtin, operator
+	Effects     []string        `json:"effects"`
+	Risk        string          `json:"risk"`
+	Annotations map[string]bool `json:"annotations"` // as in MCP: readOnlyHint, …
+}
+
+// SandboxInput tells what the daemon allows at most.
+type SandboxInput struct {
+	Ceiling SandboxObligations `json:"ceiling"`
+}
+
+// DaemonInput tells which daemon decides.
+type DaemonInput struct {
+	Version  string `json:"version"`
+	Revision string `json:"policy_revision"`
+}
+
+// normalise makes absent lists and maps empty, as the schema of the input has
+// them: to a policy, null is neither.
+func (in *Input) normalise() {
+	if in.Session.Counts == nil {
+		in.Session.Counts = map[string]int{}
+	}
+	if in.Session.Labels == nil {
+		in.Session.Labels = []string{}
+	}
+	if in.Session.Recent == nil {
+		in.Session.Recent = []RecentCall{}
+	}
+	if in.Session.Grants == nil {
+		in.Session.Grants = []string{}
+	}
+	if in.Call.Env == nil {
+		in.Call.Env = map[string]string{}
+	}
+	if len(in.Call.Args) == 0 {
+		in.Call.Args = json.RawMessage("{}")
+	}
+	in.Tool.normalise()
+	if in.Tools != nil {
+		in.Tools = slices.Clone(in.Tools)
+		for i := range in.Tools {
+			in.Tools[i].normalise()
+		}
+	}
+}
+
+func (t *ToolInput) normalise() {
+	if t.Effects == nil {
+		t.Effects = []string{}
+	}
+	if t.Annotations == nil {
+		t.Annotations = map[string]bool{}
+	}
+}
+
+// value is the document as OPA takes it.
+func (in *Input) value() (ast.Value, error) {
+	raw, err := json.Marshal(in)
+	if err != nil {
+		return nil, err
+	}
+	return parseInput(raw)
+}

@@ -1,0 +1,325 @@
+package policy
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sandgate/sandgate/policies"
+)
+
+// Bounds of a policy directory: more is taken for a mistake in the path.
+const (
+	maxPolicyFiles = 2_000
+	maxPolicyBytes = 32 << 20
+)
+
+// EmbeddedSource is Status.Source of the default library.
+const EmbeddedSource = "embedded"
+
+// sources are the files of one policy as read, before anything is understood.
+type sources struct {
+	name  string            // EmbeddedSource or the directory
+	files map[string][]byte // slash-separated path below the directory
+}
+
+// readSources reads the policy of a directory, or the default one for "".
+func readSources(dir string) (sources, error) {
+	if dir == "" {
+		files, err := readPolicyFS(policies.FS)
+		return sources{name: EmbeddedSource, files: files}, err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return sources{}, fmt.Errorf("policy directory: %w", err)
+	}
+	if !info.IsDir() {
+		return sources{}, fmt.Errorf("policy directory %s is not a directory", dir)
+	}
+	files, err := readPolicyFS(os.DirFS(dir))
+	if err != nil {
+		return sources{}, fmt.Errorf("policy directory %s: %w", dir, err)
+	}
+	return sources{name: dir, files: files}, nil
+}
+
+// readPolicyFS reads what makes a policy: Rego, files called data.json or
+// data.yaml, and .manifest. Hidden directories are left out (a mounted
+// ConfigMap holds its former content in one); symlinks to files are followed.
+func readPolicyFS(fsys fs.FS) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	total := int64(0)
+	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if name != "." && strings.HasPrefix(d.Name(), ".") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !isPolicyFile(name) {
+			return nil
+		}
+		body, err := readBounded(fsys, name, maxPolicyBytes-total)
+		if err != nil {
+			return err
+		}
+		total += int64(len(body))
+		files[name] = body
+		if len(files) > maxPolicyFiles {
+			return fmt.Errorf("more than %d policy files: is this the right directory?", maxPolicyFiles)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return files, nil
+}
+
+func isPolicyFile(name string) bool {
+	switch path.Base(name) {
+	case "data.json", "data.yaml":
+		return true
+	case ".manifest":
+		return name == ".manifest"
+	}
+	return strings.HasSuffix(name, ".rego")
+}
+
+func readBounded(fsys fs.FS, name string, limit int64) (_ []byte, err error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	body, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(body)) > limit {
+		return nil, fmt.Errorf("more than %d bytes of policy: is this the right directory?", maxPolicyBytes)
+	}
+	return body, nil
+}
+
+// names are the files that the daemon loads, sorted: all but the tests.
+func (s sources) names() []string {
+	var names []string
+	for name := range s.files {
+		if !strings.HasSuffix(name, "_test.rego") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// revision names this very content: what .manifest says, followed by a hash of
+// names and contents, so that no two contents share a revision.
+func (s sources) revision() (string, error) {
+	sum := sha256.New()
+	for _, name := range s.names() {
+		body := sha256.Sum256(s.files[name])
+		_, _ = fmt.Fprintf(sum, "%s %x\n", name, body) // a hash never fails
+	}
+	short := "sha256:" + hex.EncodeToString(sum.Sum(nil))[:16]
+	raw, ok := s.files[".manifest"]
+	if !ok {
+		return short, nil
+	}
+	var manifest struct {
+		Revision string `json:"revision"`
+	}
+	if err := json.Unmarshal(raw, &manifest); err != nil {
+		return "", fmt.Errorf(".manifest: %w", err)
+	}
+	if manifest.Revision == "" {
+		return short, nil
+	}
+	return manifest.Revision + "@" + short, nil
+}
+
+// modules parses the Rego of the policy, with its tests if wanted. The keys are
+// the names that error messages and Explain show.
+func (s sources) modules(caps *ast.Capabilities, tests bool) (map[string]*ast.Module, error) {
+	mods := map[string]*ast.Module{}
+	var errs []error
+	for name, body := range s.files {
+		if !strings.HasSuffix(name, ".rego") || (!tests && strings.HasSuffix(name, "_test.rego")) {
+			continue
+		}
+		shown := s.shownName(name)
+		mod, err := ast.ParseModuleWithOpts(shown, string(body), ast.ParserOptions{
+			Capabilities: caps, ProcessAnnotation: true, RegoVersion: ast.RegoV1,
+		})
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case mod == nil:
+			errs = append(errs, fmt.Errorf("%s: no package: the file is empty", shown))
+		default:
+			mods[shown] = mod
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	if len(mods) == 0 {
+		return nil, fmt.Errorf("%s holds no .rego file", s.name)
+	}
+	return mods, nil
+}
+
+func (s sources) shownName(name string) string {
+	if s.name == EmbeddedSource {
+		return "policies/" + name
+	}
+	return path.Join(s.name, name)
+}
+
+// store makes the base documents: sandgate/config/data.json is data.sandgate.config.
+func (s sources) store() (storage.Store, error) {
+	root := map[string]any{}
+	for _, name := range s.names() {
+		base := path.Base(name)
+		if base != "data.json" && base != "data.yaml" {
+			continue
+		}
+		doc, err := decodeData(s.files[name])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.shownName(name), err)
+		}
+		if err := graft(root, path.Dir(name), doc); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.shownName(name), err)
+		}
+	}
+	return inmem.NewFromObjectWithOpts(root, inmem.OptReturnASTValuesOnRead(true)), nil
+}
+
+func decodeData(raw []byte) (map[string]any, error) {
+	asJSON, err := yaml.YAMLToJSONStrict(raw)
+	if err != nil {
+		return nil, err
+	}
+	doc := map[string]any{}
+	dec := json.NewDecoder(bytes.NewReader(asJSON))
+	dec.UseNumber()
+	if err := dec.Decode(&doc); err != nil {
+		return nil, err
+	}
+	return doc, nil
+}
+
+// graft puts the members of doc below the folder dir of root. Two files must
+// not say the same, since which of them counts would be chance.
+func graft(root map[string]any, dir string, doc map[string]any) error {
+	at := root
+	if dir != "." {
+		for key := range strings.SplitSeq(dir, "/") {
+			if _, taken := at[key]; !taken {
+				at[key] = map[string]any{}
+			}
+			next, ok := at[key].(map[string]any)
+			if !ok {
+				return fmt.Errorf("another file gives %q a value", key)
+			}
+			at = next
+		}
+	}
+	for key, value := range doc {
+		if _, taken := at[key]; taken {
+			return fmt.Errorf("%q is given by another file too", key)
+		}
+		at[key] = value
+	}
+	return nil
+}
+
+// capabilities are the built-ins that a policy may use: none that reaches the
+// network, reads the daemon's environment or the clock, or is random. The time
+// of a call is input.time.
+func capabilities() *ast.Capabilities {
+	caps := ast.CapabilitiesForThisVersion()
+	caps.Builtins = slices.DeleteFunc(slices.Clone(caps.Builtins), func(b *ast.Builtin) bool {
+		return b.Nondeterministic || slices.Contains(forbiddenBuiltins, b.Name)
+	})
+	caps.AllowNet = []string{} // schemas neither
+	return caps
+}
+
+// forbiddenBuiltins are forbidden by name, whatever OPA says about them.
+var forbiddenBuiltins = []string{
+	"http.send", "net.lookup_ip_addr", "opa.runtime", "time.now_ns", "rand.intn", "uuid.rfc4122",
+}
+
+// compile makes a compiler of the modules: strict, typed by the input schema,
+// without the forbidden built-ins.
+func compile(ctx context.Context, mods map[string]*ast.Module, store storage.Store, caps *ast.Capabilities) (*ast.Compiler, error) {
+	schemas, err := schemaSet()
+	if err != nil {
+		return nil, err
+	}
+	txn, err := store.NewTransaction(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer store.Abort(ctx, txn)
+	compiler := ast.NewCompiler().
+		WithCapabilities(caps).
+		WithStrict(true).
+		WithSchemas(schemas).
+		WithUseTypeCheckAnnotations(true).
+		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn))
+	compiler.Compile(mods)
+	if !compiler.Failed() {
+		return compiler, nil
+	}
+	for _, e := range compiler.Errors {
+		for _, name := range forbiddenBuiltins {
+			if strings.Contains(e.Message, "undefined function "+name) {
+				return nil, fmt.Errorf("%w (%s is not available to policies: a decision must follow from its input alone)",
+					compiler.Errors, name)
+			}
+		}
+	}
+	return nil, compiler.Errors
+}
+
+// schemaSet are the schemas of the library: input types the input of every
+// policy, whether it is annotated or not.
+func schemaSet() (*ast.SchemaSet, error) {
+	set := ast.NewSchemaSet()
+	for _, name := range []string{"input", "decision"} {
+		raw, err := policies.FS.ReadFile("schemas/" + name + ".json")
+		if err != nil {
+			return nil, fmt.Errorf("schema %s: %w", name, err)
+		}
+		var schema any
+		if err := json.Unmarshal(raw, &schema); err != nil {
+			return nil, fmt.Errorf("schema %s: %w", name, err)
+		}
+		set.Put(ast.SchemaRootRef.Append(ast.StringTerm(name)), schema)
+		if name == "input" {
+			set.Put(ast.SchemaRootRef, schema)
+		}
+	}
+	return set, nil
+}

@@ -1,0 +1,309 @@
+package policy
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/rego"
+)
+
+// Bounds of a decision, so that a policy cannot flood the journal or the model.
+const (
+	maxReasons     = 100
+	maxLabels      = 32
+	maxLabelBytes  = 128
+	maxAnswerBytes = 256 << 10
+)
+
+// answer is what a policy may say. Fields that only the daemon may set are not
+// in it.
+type answer struct {
+	Outcome     Outcome     `json:"outcome"`
+	Reasons     []Reason    `json:"reasons"`
+	Warnings    []Reason    `json:"warnings"`
+	Shadow      []Shadow    `json:"shadow"`
+	Ask         *AskTerms   `json:"ask"`
+	Obligations Obligations `json:"obligations"`
+	Labels      []string    `json:"labels"`
+}
+
+// problem is why an answer is not a decision.
+type problem struct{ rule, message string }
+
+// validate turns what the policy said into a decision, or into the deny that
+// tells what is wrong with it.
+func validate(rs rego.ResultSet, cfg Config) Decision {
+	if len(rs) == 0 {
+		return refuse(RuleUndefined, "the policy gave no decision: data.sandgate.decision is undefined", askOperator)
+	}
+	if len(rs) > 1 || len(rs[0].Expressions) != 1 {
+		return refuse(RuleUndefined, "the policy gave several decisions", askOperator)
+	}
+	value := rs[0].Expressions[0].Value
+	if p := shape(value, reflect.TypeFor[answer](), ""); p != nil {
+		return refuse(p.rule, p.message, askOperator)
+	}
+	a, err := decode(value)
+	if err != nil {
+		return refuse(RuleInvalidDecision, err.Error(), askOperator)
+	}
+	if p := a.check(cfg); p != nil {
+		return refuse(p.rule, p.message, askOperator)
+	}
+	d := Decision{
+		Outcome: a.Outcome, Reasons: a.Reasons, Warnings: orNil(a.Warnings), Shadow: orNil(a.Shadow),
+		Obligations: a.Obligations, Labels: orNil(a.Labels),
+	}
+	if a.Outcome == Ask {
+		d.Ask = a.Ask
+	}
+	return d
+}
+
+// orNil makes an empty list absent, as it is after a way through JSON.
+func orNil[T any](list []T) []T {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}
+
+func decode(value any) (answer, error) {
+	var a answer
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return a, fmt.Errorf("the decision is not JSON: %w", err)
+	}
+	if len(raw) > maxAnswerBytes {
+		return a, fmt.Errorf("the decision has %d bytes, the most is %d", len(raw), maxAnswerBytes)
+	}
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return a, fmt.Errorf("the decision does not decode: %w", err)
+	}
+	return a, nil
+}
+
+// shape checks that value has the structure of t: no unknown key and no wrong
+// type at any depth. encoding/json alone would accept null anywhere, and keys
+// in another case.
+func shape(value any, t reflect.Type, at string) *problem {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return shape(value, t.Elem(), at)
+	case reflect.Struct:
+		return shapeStruct(value, t, at)
+	case reflect.Slice:
+		list, ok := value.([]any)
+		if !ok {
+			return wrongType(value, "a list", at)
+		}
+		for i, item := range list {
+			if p := shape(item, t.Elem(), fmt.Sprintf("%s[%d]", at, i)); p != nil {
+				return p
+			}
+		}
+		return nil
+	case reflect.Map:
+		object, ok := value.(map[string]any)
+		if !ok {
+			return wrongType(value, "an object", at)
+		}
+		for key, item := range object {
+			if p := shape(item, t.Elem(), join(at, key)); p != nil {
+				return p
+			}
+		}
+		return nil
+	case reflect.String:
+		if _, ok := value.(string); !ok {
+			return wrongType(value, "a string", at)
+		}
+		return nil
+	default: // int, int64
+		number, ok := value.(json.Number)
+		if !ok {
+			return wrongType(value, "an integer", at)
+		}
+		if _, err := number.Int64(); err != nil {
+			return &problem{RuleInvalidDecision, fmt.Sprintf("the decision's %s is %s, want an integer", at, number)}
+		}
+		return nil
+	}
+}
+
+func shapeStruct(value any, t reflect.Type, at string) *problem {
+	object, ok := value.(map[string]any)
+	if !ok {
+		return wrongType(value, "an object", at)
+	}
+	fields := make(map[string]reflect.Type, t.NumField())
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		fields[name] = t.Field(i).Type
+	}
+	for key, item := range object {
+		field, known := fields[key]
+		if !known {
+			return unknownKey(join(at, key), fields)
+		}
+		if p := shape(item, field, join(at, key)); p != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+func unknownKey(at string, fields map[string]reflect.Type) *problem {
+	known := make([]string, 0, len(fields))
+	for name := range fields {
+		known = append(known, name)
+	}
+	slices.Sort(known)
+	rule := RuleInvalidDecision
+	if strings.HasPrefix(at, "obligations.") {
+		rule = RuleObligationUnknown
+	}
+	return &problem{rule, fmt.Sprintf("the decision has %s, which sandgate does not know; it knows %s", at, strings.Join(known, ", "))}
+}
+
+func wrongType(value any, want, at string) *problem {
+	if at == "" {
+		at = "value"
+	}
+	return &problem{RuleInvalidDecision, fmt.Sprintf("the decision's %s is %s, want %s", at, kindOf(value), want)}
+}
+
+func kindOf(value any) string {
+	switch value.(type) {
+	case nil:
+		return "null"
+	case map[string]any:
+		return "an object"
+	case []any:
+		return "a list"
+	case string:
+		return "a string"
+	case bool:
+		return "a boolean"
+	}
+	return "a number"
+}
+
+func join(at, key string) string {
+	if at == "" {
+		return key
+	}
+	return at + "." + key
+}
+
+// check sees that the answer means something, and that this daemon can do it.
+func (a answer) check(cfg Config) *problem {
+	if a.Outcome != Allow && a.Outcome != Ask && a.Outcome != Deny {
+		return invalid("the decision's outcome is %q, want allow, ask or deny", a.Outcome)
+	}
+	if len(a.Reasons) == 0 {
+		return invalid("the decision is %s without a reason: a rule has to say so", a.Outcome)
+	}
+	if len(a.Reasons)+len(a.Warnings)+len(a.Shadow) > maxReasons {
+		return invalid("the decision has more than %d reasons, warnings and shadow entries", maxReasons)
+	}
+	for _, r := range slices.Concat(a.Reasons, a.Warnings) {
+		if p := checkReason(r); p != nil {
+			return p
+		}
+	}
+	for _, s := range a.Shadow {
+		if p := checkRule(s.Rule); p != nil {
+			return p
+		}
+		if s.Would != Allow && s.Would != Ask && s.Would != Deny {
+			return invalid("the shadow entry of rule %q would %q, want allow, ask or deny", s.Rule, s.Would)
+		}
+	}
+	if p := checkLabels(a.Labels); p != nil {
+		return p
+	}
+	if p := a.Ask.check(); p != nil {
+		return p
+	}
+	return a.Obligations.check(cfg)
+}
+
+func invalid(format string, args ...any) *problem {
+	return &problem{RuleInvalidDecision, fmt.Sprintf(format, args...)}
+}
+
+func checkRule(rule string) *problem {
+	if rule == "" {
+		return invalid("the decision has a reason without a rule id")
+	}
+	if strings.HasPrefix(rule, reservedPrefix) {
+		return invalid("the decision uses the rule id %q; the prefix %q is reserved for sandgate itself", rule, reservedPrefix)
+	}
+	return nil
+}
+
+func checkReason(r Reason) *problem {
+	if p := checkRule(r.Rule); p != nil {
+		return p
+	}
+	if r.Message == "" {
+		return invalid("the reason of rule %q has no message", r.Rule)
+	}
+	if !slices.Contains([]string{"", "low", "medium", "high", "critical"}, r.Severity) {
+		return invalid("the severity of rule %q is %q, want low, medium, high or critical", r.Rule, r.Severity)
+	}
+	if r.Command != nil && *r.Command < 0 {
+		return invalid("the command of rule %q is %d, want an index", r.Rule, *r.Command)
+	}
+	return nil
+}
+
+func checkLabels(labels []string) *problem {
+	if len(labels) > maxLabels {
+		return invalid("the decision has %d labels, the most is %d", len(labels), maxLabels)
+	}
+	for _, label := range labels {
+		if label == "" || len(label) > maxLabelBytes {
+			return invalid("the label %q has %d bytes, want 1 to %d", label, len(label), maxLabelBytes)
+		}
+	}
+	return nil
+}
+
+func (t *AskTerms) check() *problem {
+	if t == nil {
+		return nil
+	}
+	if t.Quorum < 0 || t.TTLMs < 0 {
+		return invalid("the terms of the approval have a negative quorum or ttl_ms")
+	}
+	if t.OnTimeout != "" && t.OnTimeout != Deny {
+		return invalid("the terms of the approval say %q on time-out, want deny: silence is no approval", t.OnTimeout)
+	}
+	return nil
+}
+
+func (o Obligations) check(cfg Config) *problem {
+	for _, p := range checkSandbox(o.Sandbox, cfg.Ceiling, cfg.Isolations) {
+		return &p
+	}
+	for name, value := range o.Exec.EnvSet {
+		if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(value, "\x00") {
+			return invalid("obligations.exec.env_set has %q, which cannot be an environment variable", name)
+		}
+	}
+	for _, pattern := range o.Exec.EnvDrop {
+		if _, err := path.Match(pattern, "X"); err != nil || pattern == "" {
+			return invalid("obligations.exec.env_drop has %q, which is not a glob pattern", pattern)
+		}
+	}
+	if !slices.Contains([]string{"", "full", "shape"}, o.Audit.Level) {
+		return invalid("obligations.audit.level is %q, want full or shape", o.Audit.Level)
+	}
+	return nil
+}
