@@ -19,7 +19,7 @@ func input(profile string) Input {
 		Caller:  CallerInput{ID: "unix:uid:1000", Transport: "unix"},
 		Session: SessionInput{Profile: profile},
 		Call:    CallInput{ID: "c1", Tool: "bash", Args: json.RawMessage(`{"command":"true"}`), Cwd: "/workspace"},
-		Tool:    ToolInput{Name: "bash", Source: "builtin", Effects: []string{"exec"}, Risk: "medium"},
+		Tool:    ToolInput{Name: "bash", Source: "builtin", Effects: []string{"execute"}, Risk: "medium"},
 	}
 }
 

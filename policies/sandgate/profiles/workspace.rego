@@ -142,7 +142,7 @@ ask contains {
 	"message": sprintf("the tool %s needs the network", [input.call.tool]),
 	"severity": "medium",
 } if {
-	"net" in input.tool.effects
+	"network" in input.tool.effects
 }
 
 # METADATA
@@ -248,7 +248,7 @@ allow contains {
 } if {
 	not input.call.shell
 	not input.call.files
-	"exec" in input.tool.effects
+	"execute" in input.tool.effects
 	_local_effects
 }
 
@@ -264,7 +264,7 @@ obligations := {"sandbox": {
 _local_effects if {
 	count(input.tool.effects) > 0
 	every effect in input.tool.effects {
-		effect in {"exec", "fs.read", "fs.write"}
+		effect in {"execute", "read", "write", "delete"}
 	}
 }
 
@@ -280,7 +280,7 @@ _inside_or_readable(file) if _readable_file(file)
 
 # Reading what every cell holds anyway.
 _readable_file(file) if {
-	file.op in {"read", "list", "search"}
+	file.op in {"read", "list"}
 	_below(file.abs, _readable)
 }
 

@@ -1,0 +1,169 @@
+package proposal
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sandgate/sandgate/internal/catalog"
+	"github.com/sandgate/sandgate/internal/facts"
+	"github.com/sandgate/sandgate/internal/policy"
+)
+
+func lookup(t *testing.T, name string) catalog.Tool {
+	t.Helper()
+	c, err := catalog.New(catalog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tool, err := c.Lookup(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tool
+}
+
+func TestBuildDerivesTheShellFacts(t *testing.T) {
+	args := json.RawMessage(`{"command": "git status; cat /etc/passwd"}`)
+	in, tool, err := Build(lookup(t, "bash"), Call{ID: "c1", Args: args}, facts.NewMemFS(nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.ID != "c1" || in.Tool != "bash" || in.Cwd != "/workspace" || string(in.Args) != string(args) || in.Files != nil {
+		t.Errorf("got %+v", in)
+	}
+	if in.Shell == nil || !in.Shell.Parsed || len(in.Shell.Commands) != 2 || in.Shell.Commands[1].Base != "cat" {
+		t.Fatalf("shell: got %+v", in.Shell)
+	}
+	if inside := in.Shell.Commands[1].Args[0].InWorkspace; inside == nil || *inside {
+		t.Errorf("in_workspace of /etc/passwd: got %v, want false", inside)
+	}
+	if tool.Name != "bash" || tool.Source != catalog.SourceBuiltin || len(tool.Effects) == 0 || !tool.Annotations["destructiveHint"] {
+		t.Errorf("tool: got %+v", tool)
+	}
+}
+
+func TestBuildDerivesTheFileFacts(t *testing.T) {
+	fs := facts.NewMemFS(map[string]string{"a.txt": "x"}, map[string]string{"link": "/etc"})
+	yes := true
+	for _, tt := range []struct {
+		name, tool, args string
+		want             []facts.File
+	}{
+		{
+			"inside", "read_file", `{"path": "a.txt"}`,
+			[]facts.File{{Op: "read", Path: "a.txt", Abs: "/workspace/a.txt", Real: "/workspace/a.txt", Exists: &yes, Kind: "file", InWorkspace: &yes}},
+		},
+		{
+			"through a symlink that leaves: where it ends is not known", "read_file", `{"path": "link/passwd"}`,
+			[]facts.File{{Op: "read", Path: "link/passwd", Abs: "/workspace/link/passwd"}},
+		},
+		{
+			"the default of an absent argument", "list_dir", `{}`,
+			[]facts.File{{Op: "list", Path: ".", Abs: "/workspace", Real: "/workspace", Exists: &yes, Kind: "dir", InWorkspace: &yes}},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in, _, err := Build(lookup(t, tt.tool), Call{Args: json.RawMessage(tt.args)}, fs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, in.Files); diff != "" {
+				t.Errorf("files (-want +got):\n%s", diff)
+			}
+			if in.Shell != nil {
+				t.Errorf("shell: got %+v, want none", in.Shell)
+			}
+		})
+	}
+}
+
+func TestBuildWithoutAWorkspaceKnowsNothing(t *testing.T) {
+	in, _, err := Build(lookup(t, "read_file"), Call{Args: json.RawMessage(`{"path": "a.txt"}`)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(in.Files) != 1 || in.Files[0].InWorkspace != nil || in.Files[0].Real != "" {
+		t.Errorf("got %+v, want a path of which nothing is known", in.Files)
+	}
+}
+
+func TestBuildReadsListsOfPaths(t *testing.T) {
+	tool := catalog.Tool{Name: "many", Facts: catalog.Facts{Paths: []catalog.PathArg{{Arg: "paths", Op: "delete"}, {Arg: "other", Op: "read"}}}}
+	in, _, err := Build(tool, Call{Args: json.RawMessage(`{"paths": ["a", "../b"]}`)}, facts.NewMemFS(nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(in.Files) != 2 || in.Files[0].Op != "delete" || !*in.Files[0].InWorkspace || *in.Files[1].InWorkspace {
+		t.Errorf("got %+v", in.Files)
+	}
+}
+
+func TestBuildRefusesWhatValidateWouldRefuse(t *testing.T) {
+	many := catalog.Tool{Name: "many", Facts: catalog.Facts{Paths: []catalog.PathArg{{Arg: "paths"}}}}
+	for name, tt := range map[string]struct {
+		tool catalog.Tool
+		call Call
+	}{
+		"not an object":       {lookup(t, "bash"), Call{Args: json.RawMessage(`[]`)}},
+		"null":                {lookup(t, "bash"), Call{Args: json.RawMessage(`null`)}},
+		"not JSON":            {lookup(t, "bash"), Call{Args: json.RawMessage(`{`)}},
+		"script of a number":  {lookup(t, "bash"), Call{Args: json.RawMessage(`{"command": 1}`)}},
+		"path of a number":    {lookup(t, "read_file"), Call{Args: json.RawMessage(`{"path": 1}`)}},
+		"path null":           {lookup(t, "list_dir"), Call{Args: json.RawMessage(`{"path": null}`)}},
+		"number among paths":  {many, Call{Args: json.RawMessage(`{"paths": ["a", 1]}`)}},
+		"relative directory":  {lookup(t, "bash"), Call{Args: json.RawMessage(`{"command": "ls"}`), Cwd: "src"}},
+		"directory with NUL":  {lookup(t, "bash"), Call{Args: json.RawMessage(`{"command": "ls"}`), Cwd: "/a\x00"}},
+		"two JSON documents":  {lookup(t, "bash"), Call{Digest: "sha256:00", Args: json.RawMessage(`{"command": "ls"} {}`)}},
+		"half a JSON literal": {lookup(t, "bash"), Call{Args: json.RawMessage(`{"command": tru}`)}},
+	} {
+		if _, _, err := Build(tt.tool, tt.call, nil); !errors.Is(err, errdefs.ErrInvalidArgument) {
+			t.Errorf("%s: got %v, want an invalid argument", name, err)
+		}
+	}
+}
+
+func TestDigestNamesWhatTheCallDoes(t *testing.T) {
+	digest := func(args, cwd string, env map[string]string, stdin string) string {
+		t.Helper()
+		d, err := Digest("bash", json.RawMessage(args), cwd, env, stdin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	base := digest(`{"a": 1, "b": "x"}`, "/workspace", nil, "")
+	if same := digest(` {"b":"\u0078",  "a":1.0}`, "/workspace", map[string]string{}, ""); same != base {
+		t.Errorf("the same call in other words: got %s, want %s", same, base)
+	}
+	for name, other := range map[string]string{
+		"arguments":   digest(`{"a": 2, "b": "x"}`, "/workspace", nil, ""),
+		"directory":   digest(`{"a": 1, "b": "x"}`, "/workspace/src", nil, ""),
+		"environment": digest(`{"a": 1, "b": "x"}`, "/workspace", map[string]string{"A": "b"}, ""),
+		"input":       digest(`{"a": 1, "b": "x"}`, "/workspace", nil, "sha256:00"),
+	} {
+		if other == base {
+			t.Errorf("another %s has the same digest", name)
+		}
+	}
+}
+
+// The facts are a contract with the authors of policies: what Build makes must
+// be what the schema of the input describes, or the schema misleads them.
+func TestBuiltInputDecidesInTheDefaultLibrary(t *testing.T) {
+	e, err := policy.New(t.Context(), policy.Config{})
+	if err != nil || e.Ready() != nil {
+		t.Fatal(err, e.Ready())
+	}
+	in := policy.Input{Session: policy.SessionInput{Profile: "readonly"}}
+	in.Call, in.Tool, err = Build(lookup(t, "bash"), Call{Args: json.RawMessage(`{"command": "cat a.txt"}`)}, facts.NewMemFS(map[string]string{"a.txt": ""}, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := e.Decide(t.Context(), in); d.Outcome != policy.Allow {
+		t.Errorf("cat a.txt: got %+v, want allow", d)
+	}
+}
