@@ -120,16 +120,14 @@ func (c *hostCall) output(o Output) error {
 // ended, the call is over or the connection is dead.
 func (c *Conn) feed(call *hostCall, seq uint64, stdin io.Reader) {
 	head := AppendSeq(nil, seq)
-	if stdin != nil {
-		buf := make([]byte, StdinChunkBytes)
-		for {
-			n, err := stdin.Read(buf)
-			if !c.send(call, head, buf[:n]) {
-				return
-			}
-			if err != nil {
-				break // its end; a broken reader is an end too, as with a real pipe
-			}
+	buf := make([]byte, StdinChunkBytes)
+	for {
+		n, err := stdin.Read(buf)
+		if !c.send(call, head, buf[:n]) {
+			return
+		}
+		if err != nil {
+			break // its end; a broken reader is an end too, as with a real pipe
 		}
 	}
 	_ = c.out.Write(KindStdinClose, head) // a dead connection is the reader's to report

@@ -84,11 +84,19 @@ func AppendExec(b []byte, seq uint64, x Exec) []byte {
 	}
 	e.uint(uint64(x.Workspace))
 	e.bool(x.PrepareNext)
+	e.bool(x.Stdin != nil)
 	return e.b
 }
 
+// Request is an Exec as init gets it.
+type Request struct {
+	Exec            // without Stdin
+	Seq      uint64 // number of the call, carried by its Stdin, StdinClose and Kill frames
+	HasStdin bool   // whether Stdin frames and a StdinClose will come
+}
+
 // DecodeExec decodes an Exec and checks it with Validate.
-func DecodeExec(body []byte) (uint64, Exec, error) {
+func DecodeExec(body []byte) (Request, error) {
 	d := decoder{b: body}
 	seq := d.uint()
 	x := Exec{
@@ -97,17 +105,18 @@ func DecodeExec(body []byte) (uint64, Exec, error) {
 	}
 	kind := d.uint()
 	x.PrepareNext = d.bool()
+	hasStdin := d.bool()
 	if err := d.finish("exec"); err != nil {
-		return 0, Exec{}, err
+		return Request{}, err
 	}
 	if kind > uint64(WorkspaceCell) {
-		return 0, Exec{}, fmt.Errorf("decode exec: workspace kind %d: %w", kind, ErrProtocol)
+		return Request{}, fmt.Errorf("decode exec: workspace kind %d: %w", kind, ErrProtocol)
 	}
 	x.Workspace = WorkspaceKind(kind)
 	if err := x.Validate(); err != nil {
-		return 0, Exec{}, fmt.Errorf("decode exec: %w: %w", err, ErrProtocol)
+		return Request{}, fmt.Errorf("decode exec: %w: %w", err, ErrProtocol)
 	}
-	return seq, x, nil
+	return Request{Exec: x, Seq: seq, HasStdin: hasStdin}, nil
 }
 
 // Validate says what is wrong with x, or nil.

@@ -133,7 +133,9 @@ func (c *Conn) Exec(ctx context.Context, x Exec, h Handlers) (Exit, error) {
 		return Exit{}, c.writeError(err)
 	}
 	c.ready, c.asked = false, x.PrepareNext
-	go c.feed(call, seq, x.Stdin)
+	if x.Stdin != nil {
+		go c.feed(call, seq, x.Stdin)
+	}
 
 	timer := time.NewTimer(x.WallTime + unresponsiveAfter)
 	defer timer.Stop()

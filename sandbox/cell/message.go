@@ -18,8 +18,8 @@ const (
 )
 
 // MountPoints are the directories that init mounts on and that therefore must
-// exist in the cell's root.
-var MountPoints = []string{"/proc", "/dev", "/tmp", "/home", Workspace}
+// exist in the cell's root. /sys and /var/tmp are covered if they exist.
+var MountPoints = []string{"/proc", "/dev", "/tmp", Home, Workspace}
 
 // StdinWindowBytes is how much stdin may be under way to a call that does not
 // read it; StdinChunkBytes is the most that one Stdin frame carries.

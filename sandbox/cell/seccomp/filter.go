@@ -1,0 +1,117 @@
+//go:build linux && (amd64 || arm64)
+
+// Package seccomp builds the system call filter of the inner wall: the one that
+// every program in a cell runs under, inside the outer one of the container.
+//
+// sandgate-init calls it once at its start. It installs nothing itself, and it
+// must never depend on what is being run: there is one filter, so that its
+// digest in a receipt means the same for every call.
+package seccomp
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/seccomp"
+)
+
+// InstructionBytes is the size of one instruction of a Program.
+const InstructionBytes = 8
+
+// Program is a filter as seccomp(2) takes it: instructions of InstructionBytes,
+// little-endian.
+type Program []byte
+
+// SHA256 returns the program's digest in hexadecimal.
+func (p Program) SHA256() string {
+	sum := sha256.Sum256(p)
+	return hex.EncodeToString(sum[:])
+}
+
+// namespaceFlags are the flags of clone(2) that make namespaces.
+const namespaceFlags = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC |
+	unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWTIME
+
+// low masks an argument that the kernel takes as 32 bits: it ignores the upper
+// half, so a filter that looked at it could be led astray.
+const low = 0xffffffff
+
+// Build makes the filter. It is deterministic for an architecture.
+//
+// In order: ioctls that type into a terminal are refused; the allowlist; what is
+// forbidden by name gets EPERM; anything else, clone3 and calls of later kernels
+// included, gets ENOSYS, on which libraries fall back to older calls.
+func Build() (Program, error) {
+	perm := seccomp.ReturnError.Code(uint16(unix.EPERM))
+	nosys := seccomp.ReturnError.Code(uint16(unix.ENOSYS))
+	program := seccomp.Program{
+		RuleSets: []seccomp.RuleSet{
+			{Rules: terminalRules(), Action: perm},
+			{Rules: everything(allowCommon, allowArch).Merge(argumentRules()), Action: seccomp.Allow},
+			{Rules: everything(forbidCommon, forbidArch), Action: perm},
+		},
+		Options: seccomp.ProgramOptions{
+			DefaultAction: nosys,
+			BadArchAction: perm,
+			HotSyscalls:   []uintptr{unix.SYS_READ, unix.SYS_WRITE, unix.SYS_FUTEX},
+		},
+	}
+	instructions, _, err := program.Build()
+	if err != nil {
+		return nil, fmt.Errorf("build seccomp filter: %w", err)
+	}
+	out := make(Program, 0, len(instructions)*InstructionBytes)
+	for _, i := range instructions {
+		out = binary.LittleEndian.AppendUint16(out, i.OpCode)
+		out = append(out, i.JumpIfTrue, i.JumpIfFalse)
+		out = binary.LittleEndian.AppendUint32(out, i.K)
+	}
+	return out, nil
+}
+
+func everything(lists ...[]uintptr) seccomp.SyscallRules {
+	rules := seccomp.NewSyscallRules()
+	for _, list := range lists {
+		for _, nr := range list {
+			rules.Set(nr, seccomp.MatchAll{})
+		}
+	}
+	return rules
+}
+
+// terminalRules match the ioctls that put input into a terminal, with which a
+// program could type commands for whoever comes after it.
+func terminalRules() seccomp.SyscallRules {
+	return seccomp.MakeSyscallRules(map[uintptr]seccomp.SyscallRule{
+		unix.SYS_IOCTL: seccomp.Or{
+			seccomp.PerArg{seccomp.AnyValue{}, seccomp.MaskedEqual(low, unix.TIOCSTI)},
+			seccomp.PerArg{seccomp.AnyValue{}, seccomp.MaskedEqual(low, unix.TIOCLINUX)},
+		},
+	})
+}
+
+// argumentRules allow calls for some values of their arguments.
+func argumentRules() seccomp.SyscallRules {
+	family := func(f uintptr) seccomp.PerArg { return seccomp.PerArg{seccomp.MaskedEqual(low, f)} }
+	var personas seccomp.Or
+	for _, p := range []uintptr{0, 0x8, 0x20000, 0x20008, 0xffffffff} {
+		personas = append(personas, seccomp.PerArg{seccomp.MaskedEqual(low, p)})
+	}
+	return seccomp.MakeSyscallRules(map[uintptr]seccomp.SyscallRule{
+		unix.SYS_CLONE:       seccomp.PerArg{seccomp.MaskedEqual(namespaceFlags, 0)},
+		unix.SYS_IOCTL:       seccomp.MatchAll{},
+		unix.SYS_PERSONALITY: personas,
+		unix.SYS_SOCKETPAIR:  family(unix.AF_UNIX),
+		unix.SYS_SOCKET: seccomp.Or{
+			family(unix.AF_UNIX), family(unix.AF_INET), family(unix.AF_INET6),
+			// getaddrinfo asks the kernel for its addresses; nothing else of netlink.
+			seccomp.PerArg{
+				seccomp.MaskedEqual(low, unix.AF_NETLINK), seccomp.AnyValue{},
+				seccomp.MaskedEqual(low, unix.NETLINK_ROUTE),
+			},
+		},
+	})
+}
