@@ -12,6 +12,11 @@ include tools/tools.mk
 # clone, or where git refuses to read one, the build still works without.
 BUILDVCS := $(shell git status --porcelain >/dev/null 2>&1 && echo true || echo false)
 
+# One set of flags for daemon, tests and linters, so that each dependency is
+# compiled once: only the race detector and runc need another.
+export CGO_ENABLED ?= 0
+export GOFLAGS := $(filter-out -trimpath,$(GOFLAGS)) -trimpath
+
 # Results of the test runs of one `make test`, for its last line.
 RECORD := .cache/tests.jsonl
 go-test = go run ./test/report -label '$(1)' -record $(RECORD) --
@@ -39,7 +44,7 @@ gvisor: bin/runsc ## build gVisor's runsc from its pin into bin/
 .PHONY: build
 build: ## build sandgated, sandgate and sandgate-init into bin/
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -buildvcs=$(BUILDVCS) -ldflags '-s -w' -o bin/ ./cmd/...
+	go build -buildvcs=$(BUILDVCS) -ldflags '-s -w' -o bin/ ./cmd/...
 
 .PHONY: generate
 generate: bin/buf bin/protoc-gen-go bin/protoc-gen-go-grpc ## write the Go code of proto/
@@ -78,7 +83,7 @@ test: ## everything that CI checks; ends with what was skipped and why
 .PHONY: unit
 unit: ## tests that need neither root nor network, with the race detector
 	@mkdir -p .cache
-	@$(call go-test,unit) -race -timeout 10m ./...
+	@CGO_ENABLED=1 $(call go-test,unit) -race -timeout 10m ./...
 
 .PHONY: root-test
 root-test: runtimes build ## tests on real containerd, runc and the daemon; needs root
@@ -96,7 +101,7 @@ CGROUP2_TESTS ?= './sandbox/containerd=.' './test/abuse=.'
 test-cgroup2: runtimes build ## the sandbox tests on a second kernel with pure cgroup v2, under qemu; needs root for its packages
 	@mkdir -p .cache/cgroup2/tests; args=(); for pair in $(CGROUP2_TESTS); do \
 		package=$${pair%%=*}; binary=.cache/cgroup2/tests/$$(basename "$$package").test; \
-		CGO_ENABLED=0 go test -c -o "$$binary" "$$package"; \
+		go test -c -o "$$binary" "$$package"; \
 		args+=("$$binary" "$$package" "-test.v -test.timeout=9m -test.run='$${pair#*=}'"); \
 	done; test/cgroup2/run -- "$${args[@]}"
 
