@@ -109,10 +109,10 @@ test-cgroup2: runtimes build ## the sandbox tests on a second kernel with pure c
 policy-test: bin/opa build ## Rego tests with their coverage, and the scenario files
 	@tools/scripts/policy-test
 
-FUZZTIME ?= 10s
+FUZZTIME ?= 6s
 
 .PHONY: fuzz-short
-fuzz-short: ## every fuzz target for FUZZTIME (10s)
+fuzz-short: ## every fuzz target for FUZZTIME (6s)
 	@tools/scripts/fuzz $(FUZZTIME)
 
 .PHONY: fuzz
