@@ -1,0 +1,166 @@
+package containerd
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/cgroup"
+	"github.com/sandgate/sandgate/sandbox/oci"
+)
+
+// Config is what a Runtime is made from. Only DataDir is required.
+type Config struct {
+	// DataDir holds what must survive: images and containerd's metadata. One
+	// Runtime at a time: it is locked. Required, absolute.
+	DataDir string
+	// RunDir holds sockets, fifos and the host image's mount points. It must be
+	// reachable (o+x) by the cell's unprivileged ids, and short, since sockets
+	// are in it. Default /run/sandgate-<hash of DataDir>.
+	RunDir string
+	// BinDir is where containerd, containerd-shim-runc-v2, runc and sandgate-init
+	// are looked for first; then beside the executable, then in PATH. Optional.
+	BinDir string
+
+	// Address is the socket of a running containerd to be used instead of a
+	// private one; Namespace is the containerd namespace, default "sandgate".
+	Address, Namespace string
+	// Runtimes says what is behind an isolation class. Default: runc.
+	Runtimes map[sandbox.Isolation]RuntimeClass
+
+	// IDBase and IDCount are the ids of the machine that cells are mapped to.
+	// Default 100000 and 65536. They must belong to nobody else.
+	IDBase, IDCount uint32
+
+	// PoolSize is how many cells of the host image wait for their first call.
+	// Default 3; negative means none.
+	PoolSize int
+	// MaxCells bounds all cells, busy ones included. Default 32. Calls above it wait.
+	MaxCells int
+	// IdleTimeout destroys a cell that waits for its reuse key's next call. Default 60 s.
+	IdleTimeout time.Duration
+	// MaxAge and MaxCalls destroy a cell that has served; default 1 h and 10000.
+	MaxAge   time.Duration
+	MaxCalls int64
+
+	// CgroupRoot is where control groups are mounted. Default /sys/fs/cgroup.
+	CgroupRoot string
+	// Logger gets the life of containerd and of cells. Default: discarded.
+	Logger *slog.Logger
+}
+
+// RuntimeClass is the outer wall behind an isolation class.
+type RuntimeClass struct {
+	Shim   string // containerd's runtime name; default "io.containerd.runc.v2"
+	Binary string // name or path of the OCI runtime; default "runc"
+}
+
+// Defaults of Config.
+const (
+	defaultNamespace   = "sandgate"
+	defaultPoolSize    = 3
+	defaultMaxCells    = 32
+	defaultIdleTimeout = time.Minute
+	defaultMaxAge      = time.Hour
+	defaultMaxCalls    = 10000
+	runcShim           = "io.containerd.runc.v2"
+)
+
+func (c Config) withDefaults() (Config, error) {
+	if !filepath.IsAbs(c.DataDir) {
+		return c, fmt.Errorf("data directory %q: want an absolute path: %w", c.DataDir, errdefs.ErrInvalidArgument)
+	}
+	c.DataDir = filepath.Clean(c.DataDir)
+	setDefault(&c.RunDir, "/run/sandgate-"+instanceOf(c.DataDir))
+	if !filepath.IsAbs(c.RunDir) || len(c.RunDir) > 80 {
+		return c, fmt.Errorf("run directory %q: want an absolute path of at most 80 bytes, since sockets are in it: %w",
+			c.RunDir, errdefs.ErrInvalidArgument)
+	}
+	setDefault(&c.Namespace, defaultNamespace)
+	setDefault(&c.IDBase, oci.DefaultIDBase)
+	setDefault(&c.IDCount, oci.DefaultIDCount)
+	setDefault(&c.PoolSize, defaultPoolSize)
+	c.PoolSize = max(c.PoolSize, 0)
+	setDefault(&c.MaxCells, defaultMaxCells)
+	if c.MaxCells < 1 {
+		return c, fmt.Errorf("max cells is %d: want at least 1: %w", c.MaxCells, errdefs.ErrInvalidArgument)
+	}
+	c.PoolSize = min(c.PoolSize, c.MaxCells)
+	setDefault(&c.IdleTimeout, defaultIdleTimeout)
+	setDefault(&c.MaxAge, defaultMaxAge)
+	setDefault(&c.MaxCalls, defaultMaxCalls)
+	setDefault(&c.CgroupRoot, cgroup.DefaultRoot)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	classes := map[sandbox.Isolation]RuntimeClass{sandbox.IsolationRunc: {}}
+	for isolation, class := range c.Runtimes {
+		classes[isolation] = class
+	}
+	for isolation, class := range classes {
+		setDefault(&class.Shim, runcShim)
+		if isolation == sandbox.IsolationRunc {
+			setDefault(&class.Binary, "runc")
+		}
+		classes[isolation] = class
+	}
+	c.Runtimes = classes
+	return c, nil
+}
+
+// instanceOf names everything on the machine that belongs to a data directory.
+func instanceOf(dataDir string) string {
+	sum := sha256.Sum256([]byte(dataDir))
+	return hex.EncodeToString(sum[:5])
+}
+
+// findBinary looks in BinDir, beside the executable and in PATH.
+func (c Config) findBinary(name string) (string, error) {
+	if filepath.IsAbs(name) {
+		return name, executable(name)
+	}
+	var dirs []string
+	if c.BinDir != "" {
+		dirs = append(dirs, c.BinDir)
+	}
+	if self, err := os.Executable(); err == nil {
+		dirs = append(dirs, filepath.Dir(self))
+	}
+	for _, dir := range dirs {
+		if path, err := filepath.Abs(filepath.Join(dir, name)); err == nil && executable(path) == nil {
+			return path, nil
+		}
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("program %q is not in %v nor in PATH: build it with make, or set the directory of the binaries: %w",
+			name, dirs, errdefs.ErrFailedPrecondition)
+	}
+	return filepath.Abs(path)
+}
+
+func executable(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("program %q: %w: %w", path, err, errdefs.ErrFailedPrecondition)
+	}
+	if info.IsDir() || info.Mode().Perm()&0o111 == 0 {
+		return fmt.Errorf("program %q is not executable: %w", path, errdefs.ErrFailedPrecondition)
+	}
+	return nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

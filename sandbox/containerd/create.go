@@ -1,0 +1,199 @@
+package containerd
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/containerd/containerd/api/types/runc/options"
+	ctd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/cell"
+	"github.com/sandgate/sandgate/sandbox/oci"
+)
+
+// labelInstance marks the containers of one data directory.
+const labelInstance = "io.sandgate.instance"
+
+// What a cell may use beyond its call, and before its first one.
+const (
+	overheadBytes = 96 << 20
+	overheadPids  = 128
+	freshBytes    = 256 << 20
+)
+
+// class says what a cell is made of; cells of one class are alike.
+type class struct {
+	image     string // name as asked
+	digest    string // of the image's target; empty for the host image
+	isolation sandbox.Isolation
+}
+
+// createCell makes a cell that waits for its first call with a stage prepared.
+// Whatever an error leaves behind is removed.
+func (r *Runtime) createCell(ctx context.Context, cl class) (_ *aCell, err error) {
+	c := &aCell{id: "c" + randomHex(8), class: cl, born: time.Now(), gone: make(chan struct{})}
+	c.path = r.cgroupRoot + "/" + c.id
+	c.leaf = r.groups.Leaf(c.path)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("make cell %s: %w", c.id, err)
+			if derr := r.destroyCell(context.WithoutCancel(ctx), c); derr != nil {
+				r.log.Error("cell not removed", "cell_id", c.id, "error", derr)
+			}
+		}
+	}()
+	if c.pipes, err = openPipes(filepath.Join(r.cfg.RunDir, "io", c.id)); err != nil {
+		return nil, err
+	}
+	if err := r.createContainer(ctx, c); err != nil {
+		return nil, err
+	}
+	if c.task, err = c.cont.NewTask(ctx, c.pipes.creator); err != nil {
+		return nil, fmt.Errorf("create task: %w", err)
+	}
+	exited, err := c.task.Wait(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("wait for task: %w", err)
+	}
+	go c.watch(exited)
+	c.pipes.wait.Go(func() { c.pipes.logStderr(r.log.With("cell_id", c.id)) })
+	if err := c.task.Start(ctx); err != nil {
+		return nil, fmt.Errorf("start task: %w", err)
+	}
+	if err := r.meet(ctx, c); err != nil {
+		return nil, fmt.Errorf("%w (init says %q)", err, c.pipes.lastWords())
+	}
+	return c, nil
+}
+
+// meet waits for init's greeting and for the first stage.
+func (r *Runtime) meet(ctx context.Context, c *aCell) error {
+	c.conn = cell.NewConn(c.pipes.stdout, c.pipes.stdin)
+	helloCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-c.gone:
+			cancel(fmt.Errorf("init ended with code %d before it was ready", c.code))
+		case <-helloCtx.Done():
+		}
+	}()
+	var err error
+	if c.hello, err = c.conn.Hello(helloCtx); err != nil {
+		return fmt.Errorf("greeting of init: %w", err)
+	}
+	if err := r.groups.PrepareParent(c.path); err != nil {
+		return err
+	}
+	r.prepareNext(c)
+	<-c.staging.done
+	c.pipes.settle()
+	return c.staging.err
+}
+
+func (r *Runtime) createContainer(ctx context.Context, c *aCell) error {
+	runtime, ok := r.cfg.Runtimes[c.class.isolation]
+	if !ok {
+		return fmt.Errorf("isolation %q has no runtime here: %w", c.class.isolation, errdefs.ErrFailedPrecondition)
+	}
+	binary, err := r.cfg.findBinary(runtime.Binary)
+	if err != nil {
+		return err
+	}
+	spec, opts, err := r.rootfs(ctx, c)
+	if err != nil {
+		return err
+	}
+	client := r.client()
+	opts = append(opts,
+		ctd.WithSpec(spec),
+		ctd.WithRuntime(runtime.Shim, &options.Options{
+			BinaryName: binary, Root: filepath.Join(r.cfg.RunDir, "runc"), NoNewKeyring: true,
+		}),
+		ctd.WithContainerLabels(map[string]string{labelInstance: r.instance}),
+	)
+	if c.cont, err = client.NewContainer(ctx, c.id, opts...); err != nil {
+		return fmt.Errorf("create container: %w", err)
+	}
+	return nil
+}
+
+// rootfs returns the spec of a cell and what containerd needs for its root.
+func (r *Runtime) rootfs(ctx context.Context, c *aCell) (*specs.Spec, []ctd.NewContainerOpts, error) {
+	desc := oci.Cell{
+		ID: c.id, Init: r.initPath, CgroupsPath: c.path,
+		IDBase: r.cfg.IDBase, IDCount: r.cfg.IDCount,
+		MemoryBytes: freshBytes, Pids: overheadPids, OpenFiles: r.openFiles,
+	}
+	if c.class.digest == "" {
+		desc.Rootfs, desc.Binds = r.hostRootfs, r.hostBinds
+		spec, err := oci.Build(desc)
+		return spec, nil, err
+	}
+	desc.Rootfs = "rootfs"
+	spec, err := oci.Build(desc)
+	if err != nil {
+		return nil, nil, err
+	}
+	opt, err := r.snapshotFor(ctx, c, spec.Linux.UIDMappings)
+	return spec, []ctd.NewContainerOpts{ctd.WithSnapshotter(snapshotter), opt}, err
+}
+
+// destroyCell removes everything of a cell and is safe to repeat. It first ends
+// the processes, which needs nobody's help, then tells containerd.
+func (r *Runtime) destroyCell(ctx context.Context, c *aCell) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, destroyBudget, errors.New("cell does not go away"))
+	defer cancel()
+	var errs []error
+	if c.conn != nil {
+		_ = c.conn.Close() // its ends are gone, or will be with the processes
+	}
+	errs = append(errs, r.killCell(c))
+	if c.staging != nil {
+		<-c.staging.done
+	}
+	if c.task != nil {
+		_, err := c.task.Delete(ctx, ctd.WithProcessKill)
+		errs = append(errs, ignoreNotFound(err))
+	}
+	if c.cont != nil {
+		errs = append(errs, ignoreNotFound(c.cont.Delete(ctx, ctd.WithSnapshotCleanup)))
+	}
+	errs = append(errs, r.groups.RemoveTree(ctx, c.path))
+	if c.pipes != nil {
+		errs = append(errs, c.pipes.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// killCell ends all processes of a cell at once: init is pid 1 of the namespace
+// that all of them are in.
+func (r *Runtime) killCell(c *aCell) error {
+	_, err := r.groups.Kill(c.path)
+	if errors.Is(err, syscall.ENOENT) {
+		return nil
+	}
+	return err
+}
+
+func ignoreNotFound(err error) error {
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails: it ends the program instead
+	return hex.EncodeToString(b)
+}

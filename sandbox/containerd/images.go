@@ -1,0 +1,160 @@
+package containerd
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	ctd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/cell"
+)
+
+const snapshotter = "overlayfs"
+
+// defaultPath is PATH of a call that sets none and whose image sets none.
+const defaultPath = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+
+// resolve finds what the call's cell is to be made of, and the call's whole
+// environment. An image is pinned by the digest that its name has now; a name
+// with "@sha256:…" must have exactly that one.
+func (r *Runtime) resolve(ctx context.Context, call *sandbox.Call) (class, []string, error) {
+	cl := class{image: call.Image, isolation: call.Isolation}
+	if _, ok := r.cfg.Runtimes[cl.isolation]; !ok {
+		return cl, nil, fmt.Errorf("isolation %q has no runtime configured here: %w", cl.isolation, errdefs.ErrFailedPrecondition)
+	}
+	var imageEnv []string
+	if call.Image != sandbox.HostImage {
+		name, want, pinned := strings.Cut(call.Image, "@")
+		img, err := r.conn.GetImage(ctx, name)
+		if err != nil {
+			return cl, nil, fmt.Errorf("image %q (import it first): %w", name, err)
+		}
+		cl.digest = img.Target().Digest.String()
+		if pinned && want != cl.digest {
+			return cl, nil, fmt.Errorf("image %q has digest %s, not %s: %w", name, cl.digest, want, errdefs.ErrFailedPrecondition)
+		}
+		cl.image = name
+		spec, err := img.Spec(ctx)
+		if err != nil {
+			return cl, nil, fmt.Errorf("image %q: read its configuration: %w", name, err)
+		}
+		imageEnv = spec.Config.Env
+	}
+	return cl, environment(call.Env, imageEnv), nil
+}
+
+// environment adds what a program needs and the call has not set.
+func environment(env, imageEnv []string) []string {
+	value := func(list []string, name, otherwise string) string {
+		for _, e := range list {
+			if v, ok := strings.CutPrefix(e, name+"="); ok {
+				return v
+			}
+		}
+		return otherwise
+	}
+	out := slices.Clone(env)
+	for _, d := range [][2]string{
+		{"HOME", cell.Home}, {"PATH", value(imageEnv, "PATH", defaultPath)}, {"TMPDIR", "/tmp"}, {"LANG", "C.UTF-8"},
+	} {
+		has := func(e string) bool { return strings.HasPrefix(e, d[0]+"=") }
+		if !slices.ContainsFunc(env, has) {
+			out = append(out, d[0]+"="+d[1])
+		}
+	}
+	return out
+}
+
+// snapshotFor prepares the root of a cell from its image, with owners shifted to
+// the cell's ids. It is read-only in the cell; the layer on top holds no more
+// than mount points and goes with the cell.
+func (r *Runtime) snapshotFor(ctx context.Context, c *aCell, ids []specs.LinuxIDMapping) (ctd.NewContainerOpts, error) {
+	img, err := r.conn.GetImage(ctx, c.class.image)
+	if err != nil {
+		return nil, fmt.Errorf("image %q: %w", c.class.image, err)
+	}
+	if got := img.Target().Digest.String(); got != c.class.digest {
+		return nil, fmt.Errorf("image %q changed from %s to %s: %w", c.class.image, c.class.digest, got, errdefs.ErrFailedPrecondition)
+	}
+	if err := img.Unpack(ctx, snapshotter); err != nil {
+		return nil, fmt.Errorf("unpack image %q: %w", c.class.image, err)
+	}
+	return ctd.WithUserNSRemappedSnapshot(c.id, img, ids, ids), nil
+}
+
+// Import implements sandbox.ImageStore. The archive must hold one image for this
+// platform; it gets the given name, or if that is empty the one that the archive
+// gives it.
+func (r *Runtime) Import(ctx context.Context, archive io.Reader, name string) ([]sandbox.Image, error) {
+	if name == sandbox.HostImage || strings.ContainsAny(name, "@ \t\n\x00") {
+		return nil, fmt.Errorf("image name %q: want a name without @ and spaces, and not %q: %w", name, sandbox.HostImage, errdefs.ErrInvalidArgument)
+	}
+	ctx, done, err := r.conn.WithLease(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	defer done(context.WithoutCancel(ctx)) //nolint:errcheck // the lease expires by itself
+	host := platforms.Default()
+	var opts []ctd.ImportOpt
+	if name != "" {
+		opts = append(opts, ctd.WithImageRefTranslator(func(string) string { return "" }), ctd.WithIndexName(name))
+	}
+	found, err := r.conn.Import(ctx, archive, append(opts, ctd.WithImportPlatform(host), ctd.WithSkipMissing())...)
+	if err != nil {
+		return nil, fmt.Errorf("import: not an OCI or docker archive of an image for %s (%w): %w",
+			platforms.Format(platforms.DefaultSpec()), err, errdefs.ErrInvalidArgument)
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("import: the archive names no image: give a name: %w", errdefs.ErrInvalidArgument)
+	}
+	var out []sandbox.Image
+	for _, f := range found {
+		img := ctd.NewImageWithPlatform(r.conn, f, host)
+		if err := img.Unpack(ctx, snapshotter); err != nil {
+			return nil, fmt.Errorf("import: unpack %q: %w", f.Name, err)
+		}
+		out = append(out, r.describe(ctx, f))
+	}
+	return out, nil
+}
+
+// List implements sandbox.ImageStore.
+func (r *Runtime) List(ctx context.Context) ([]sandbox.Image, error) {
+	all, err := r.conn.ImageService().List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	out := make([]sandbox.Image, len(all))
+	for i, img := range all {
+		out[i] = r.describe(ctx, img)
+	}
+	slices.SortFunc(out, func(a, b sandbox.Image) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// Remove implements sandbox.ImageStore. Cells that were made from it go on.
+func (r *Runtime) Remove(ctx context.Context, name string) error {
+	if err := r.conn.ImageService().Delete(ctx, name, images.SynchronousDelete()); err != nil {
+		return fmt.Errorf("image %q: %w", name, err)
+	}
+	return nil
+}
+
+// describe leaves the size at 0 when content is missing.
+func (r *Runtime) describe(ctx context.Context, img images.Image) sandbox.Image {
+	size, err := img.Size(ctx, r.conn.ContentStore(), platforms.Default())
+	if err != nil {
+		r.log.Warn("image size unknown", "image", path.Clean(img.Name), "error", err)
+	}
+	return sandbox.Image{Name: img.Name, Digest: img.Target.Digest.String(), SizeBytes: size, CreatedAt: img.CreatedAt}
+}

@@ -1,0 +1,128 @@
+package containerd
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/cell"
+)
+
+// evidence is what the machine's own /proc says of a holder, once it has lost
+// what it must lose. It does not rest on anything that came out of the cell.
+type evidence struct {
+	uid            int // as the machine sees it
+	noNewPrivs     bool
+	seccompMode    int
+	seccompFilters int // -1 on a kernel that does not tell
+	capEffective   uint64
+	capPermitted   uint64
+	capBounding    uint64
+	namespaces     map[string]string
+}
+
+// namespaceNames are those that a call must not share with the machine.
+func namespaceNames() []string { return []string{"user", "pid", "mnt", "net", "ipc", "uts"} }
+
+// inspect reads the evidence about a process.
+func inspect(pid int) (evidence, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return evidence{}, fmt.Errorf("inspect process: %w", err)
+	}
+	e := evidence{seccompFilters: -1, namespaces: map[string]string{}}
+	fields := map[string]string{}
+	for line := range bytes.Lines(text) {
+		if key, value, ok := bytes.Cut(line, []byte(":")); ok {
+			if f := bytes.Fields(value); len(f) > 0 {
+				fields[string(key)] = string(f[0])
+			}
+		}
+	}
+	hex := func(key string) uint64 {
+		v, perr := strconv.ParseUint(fields[key], 16, 64)
+		if perr != nil {
+			err = fmt.Errorf("inspect process: %s is %q", key, fields[key])
+		}
+		return v
+	}
+	number := func(key string) int {
+		v, perr := strconv.Atoi(fields[key])
+		if perr != nil {
+			err = fmt.Errorf("inspect process: %s is %q", key, fields[key])
+		}
+		return v
+	}
+	e.uid, e.seccompMode, e.noNewPrivs = number("Uid"), number("Seccomp"), number("NoNewPrivs") == 1
+	e.capEffective, e.capPermitted, e.capBounding = hex("CapEff"), hex("CapPrm"), hex("CapBnd")
+	if _, ok := fields["Seccomp_filters"]; ok {
+		e.seccompFilters = number("Seccomp_filters")
+	}
+	for _, name := range append(namespaceNames(), "cgroup") {
+		link, lerr := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, name))
+		if lerr != nil {
+			return e, fmt.Errorf("inspect process: %w", lerr)
+		}
+		e.namespaces[name] = link
+	}
+	return e, err
+}
+
+// verify refuses a holder that could do more than a call may: with it the inner
+// wall would not be what the receipt says.
+func (r *Runtime) verify(e evidence) error {
+	fault := ""
+	switch {
+	case e.uid != int(r.cfg.IDBase)+cell.PayloadUID:
+		fault = fmt.Sprintf("runs as uid %d", e.uid)
+	case !e.noNewPrivs:
+		fault = "may gain privileges"
+	case e.seccompMode != 2 || e.seccompFilters >= 0 && e.seccompFilters < 2:
+		fault = fmt.Sprintf("has seccomp mode %d with %d filters, want both walls", e.seccompMode, e.seccompFilters)
+	case e.capEffective != 0 || e.capPermitted != 0:
+		fault = fmt.Sprintf("has capabilities %#x", e.capEffective|e.capPermitted)
+	}
+	for _, name := range namespaceNames() {
+		if e.namespaces[name] == r.ownNamespaces[name] {
+			fault = "shares the machine's " + name + " namespace"
+		}
+	}
+	if fault != "" {
+		return fmt.Errorf("the inner wall is not up: the prepared process %s: %w", fault, errdefs.ErrFailedPrecondition)
+	}
+	return nil
+}
+
+// makeReceipt says what was enforced: limits as the kernel and init read them
+// back, walls as the machine's /proc shows them.
+func (u *running) makeReceipt(s cell.Started) sandbox.Receipt {
+	e := u.stage.seen
+	enforced := maps.Clone(u.enforced)
+	enforced["wall_time_ms"] = s.WallTime.Milliseconds()
+	enforced["output_bytes"] = u.call.Limits.OutputBytes
+	enforced["open_files"] = s.OpenFiles
+	enforced["file_bytes"] = s.FileBytes
+	var unverified []string
+	if len(s.DiskBytes) > 0 {
+		enforced["disk_bytes"] = slices.Max(slices.Collect(maps.Values(s.DiskBytes)))
+	} else {
+		unverified = append(unverified, "disk_bytes")
+	}
+	return sandbox.Receipt{
+		CellID: u.c.id, CellCalls: u.c.calls,
+		Image: u.call.Image, ImageDigest: u.c.class.digest,
+		Isolation: u.c.class.isolation, Runtime: u.r.runtimeVersion(u.c.class.isolation),
+		CgroupVersion: u.r.groups.Version(),
+		Enforced:      enforced, Unverified: unverified,
+		UID: cell.PayloadUID, HostUID: e.uid,
+		NoNewPrivs: e.noNewPrivs, SeccompMode: e.seccompMode, SeccompSHA256: u.stage.proof.SeccompSHA256,
+		CapEffective: e.capEffective, CapBounding: e.capBounding, Namespaces: e.namespaces,
+		Network: "none", Workspace: u.workdir,
+	}
+}

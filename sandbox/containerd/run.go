@@ -1,0 +1,232 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/cell"
+	"github.com/sandgate/sandgate/sandbox/cgroup"
+)
+
+// killGrace is how long after its deadline or cancellation a call may take to
+// end by init's hand; then the host kills the cell.
+const killGrace = 2 * time.Second
+
+// claimTries bounds how many unfit cells a call goes through.
+const claimTries = 4
+
+// Run implements sandbox.Runtime.
+func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, error) {
+	if err := r.check(&call); err != nil {
+		return sandbox.Result{}, err
+	}
+	cl, env, err := r.resolve(ctx, &call)
+	if err != nil {
+		return sandbox.Result{}, err
+	}
+	key := ""
+	if call.Reuse != sandbox.ReuseNever && call.Reuse != "" {
+		key = string(call.Reuse) + "\x00" + call.ReuseKey
+	}
+	began := time.Now()
+	for try := 1; ; try++ {
+		c, err := r.pool.claim(ctx, cl, key)
+		if err != nil {
+			if ctx.Err() != nil {
+				return interrupted(ctx, time.Since(began)), nil
+			}
+			return sandbox.Result{}, err
+		}
+		select {
+		case <-c.staging.done:
+		case <-ctx.Done():
+			r.pool.release(c, true)
+			return interrupted(ctx, time.Since(began)), nil
+		}
+		if err := c.staging.err; err != nil {
+			r.log.Warn("cell unfit", "cell_id", c.id, "error", err)
+			r.pool.release(c, false)
+			if try == claimTries {
+				return sandbox.Result{}, classify(fmt.Errorf("no cell is fit, the last one: %w", err))
+			}
+			continue
+		}
+		run := &running{r: r, c: c, call: &call, env: env, stage: c.staging, queued: time.Since(began), from: time.Now()}
+		return run.do(ctx)
+	}
+}
+
+// check refuses what cannot be done at all, before anything is claimed.
+func (r *Runtime) check(call *sandbox.Call) error {
+	if err := call.Validate(); err != nil {
+		return err
+	}
+	if call.Limits.OutputBytes > cell.MaxOutputBytes {
+		return fmt.Errorf("limit output_bytes is %d: at most %d can be kept: %w",
+			call.Limits.OutputBytes, cell.MaxOutputBytes, errdefs.ErrInvalidArgument)
+	}
+	if call.Image == "" {
+		call.Image = sandbox.HostImage
+	}
+	if call.Isolation == "" {
+		call.Isolation = sandbox.IsolationRunc
+	}
+	return r.required()
+}
+
+// running is one call in its cell. It is used by one goroutine, but for the
+// methods named in cell.Handlers, which the cell's connection calls.
+type running struct {
+	r     *Runtime
+	c     *aCell
+	call  *sandbox.Call
+	env   []string
+	stage *staging
+
+	queued  time.Duration
+	from    time.Time // when it got the cell
+	workdir string    // what the receipt says of the workspace
+
+	enforced map[string]int64
+	// Set by the handlers; read after Exec has returned.
+	started        bool
+	startTime      time.Duration
+	receipt        sandbox.Receipt
+	stdout, stderr collector
+}
+
+// do runs the call and gives the cell back.
+func (u *running) do(ctx context.Context) (sandbox.Result, error) {
+	fit, keep := false, u.call.Reuse != sandbox.ReuseNever && u.call.Reuse != "" && u.c.calls+1 < u.r.cfg.MaxCalls
+	defer func() { u.giveBack(fit && keep) }()
+	if err := u.bound(); err != nil {
+		return sandbox.Result{}, err
+	}
+	if err := u.mountWorkspace(); err != nil {
+		return sandbox.Result{}, err
+	}
+	exit, err := u.exec(ctx, keep)
+	if err != nil {
+		return u.lost(ctx, err)
+	}
+	fit = exit.Poisoned == ""
+	return u.result(ctx, exit), nil
+}
+
+// bound writes the limits of the cell and of the call and keeps what the kernel
+// made of them.
+func (u *running) bound() error {
+	l := u.call.Limits
+	outer := cgroup.Limits{MemoryBytes: l.MemoryBytes + overheadBytes, Pids: l.Pids + overheadPids}
+	if _, err := u.r.groups.SetLimits(u.c.path, outer); err != nil {
+		return fmt.Errorf("bound cell %s: %w", u.c.id, err)
+	}
+	got, err := u.r.groups.SetLimits(u.stage.group, cgroup.Limits{
+		MemoryBytes: l.MemoryBytes, Pids: l.Pids, CPUMillis: l.CPUMillis,
+	})
+	if err != nil {
+		return fmt.Errorf("bound call %s: %w", u.call.ID, err)
+	}
+	u.enforced = got
+	return nil
+}
+
+// exec hands the program to init and waits for the end of its tree. Behind init's
+// own deadline stands the host's.
+func (u *running) exec(ctx context.Context, keep bool) (cell.Exit, error) {
+	l := u.call.Limits
+	unthrottle := time.AfterFunc(l.WallTime, func() { u.r.groups.Unthrottle(u.stage.group) })
+	defer unthrottle.Stop()
+	backstop := time.AfterFunc(l.WallTime+killGrace, u.backstop)
+	defer backstop.Stop()
+	stop := context.AfterFunc(ctx, func() {
+		u.r.groups.Unthrottle(u.stage.group)
+		backstop.Reset(killGrace)
+	})
+	defer stop()
+	kind := cell.WorkspaceEphemeral
+	if u.call.Workspace.HostDir != "" {
+		kind = cell.WorkspaceMoved
+	}
+	return u.c.conn.Exec(ctx, cell.Exec{
+		Argv: u.call.Argv, Env: u.env, Cwd: u.call.Cwd,
+		WallTime: l.WallTime, OutputBytes: l.OutputBytes, OutputTotalBytes: l.OutputTotalBytes,
+		DiskBytes: l.DiskBytes, FileBytes: l.FileBytes, OpenFiles: l.OpenFiles,
+		Workspace: kind, PrepareNext: keep, Stdin: u.call.Stdin,
+	}, cell.Handlers{Started: u.onStarted, Output: u.onOutput})
+}
+
+// backstop ends a cell whose init did not end the call in time.
+func (u *running) backstop() {
+	u.r.log.Error("call outlived its deadline, cell is killed", "cell_id", u.c.id, "call_id", u.call.ID)
+	if err := u.r.killCell(u.c); err != nil {
+		u.r.log.Error("cell not killed", "cell_id", u.c.id, "error", err)
+	}
+}
+
+func (u *running) onStarted(s cell.Started) {
+	u.started = true
+	u.startTime = time.Since(u.from)
+	u.receipt = u.makeReceipt(s)
+	if u.call.Observer != nil {
+		u.call.Observer.Started(u.receipt)
+	}
+}
+
+func (u *running) onOutput(stream cell.Stream, offset int64, data []byte) {
+	to, as := &u.stdout, sandbox.Stdout
+	if stream == cell.Stderr {
+		to, as = &u.stderr, sandbox.Stderr
+	}
+	to.add(offset, data)
+	if u.call.Observer != nil {
+		u.call.Observer.Output(as, offset, data)
+	}
+}
+
+// lost is the end of a call whose cell broke under it. Whatever of it may still
+// run is killed before this returns.
+func (u *running) lost(ctx context.Context, cause error) (sandbox.Result, error) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), destroyBudget, errors.New("processes do not end"))
+	defer cancel()
+	usage := u.r.groups.Usage(u.stage.group)
+	if err := u.r.groups.RemoveTree(ctx, u.c.path); err != nil {
+		u.r.log.Error("cell not killed", "cell_id", u.c.id, "error", err)
+	}
+	if !u.started {
+		return sandbox.Result{}, classify(fmt.Errorf("run in cell %s: %w", u.c.id, cause))
+	}
+	res := u.base(usage)
+	res.Outcome, res.ExitCode = sandbox.OutcomeUnknown, -1
+	res.Message = fmt.Sprintf("the cell ended under the call (%v): it ran, how far is not known", cause)
+	if usage.OOMKills > 0 {
+		res.Outcome, res.Message = sandbox.OutcomeOutOfMemory, ""
+	}
+	return res, nil
+}
+
+// giveBack releases the cell, with the next stage under way if it is kept.
+func (u *running) giveBack(keep bool) {
+	u.c.calls++
+	if keep {
+		u.r.prepareNext(u.c)
+		group := u.stage.group
+		u.r.background.Go(func() { u.r.removeGroup(group) })
+	}
+	u.r.pool.release(u.c, keep)
+}
+
+// removeGroup removes the control group of a call that has ended. What cannot be
+// removed now goes with its cell.
+func (r *Runtime) removeGroup(group string) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), destroyBudget, errors.New("group stays busy"))
+	defer cancel()
+	if err := r.groups.Remove(ctx, group); err != nil {
+		r.log.Warn("control group not removed", "group", group, "error", err)
+	}
+}

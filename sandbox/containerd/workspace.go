@@ -1,0 +1,184 @@
+package containerd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+
+	"github.com/sandgate/sandgate/sandbox/cell"
+	"github.com/sandgate/sandgate/sandbox/oci"
+)
+
+// idmaps keeps a user namespace for each owner of a workspace that was seen.
+type idmaps struct {
+	mu    sync.Mutex
+	files map[[2]uint32]*os.File
+}
+
+// maxIDMaps bounds the kept namespaces; beyond it all are let go.
+const maxIDMaps = 64
+
+// get returns a user namespace in which owner on disk is host on this machine.
+func (m *idmaps) get(uid, gid, hostUID, hostGID uint32) (*os.File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	owner := [2]uint32{uid, gid}
+	if f := m.files[owner]; f != nil {
+		return f, nil
+	}
+	f, err := mount.GetUsernsFD(fmt.Sprintf("%d:%d:1", uid, hostUID), fmt.Sprintf("%d:%d:1", gid, hostGID))
+	if err != nil {
+		return nil, fmt.Errorf("make user namespace for id mapping: %w", err)
+	}
+	if m.files == nil || len(m.files) >= maxIDMaps {
+		m.closeLocked()
+		m.files = map[[2]uint32]*os.File{}
+	}
+	m.files[owner] = f
+	return f, nil
+}
+
+func (m *idmaps) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closeLocked()
+	m.files = nil
+}
+
+func (m *idmaps) closeLocked() {
+	for _, f := range m.files {
+		_ = f.Close() // a mount that uses it holds its own reference
+	}
+}
+
+// mountWorkspace puts the call's directory into the stage. The mount is made
+// detached and attached only in the stage's own mount namespace, so it is never
+// visible on the machine and ends with the call.
+func (u *running) mountWorkspace() error {
+	w := u.call.Workspace
+	if w.HostDir == "" {
+		u.workdir = "ephemeral"
+		return nil
+	}
+	u.workdir = "directory"
+	tree, err := u.cloneTree()
+	if err != nil {
+		return fmt.Errorf("workspace %s: %w", w.HostDir, err)
+	}
+	defer unix.Close(tree) //nolint:errcheck // attached, or dropped with the descriptor
+	target, err := unix.Open(fmt.Sprintf("/proc/%d/root%s", u.stage.stage, oci.WorkspacePath), unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return fmt.Errorf("workspace %s: open its place in the cell: %w", w.HostDir, err)
+	}
+	defer unix.Close(target) //nolint:errcheck // an O_PATH descriptor
+	if err := attachIn(u.stage.stage, tree, target); err != nil {
+		return fmt.Errorf("workspace %s: %w", w.HostDir, err)
+	}
+	return nil
+}
+
+// cloneTree returns a detached copy of the directory's mount with the flags and
+// the id mapping of the call.
+func (u *running) cloneTree() (_ int, err error) {
+	w := u.call.Workspace
+	dir, err := unix.Open(w.HostDir, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open: %w: want an existing directory that is no symbolic link: %w", err, errdefs.ErrFailedPrecondition)
+	}
+	defer unix.Close(dir) //nolint:errcheck // an O_PATH descriptor
+	var stat unix.Stat_t
+	if err := unix.Fstat(dir, &stat); err != nil {
+		return -1, fmt.Errorf("look: %w", err)
+	}
+	tree, err := unix.OpenTree(dir, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return -1, fmt.Errorf("clone its mount: %w: %w", err, errdefs.ErrFailedPrecondition)
+	}
+	defer func() {
+		if err != nil {
+			_ = unix.Close(tree) // it was never attached
+		}
+	}()
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV, Propagation: unix.MS_PRIVATE}
+	if w.ReadOnly {
+		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
+	}
+	hostUID, hostGID := u.r.cfg.IDBase+cell.PayloadUID, u.r.cfg.IDBase+cell.PayloadGID
+	switch {
+	case w.KeepOwner:
+		userns, err := u.r.maps.get(stat.Uid, stat.Gid, hostUID, hostGID)
+		if err != nil {
+			return -1, err
+		}
+		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
+		attr.Userns_fd = uint64(userns.Fd())
+		u.workdir = "directory:idmapped"
+	case stat.Uid != hostUID:
+		return -1, fmt.Errorf("it belongs to uid %d: want %d (PrepareDir makes it so), or keep its owner by an id mapping: %w",
+			stat.Uid, hostUID, errdefs.ErrFailedPrecondition)
+	}
+	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		if w.KeepOwner {
+			return -1, fmt.Errorf("map its ids: %w: its file system has no id-mapped mounts, use a directory on ext4, xfs, btrfs or tmpfs: %w",
+				err, errdefs.ErrFailedPrecondition)
+		}
+		return -1, fmt.Errorf("restrict its mount: %w: %w", err, errdefs.ErrFailedPrecondition)
+	}
+	return tree, nil
+}
+
+// attachIn attaches a detached mount in the mount namespace of a process. It is
+// done on a thread of its own, which ends with it: it could not come back.
+func attachIn(pid, tree, target int) error {
+	result := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		result <- attach(pid, tree, target)
+	}()
+	return <-result
+}
+
+func attach(pid, tree, target int) (err error) {
+	namespace, err := unix.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the cell's mount namespace: %w", err)
+	}
+	defer func() { err = errors.Join(err, unix.Close(namespace)) }()
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("part from the daemon's working directory: %w", err)
+	}
+	if err := unix.Setns(namespace, unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("enter the cell's mount namespace: %w", err)
+	}
+	if err := unix.MoveMount(tree, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
+		return fmt.Errorf("attach it in the cell: %w", err)
+	}
+	return nil
+}
+
+// PrepareDir makes path, if it is not there, and gives it to the program of a
+// call (0700), so that it can be a Workspace without KeepOwner. Only the
+// directory itself is changed, and a symbolic link is refused.
+func (r *Runtime) PrepareDir(path string) error {
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("prepare workspace: %w", err)
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("prepare workspace %s: %w", path, err)
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was written through it
+	if err := unix.Fchown(fd, int(r.cfg.IDBase)+cell.PayloadUID, int(r.cfg.IDBase)+cell.PayloadGID); err != nil {
+		return fmt.Errorf("prepare workspace %s: %w", path, err)
+	}
+	if err := unix.Fchmod(fd, 0o700); err != nil {
+		return fmt.Errorf("prepare workspace %s: %w", path, err)
+	}
+	return nil
+}
