@@ -26,6 +26,7 @@ type stdinFeed struct {
 	pending []byte // guarded by mu
 	ended   bool   // guarded by mu; no more will come
 	stopped bool   // guarded by mu; the call is over
+	closed  bool   // guarded by mu; the program has its end of file
 	unacked int    // guarded by mu; bytes taken from the host and not acknowledged
 }
 
@@ -65,7 +66,10 @@ func (f *stdinFeed) stop() {
 	defer f.mu.Unlock()
 	f.stopped = true
 	f.changed.Signal()
-	if err := f.to.SetWriteDeadline(time.Now()); err != nil && !errors.Is(err, os.ErrClosed) {
+	if f.closed {
+		return
+	}
+	if err := f.to.SetWriteDeadline(time.Now()); err != nil {
 		logf("stop stdin: %v", err)
 	}
 }
@@ -92,6 +96,7 @@ func (f *stdinFeed) run() {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.closed = true
 	_ = f.to.Close() // the program sees the end; the call's own close comes again
 }
 

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -108,10 +110,24 @@ func expect(r *cell.FrameReader, want cell.Kind) ([]byte, error) {
 	return body, nil
 }
 
-// closeOnExec marks descriptors that came over an execve.
-func closeOnExec(fds ...int) error {
-	for _, f := range fds {
-		if _, err := unix.FcntlInt(uintptr(f), unix.F_SETFD, unix.FD_CLOEXEC); err != nil { //nolint:gosec // small constants
+// sealDescriptors marks every descriptor above stderr close-on-exec: what came
+// over an execve, or was left open by whoever started this, must not go further.
+func sealDescriptors() error {
+	err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+	if err == nil {
+		return nil
+	}
+	names, err := readNames("/proc/self/fd") // a kernel before 5.11
+	if err != nil {
+		return fmt.Errorf("list descriptors: %w", err)
+	}
+	for _, name := range names {
+		f, err := strconv.Atoi(name)
+		if err != nil || f < 3 {
+			continue
+		}
+		_, err = unix.FcntlInt(uintptr(f), unix.F_SETFD, unix.FD_CLOEXEC) //nolint:gosec // not negative
+		if err != nil && !errors.Is(err, unix.EBADF) {                    // the one that read the list is closed
 			return fmt.Errorf("mark descriptor %d close-on-exec: %w", f, err)
 		}
 	}

@@ -67,6 +67,9 @@ func newServer(out io.Writer) (*server, error) {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("make init undumpable: %w", err)
 	}
+	if err := sealDescriptors(); err != nil {
+		return nil, err
+	}
 	filter, err := seccomp.Build()
 	if err != nil {
 		return nil, err

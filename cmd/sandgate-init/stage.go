@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"strconv"
@@ -32,7 +33,7 @@ func runStage() int {
 }
 
 func stage(report *cell.FrameWriter) error {
-	if err := closeOnExec(stageControl, stageReport, stageHolder, stageStdin, stageStdout, stageStderr); err != nil {
+	if err := sealDescriptors(); err != nil {
 		return err
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
@@ -60,6 +61,9 @@ func stage(report *cell.FrameWriter) error {
 		return fmt.Errorf("report the holder: %w", err)
 	}
 	body, err := expect(control, cell.KindExec)
+	if errors.Is(err, io.EOF) {
+		return nil // init is gone
+	}
 	if err != nil {
 		return fmt.Errorf("read exec: %w", err)
 	}
