@@ -98,7 +98,7 @@ func (p *pipes) logStderr(log *slog.Logger) {
 		p.mu.Lock()
 		p.said = string(line)
 		p.mu.Unlock()
-		log.Warn("cell says", "line", string(line), "cut", more)
+		log.Info("cell says", "line", string(line), "cut", more)
 	}
 }
 

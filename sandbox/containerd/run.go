@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -98,6 +99,7 @@ type running struct {
 	startTime      time.Duration
 	receipt        sandbox.Receipt
 	stdout, stderr collector
+	early          []chunk // bounded by what the call may keep
 }
 
 // do runs the call and gives the cell back.
@@ -173,9 +175,14 @@ func (u *running) onStarted(s cell.Started) {
 	u.started = true
 	u.startTime = time.Since(u.from)
 	u.receipt = u.makeReceipt(s)
-	if u.call.Observer != nil {
-		u.call.Observer.Started(u.receipt)
+	if u.call.Observer == nil {
+		return
 	}
+	u.call.Observer.Started(u.receipt)
+	for _, e := range u.early {
+		u.call.Observer.Output(e.stream, e.offset, e.data)
+	}
+	u.early = nil
 }
 
 func (u *running) onOutput(stream cell.Stream, offset int64, data []byte) {
@@ -184,9 +191,20 @@ func (u *running) onOutput(stream cell.Stream, offset int64, data []byte) {
 		to, as = &u.stderr, sandbox.Stderr
 	}
 	to.add(offset, data)
-	if u.call.Observer != nil {
+	switch {
+	case u.call.Observer == nil:
+	case !u.started: // a quick program's first words may overtake the news of its start
+		u.early = append(u.early, chunk{as, offset, bytes.Clone(data)})
+	default:
 		u.call.Observer.Output(as, offset, data)
 	}
+}
+
+// chunk is output that waits for its observer to be told of the start.
+type chunk struct {
+	stream sandbox.Stream
+	offset int64
+	data   []byte
 }
 
 // lost is the end of a call whose cell broke under it. Whatever of it may still

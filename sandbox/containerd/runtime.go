@@ -44,6 +44,8 @@ type Runtime struct {
 	cancel     context.CancelCauseFunc
 	background sync.WaitGroup
 	warm       atomic.Bool // fresh cells are kept
+	closing    sync.Mutex  // held by teardown
+	torn       bool        // guarded by closing
 
 	mu       sync.Mutex
 	probed   error             // why the readiness probe failed; errNotProbed before it ended
@@ -301,10 +303,16 @@ func (r *Runtime) Close(ctx context.Context) error {
 // teardown undoes New, as far as it came.
 func (r *Runtime) teardown(ctx context.Context) error {
 	var errs []error
+	r.closing.Lock()
+	defer r.closing.Unlock()
 	errs = append(errs, r.pool.close(ctx))
 	r.cancel(errors.New("sandbox is closing"))
 	r.background.Wait()
 	r.maps.close()
+	if r.torn {
+		return errors.Join(errs...)
+	}
+	r.torn = true
 	if r.conn != nil {
 		errs = append(errs, r.reapContainers(ctx), r.conn.Close())
 	}
@@ -316,7 +324,6 @@ func (r *Runtime) teardown(ctx context.Context) error {
 			errs = append(errs, r.reapProcesses(ctx))
 		}
 		errs = append(errs, r.removeRunDir(), r.lock.Close())
-		r.lock = nil
 	}
 	return errors.Join(errs...)
 }
