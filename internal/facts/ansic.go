@@ -84,6 +84,9 @@ func control(c byte) byte {
 // ansiHex decodes \xHH, \x{H…}, \uHHHH and \UHHHHHHHH; s begins at the letter. It returns how much of s was read,
 // and whether a NUL ended the string.
 func ansiHex(b *strings.Builder, s string) (n int, end bool) {
+	if strings.HasPrefix(s, "x{") {
+		return ansiBraced(b, s)
+	}
 	width := map[byte]int{'x': 2, 'u': 4, 'U': 8}[s[0]]
 	n = digits(s[1:], width, 16)
 	if n == 0 {
@@ -103,6 +106,25 @@ func ansiHex(b *strings.Builder, s string) (n int, end bool) {
 		b.WriteRune(rune(v))
 	}
 	return 1 + n, false
+}
+
+// ansiBraced decodes \x{H…}, of which bash keeps the low byte.
+func ansiBraced(b *strings.Builder, s string) (n int, end bool) {
+	width := digits(s[2:], len(s), 16)
+	if width == 0 {
+		b.WriteString(`\x`)
+		return 1, false
+	}
+	v, err := strconv.ParseUint(s[2+max(0, width-8):2+width], 16, 64)
+	if err != nil || byte(v) == 0 {
+		return 2 + width, true
+	}
+	b.WriteByte(byte(v))
+	n = 2 + width
+	if strings.HasPrefix(s[n:], "}") {
+		n++
+	}
+	return n, false
 }
 
 // digits counts the leading digits of base in s, at most width.

@@ -113,7 +113,7 @@ func (a *analyzer) changeDir(c *Command, sc scope) {
 	for len(args) > 0 && args[0].Literal && (*args[0].Value == "-L" || *args[0].Value == "-P" || *args[0].Value == "--") {
 		args = args[1:]
 	}
-	if len(args) != 1 || !args[0].Literal || a.cdSearch || sc.late || len(sc.via) > 1 {
+	if len(args) != 1 || !args[0].Literal || a.cdSearch || sc.late {
 		a.lostDirectory(sc)
 		return
 	}

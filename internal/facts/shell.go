@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -113,12 +114,16 @@ func (a *analyzer) script(text string, sc scope) error {
 	a.parsed += len(text)
 	if sc.depth > hardDepth || a.parsed > hardParsed {
 		a.overflow()
-		return fmt.Errorf("scripts are nested too deeply")
+		return errors.New("scripts are nested too deeply")
+	}
+	if nestsTooDeep(text) {
+		a.overflow()
+		return errors.New("the script nests too deeply")
 	}
 	a.scanText(text)
 	src, ok := hidden(text)
 	if !ok {
-		return fmt.Errorf("private-use characters U+F700 or U+F70D in the script")
+		return errors.New("private-use characters U+F700 or U+F70D in the script")
 	}
 	var stmts []*syntax.Stmt
 	parser := syntax.NewParser(syntax.Variant(syntax.LangBash), syntax.KeepComments(true))

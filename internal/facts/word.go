@@ -48,26 +48,10 @@ func (a *analyzer) words(w *syntax.Word) []*Arg {
 	if w == nil {
 		return nil
 	}
+	fields := [][]frag{a.frags(w.Parts)}
 	braced := false
-	if a.hasBrace(w) {
-		cp := *w
-		cp.Parts = append([]syntax.WordPart(nil), w.Parts...)
-		if syntax.SplitBraces(&cp) {
-			braced = true
-			a.feature(FeatureBraceExpansion)
-			w = &cp
-		}
-	}
-	fields := [][]frag{nil}
-	if braced {
-		left := hardBraces
-		var ok bool
-		fields, ok = a.braces(w.Parts, &left)
-		if !ok {
-			a.overflow()
-		}
-	} else {
-		fields[0] = a.frags(w.Parts)
+	if hasBrace(fields[0]) {
+		fields, braced = a.braces(fields[0])
 	}
 	out := make([]*Arg, 0, len(fields))
 	for _, f := range fields {
@@ -83,13 +67,31 @@ func (a *analyzer) words(w *syntax.Word) []*Arg {
 	return out
 }
 
-func (a *analyzer) hasBrace(w *syntax.Word) bool {
-	for _, p := range w.Parts {
-		if lit, ok := p.(*syntax.Lit); ok && strings.Contains(lit.Value, "{") {
+func hasBrace(fs []frag) bool {
+	for _, f := range fs {
+		if !f.quoted && !f.dynamic && strings.Contains(f.text, "{") {
 			return true
 		}
 	}
 	return false
+}
+
+// braces expands the brace expressions of a field; braced tells whether there were any.
+func (a *analyzer) braces(f []frag) (fields [][]frag, braced bool) {
+	text := atoms(f)
+	b := &bracer{left: hardBraces, steps: hardSteps}
+	expanded := b.expand(text)
+	if b.overflow {
+		a.overflow()
+	}
+	if len(expanded) == 1 && len(expanded[0]) == len(text) {
+		return [][]frag{f}, false
+	}
+	a.feature(FeatureBraceExpansion)
+	for _, e := range expanded {
+		fields = append(fields, joinAtoms(e))
+	}
+	return fields, true
 }
 
 // word reads w as one field that is not brace expanded: a redirect target, an assigned value.
@@ -274,6 +276,9 @@ func manyWords(p *syntax.ParamExp) bool {
 // unescape removes the backslashes of an unquoted literal; each escaped character is a quoted piece.
 func unescape(s string) []frag {
 	s = unhidden(s)
+	if s == "" {
+		return nil
+	}
 	if !strings.Contains(s, `\`) {
 		return []frag{{text: s}}
 	}

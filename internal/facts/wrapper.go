@@ -107,6 +107,9 @@ func (w wrapper) scan(args []*Arg) (rest, scripts []*Arg, lookup, doubtful bool)
 		switch {
 		case v == "--" && g.Literal:
 			return args[1:][min(skip, len(args)-1):], scripts, lookup, doubtful
+		case v == "-" && g.Literal: // env -, su -
+			args = args[1:]
+			continue
 		case strings.HasPrefix(v, "--"):
 			name, value, has := strings.Cut(v, "=")
 			args = args[1:]
@@ -200,12 +203,24 @@ func (a *analyzer) wrapped(c *Command, w wrapper, sc scope) {
 		}
 	case c.Base == "xargs":
 		a.xargs(c, rest, sc)
-	case w.join || c.Base == "flock" && len(rest) > 1 && rest[0].Literal && *rest[0].Value == "-c":
+	case w.scripts == "c" && a.lateScript(c, rest, sc):
+	case w.join:
 		text, known := joined(beforeInputs(rest))
 		a.text(c, text, known, sc)
 	default:
 		a.command(c, rest, sc)
 	}
+}
+
+// lateScript runs the script after a -c that follows the operands, as su and flock take it.
+func (a *analyzer) lateScript(c *Command, rest []*Arg, sc scope) bool {
+	for i, g := range rest[:len(rest)-1] {
+		if g.Literal && (*g.Value == "-c" || *g.Value == "--command") {
+			a.text(c, rest[i+1].approx, rest[i+1].Literal, sc)
+			return true
+		}
+	}
+	return false
 }
 
 // movesDir reports whether the wrapper runs its command in another directory.

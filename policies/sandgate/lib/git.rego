@@ -297,7 +297,10 @@ _diff_patterns := {
 	`^--(find-renames|find-copies)=[0-9]+%?$`,
 }
 
+# The options with a value in the next word stand here too: the value is judged like any other word.
 _log_flags := _diff_flags | {
+	"-S", "-G", "-L", "--author", "--committer", "--grep", "--since", "--until", "--after", "--before",
+	"--date", "--max-count", "--skip",
 	"--abbrev-commit", "--all", "--all-match", "--ancestry-path", "--author-date-order", "--basic-regexp", "--bisect",
 	"--boundary", "--branches", "--cherry", "--cherry-mark", "--cherry-pick", "--children", "--clear-decorations",
 	"--date-order", "--decorate", "--dense", "--extended-regexp", "--first-parent", "--fixed-strings", "--follow",

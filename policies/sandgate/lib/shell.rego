@@ -70,8 +70,13 @@ harmless_redirect(redirect) if {
 }
 
 harmless_redirect(redirect) if {
-	redirect.class in {"heredoc", "herestring", "dup"}
+	redirect.class in {"heredoc", "herestring"}
 	redirect.static == true
+}
+
+harmless_redirect(redirect) if {
+	redirect.class == "dup"
+	redirect.target in {"-", "0", "1", "2"}
 }
 
 harmless_redirect(redirect) if {
