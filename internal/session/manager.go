@@ -131,6 +131,33 @@ func (m *Manager) Forget() error {
 	return nil
 }
 
+// Drop forgets what is in memory of a session; its files stay. It is for a
+// replay that meets the session's end.
+func (m *Manager) Drop(caller, id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.sessions, Key(caller, id))
+}
+
+// Corrected sets the outcome of the session's last call of that digest. It is
+// for a replay, which learns of a call's end after its beginning.
+func (m *Manager) Corrected(caller, id, digest, outcome string) {
+	m.mu.Lock()
+	s := m.sessions[Key(caller, id)]
+	m.mu.Unlock()
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := len(s.state.Recent) - 1; i >= 0; i-- {
+		if s.state.Recent[i].Digest == digest {
+			s.state.Recent[i].Outcome = outcome
+			return
+		}
+	}
+}
+
 // End removes the session and its files. A session that does not exist is
 // errdefs.ErrNotFound. Calls that still run keep their mounted workspace until
 // they end; the caller of End must have ended their cells.

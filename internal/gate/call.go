@@ -1,0 +1,100 @@
+// Package gate is the one way of a call: validate, facts, decide, record, run,
+// record. Every front (gRPC, MCP, hooks) goes through it, so there is one
+// enforcement path. It must never run a call without a positive decision and a
+// durable intent record, and it knows nothing of wire formats.
+package gate
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/sandbox"
+)
+
+// Caller is the authenticated identity of a host. Fronts make it; the zero
+// value is refused.
+type Caller struct {
+	ID        string // "unix:uid:1000", "tcp:anonymous"
+	Transport string // unix, tcp
+	UID       *int   // of a unix socket's peer
+	GID       *int
+	PID       *int
+	Exe       string // executable of the peer, when readable
+}
+
+// Agent is what the host says of itself, unauthenticated.
+type Agent struct{ Name, Version, Model string }
+
+// Call is one proposed tool execution.
+type Call struct {
+	// ID makes the call idempotent; empty means that the gate makes one (a UUIDv7).
+	ID        string
+	Caller    Caller
+	Agent     Agent
+	SessionID string // empty: no session, ephemeral workspace
+	Profile   string // empty: the caller's default; must be one of the caller's
+	Tool      string
+	Args      json.RawMessage // a JSON object
+	Cwd       string          // empty: the workspace
+	Env       map[string]string
+	Stdin     io.Reader // nil: empty
+	// StdinDigest is "sha256:…" of Stdin when it is known beforehand, StdinBytes
+	// its size; both unset for a streamed stdin.
+	StdinDigest string
+	StdinBytes  *int64
+	// WorkspaceDir is a directory of the machine to work on; permitted only where
+	// the daemon's configuration says so.
+	WorkspaceDir string
+	// Timeout is the host's wish; it can shorten the deadline, never lengthen it.
+	Timeout time.Duration
+}
+
+// Outcome of a call as the host sees it: the sandbox's outcomes and the gate's own.
+type Outcome string
+
+// The gate's own outcomes; the others are those of sandbox.Outcome.
+const (
+	OutcomeDenied           Outcome = "DENIED"
+	OutcomeApprovalRequired Outcome = "APPROVAL_REQUIRED"
+)
+
+// Result is the one structured answer to a call.
+type Result struct {
+	CallID   string
+	Outcome  Outcome
+	ExitCode int // -1 when there is none
+	Signal   string
+	Message  string // for START_FAILED, UNKNOWN, DENIED: one line
+	// IsError is true for everything but EXITED with code 0.
+	IsError        bool
+	Stdout, Stderr sandbox.Output
+
+	Duration        Durations
+	ResultSizeBytes int64 // bytes of Stdout and Stderr that are returned
+	Usage           sandbox.Usage
+	Decision        policy.Decision
+	Receipt         *sandbox.Receipt // nil when nothing ran
+	Digest          string           // of the call
+	Replayed        bool             // a stored result of an earlier call with this id
+}
+
+// Durations splits the time of a call.
+type Durations struct{ Queue, Decide, Start, Run, Total time.Duration }
+
+// Evaluation is the answer to a call that is only to be decided.
+type Evaluation struct {
+	CallID   string
+	Digest   string
+	Decision policy.Decision
+	Input    json.RawMessage // the input document that policy saw
+}
+
+// Observer is told of a call's progress: first Decided, then (if it runs)
+// Started, then Output chunks. Optional methods do not exist: implement all.
+type Observer interface {
+	Decided(callID string, d policy.Decision)
+	Started(r sandbox.Receipt)
+	Output(stream sandbox.Stream, offset int64, data []byte)
+}

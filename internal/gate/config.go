@@ -1,0 +1,167 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sandgate/sandgate/internal/catalog"
+	"github.com/sandgate/sandgate/internal/journal"
+	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/session"
+	"github.com/sandgate/sandgate/sandbox"
+)
+
+// decider is what the gate needs of policy.Engine.
+type decider interface {
+	// Complete fills what only the engine knows into an input.
+	Complete(in policy.Input) policy.Input
+	// Decide never fails: what goes wrong is a deny.
+	Decide(ctx context.Context, in policy.Input) policy.Decision
+	// Visible returns the names of the tools that the caller may be shown.
+	Visible(ctx context.Context, in policy.Input, tools []policy.ToolInput) ([]string, error)
+}
+
+// recorder is what the gate needs of journal.Journal.
+type recorder interface {
+	// Append returns when the record is on disk; after an error it does not count.
+	Append(ctx context.Context, e journal.Entry) (int64, error)
+}
+
+// Profiles are the policy profiles that a caller may use.
+type Profiles struct {
+	// Default is used when the call names none. Empty: a call must name one.
+	Default string
+	// Allowed are those that a call may name; Default is always among them.
+	Allowed []string
+}
+
+// Config of a Gate.
+type Config struct {
+	Catalog  *catalog.Catalog // Required.
+	Policy   decider          // Required.
+	Runtime  sandbox.Runtime  // Required.
+	Journal  recorder         // Required.
+	Sessions *session.Manager // Required.
+
+	// Profiles assigns profiles to callers. Required.
+	Profiles func(Caller) Profiles
+	// WorkspaceDirs says whether the caller may have the directory (absolute,
+	// without symlinks) as its workspace; its error is shown to the caller. nil:
+	// nobody may.
+	WorkspaceDirs func(c Caller, dir string) error
+
+	// Ceiling is what no call may exceed; Defaults is what a call gets where
+	// neither policy nor tool says anything. Together they must leave no limit
+	// at zero but output_total_bytes, file_bytes and open_files.
+	Ceiling, Defaults policy.SandboxObligations
+	// DefaultImage is for tools that name none. Empty: sandbox.HostImage.
+	DefaultImage string
+
+	// MaxInFlight bounds the calls that run or wait for a cell; more are refused
+	// with errdefs.ErrResourceExhausted. Default 256.
+	MaxInFlight int
+	// Memory bounds what is kept of finished calls.
+	Memory Memory
+
+	// Replay is what the journal told at start. Optional.
+	Replay *Replay
+	Logger *zap.Logger      // Optional.
+	Now    func() time.Time // Optional.
+}
+
+// Memory bounds what the gate keeps of finished calls, so that a call that is
+// sent again gets its result and does not run again.
+type Memory struct {
+	// Calls is how many finished calls are known at all, oldest forgotten first:
+	// the window in which an id cannot run twice. Default 100,000.
+	Calls int
+	// OutputBytes bounds the outputs that are kept of them. Default 64 MiB.
+	OutputBytes int64
+	// OutputFor is how long an output is kept at most. Default one hour.
+	OutputFor time.Duration
+}
+
+func (m Memory) withDefaults() Memory {
+	if m.Calls == 0 {
+		m.Calls = 100_000
+	}
+	if m.OutputBytes == 0 {
+		m.OutputBytes = 64 << 20
+	}
+	if m.OutputFor == 0 {
+		m.OutputFor = time.Hour
+	}
+	return m
+}
+
+// Gate is the one way of a call. It is safe for concurrent use.
+type Gate struct {
+	cfg    Config
+	log    *zap.Logger
+	now    func() time.Time
+	ledger *ledger
+	slots  chan struct{} // one element per call in flight
+}
+
+// recordTimeout bounds a write to the journal that must not be given up when
+// the host goes away.
+const recordTimeout = 30 * time.Second
+
+// New makes a gate. Calls that the journal shows as begun and not ended become
+// UNKNOWN here, durably, before New returns; an error means that this could not
+// be done or that cfg is not complete.
+func New(ctx context.Context, cfg Config) (*Gate, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if cfg.MaxInFlight == 0 {
+		cfg.MaxInFlight = 256
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	g := &Gate{
+		cfg: cfg, log: cfg.Logger.Named("gate"), now: cfg.Now,
+		ledger: newLedger(cfg.Memory.withDefaults(), cfg.Now),
+		slots:  make(chan struct{}, cfg.MaxInFlight),
+	}
+	if cfg.Replay != nil {
+		if err := g.recover(ctx, cfg.Replay); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+func (c *Config) check() error {
+	for _, f := range []struct {
+		name    string
+		missing bool
+	}{
+		{"Catalog", c.Catalog == nil},
+		{"Policy", c.Policy == nil},
+		{"Runtime", c.Runtime == nil},
+		{"Journal", c.Journal == nil},
+		{"Sessions", c.Sessions == nil},
+		{"Profiles", c.Profiles == nil},
+	} {
+		if f.missing {
+			return fmt.Errorf("gate: config has no %s", f.name)
+		}
+	}
+	if c.MaxInFlight < 0 || c.Memory.Calls < 0 || c.Memory.OutputBytes < 0 || c.Memory.OutputFor < 0 {
+		return errors.New("gate: config has a negative bound")
+	}
+	probe := sandbox.Call{ID: "probe", Argv: []string{"true"}, Limits: limitsOf(policy.Effective(policy.Obligations{}, c.Ceiling, c.Defaults))}
+	if err := probe.Validate(); err != nil {
+		return fmt.Errorf("gate: defaults and ceiling leave a limit open: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,218 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/session"
+)
+
+// Execute takes one call the whole way: validate, facts, decide, record, run,
+// record. A denied call, one that asks for approval and one whose program
+// failed are Results; an error means that the call did not run: it is invalid,
+// the caller may not, or sandgate could not do its job. obs may be nil.
+//
+// A call that is sent again under its id does not run again: it waits for the
+// running one or gets its stored result, with Replayed set; the observer is
+// then told of the decision only.
+func (g *Gate) Execute(ctx context.Context, call Call, obs Observer) (Result, error) {
+	began := g.now()
+	p, err := g.prepare(call)
+	if err != nil {
+		return Result{}, err
+	}
+	runCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	e, mine, err := g.ledger.claim(p, cancel)
+	if err != nil {
+		return Result{}, err
+	}
+	if !mine {
+		return g.attach(ctx, e, obs)
+	}
+	// A panic on the way must not leave the id running for ever.
+	defer g.ledger.giveUp(e, fmt.Errorf("call %q was given up: %w", p.call.ID, errdefs.ErrInternal))
+	w := &way{gate: g, prepared: p, obs: obs, began: began}
+	res, err := w.take(runCtx)
+	res.Duration.Total = g.now().Sub(began)
+	g.event(w, res, err)
+	if err != nil && res.Outcome != Outcome(unknownOutcome) {
+		g.ledger.giveUp(e, err)
+		return Result{}, err
+	}
+	g.ledger.finish(e, res)
+	return res, err
+}
+
+// attach waits for the call that has this id already.
+func (g *Gate) attach(ctx context.Context, e *entry, obs Observer) (Result, error) {
+	select {
+	case <-e.done:
+	case <-ctx.Done():
+		return Result{}, cancelled(ctx)
+	}
+	res, err := g.ledger.resultOf(e)
+	if err != nil {
+		return Result{}, err
+	}
+	res.Replayed = true
+	if obs != nil {
+		obs.Decided(res.CallID, res.Decision)
+	}
+	return res, nil
+}
+
+// Evaluate only decides the call. It records nothing, runs nothing and makes no
+// session; the same call may be decided otherwise when it is executed later.
+func (g *Gate) Evaluate(ctx context.Context, call Call) (Evaluation, error) {
+	p, err := g.prepare(call)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	var state *session.State
+	if id := p.call.SessionID; id != "" {
+		if s, ok, err := g.cfg.Sessions.Peek(p.call.Caller.ID, id); err != nil {
+			return Evaluation{}, err
+		} else if ok {
+			if s.Profile != p.profile {
+				return Evaluation{}, fmt.Errorf("session %q has the profile %q, not %q: %w", id, s.Profile, p.profile, errdefs.ErrFailedPrecondition)
+			}
+			state = &s
+		}
+	}
+	in, err := g.input(p, state)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	raw, err := encodeInput(in)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	d := g.cfg.Policy.Decide(ctx, in)
+	if ctx.Err() != nil {
+		return Evaluation{}, cancelled(ctx)
+	}
+	return Evaluation{CallID: p.call.ID, Digest: p.digest, Decision: d, Input: raw}, nil
+}
+
+// way is one call on its way; it belongs to one goroutine.
+type way struct {
+	*prepared
+	gate  *Gate
+	obs   Observer
+	began time.Time
+
+	session  *session.Session // nil without one
+	seq      int64            // of the call in its session
+	decision policy.Decision
+	decided  time.Duration // time that the decision took, facts included
+}
+
+// take decides the call and goes on as decided.
+func (w *way) take(ctx context.Context) (Result, error) {
+	g := w.gate
+	select {
+	case g.slots <- struct{}{}:
+		defer func() { <-g.slots }()
+	default:
+		return Result{}, fmt.Errorf("%d calls are in flight, the most that this daemon takes: try again when one has ended: %w",
+			cap(g.slots), errdefs.ErrResourceExhausted)
+	}
+	if err := w.decide(ctx); err != nil {
+		return Result{}, err
+	}
+	if w.obs != nil {
+		w.obs.Decided(w.call.ID, w.decision)
+	}
+	// Only a positive decision runs; whatever else it is, it is a refusal.
+	if w.decision.Outcome == policy.Allow {
+		return w.run(ctx)
+	}
+	return w.refuse(ctx)
+}
+
+func (w *way) decide(ctx context.Context) error {
+	g := w.gate
+	var state *session.State
+	if id := w.call.SessionID; id != "" {
+		s, err := g.cfg.Sessions.Use(w.call.Caller.ID, id, w.profile)
+		if err != nil {
+			return err
+		}
+		snapshot := s.Snapshot()
+		w.session, state = s, &snapshot
+	}
+	start := g.now()
+	in, err := g.input(w.prepared, state)
+	if err != nil {
+		return err
+	}
+	w.decision = g.cfg.Policy.Decide(ctx, in)
+	w.decided = g.now().Sub(start)
+	if ctx.Err() != nil {
+		return cancelled(ctx)
+	}
+	return nil
+}
+
+// refuse records a decision that is no allow and tells what to do next.
+func (w *way) refuse(ctx context.Context) (Result, error) {
+	res := Result{
+		CallID: w.call.ID, Outcome: OutcomeDenied, ExitCode: -1, IsError: true,
+		Decision: w.decision, Digest: w.digest, Duration: Durations{Decide: w.decided},
+	}
+	counted := string(policy.Deny)
+	res.Message = "denied by policy: " + reasonsText(w.decision.Reasons)
+	if w.decision.Outcome == policy.Ask {
+		counted = string(policy.Ask)
+		res.Outcome = OutcomeApprovalRequired
+		res.Message = "not run: policy asks for an approval, and this daemon cannot take approvals yet: " + reasonsText(w.decision.Reasons) +
+			"; do it in a way that is allowed, or ask the user to have the policy changed"
+	}
+	if err := w.recordDecision(ctx, res.Outcome); err != nil {
+		return Result{}, err
+	}
+	if w.session != nil {
+		seq, err := w.session.Decided(counted, nil, w.gate.now())
+		if err != nil {
+			return Result{}, err
+		}
+		w.session.Finished(session.Recent{Seq: seq, Tool: w.tool.Name, Outcome: string(res.Outcome), Digest: w.digest})
+	}
+	return res, nil
+}
+
+// reasonsText is one line for the model: each rule with what it says and what
+// to do instead.
+func reasonsText(reasons []policy.Reason) string {
+	if len(reasons) == 0 {
+		return "no rule allows it"
+	}
+	var parts []string
+	for _, r := range reasons[:min(len(reasons), 5)] {
+		text := r.Message
+		if r.Remediation != "" {
+			text += " (" + r.Remediation + ")"
+		}
+		parts = append(parts, text+" ["+r.Rule+"]")
+	}
+	if more := len(reasons) - 5; more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// cancelled is the error of a call that was cancelled before it ran.
+func cancelled(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
+		return fmt.Errorf("the call was cancelled before it ran: %w", cause)
+	}
+	return fmt.Errorf("the call was cancelled before it ran: %w: %w", context.Canceled, cause)
+}

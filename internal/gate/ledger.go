@@ -1,0 +1,183 @@
+package gate
+
+import (
+	"container/list"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/sandbox"
+)
+
+// callKey names a call: ids are each caller's own, so that nobody can learn of
+// or disturb another's calls by guessing ids.
+type callKey struct{ caller, id string }
+
+// entry is one call that the gate knows. What is below done is set before done
+// is closed and read only after.
+type entry struct {
+	key     callKey
+	digest  string
+	tool    string
+	session string
+	began   time.Time
+
+	done   chan struct{}
+	result Result
+	err    error // the call was given up before it ran; the entry is no longer in the ledger
+
+	// Guarded by the ledger's mutex.
+	finished bool
+	cancel   context.CancelCauseFunc // nil once finished
+	order    *list.Element           // in ledger.known once finished
+	output   *list.Element           // in ledger.outputs while its output is kept
+	ended    time.Time
+	bytes    int64
+}
+
+// ledger knows every call that runs and, within bounds, those that have ended.
+type ledger struct {
+	mem Memory
+	now func() time.Time
+
+	mu      sync.Mutex
+	calls   map[callKey]*entry
+	known   *list.List // finished entries, oldest first
+	outputs *list.List // finished entries with their output, oldest first
+	bytes   int64      // of outputs
+}
+
+func newLedger(mem Memory, now func() time.Time) *ledger {
+	return &ledger{mem: mem, now: now, calls: make(map[callKey]*entry), known: list.New(), outputs: list.New()}
+}
+
+// claim makes the call the claimant's to run (mine), or returns the entry of the
+// same call that runs or has run. Another call under the id is an error.
+func (l *ledger) claim(p *prepared, cancel context.CancelCauseFunc) (e *entry, mine bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e, ok := l.calls[p.key()]; ok {
+		if e.digest != p.digest {
+			return nil, false, fmt.Errorf("call id %q was used for another call (%s): use a new id: %w", p.call.ID, e.digest, errdefs.ErrAlreadyExists)
+		}
+		return e, false, nil
+	}
+	e = &entry{key: p.key(), digest: p.digest, tool: p.tool.Name, session: p.call.SessionID, began: l.now(),
+		done: make(chan struct{}), cancel: cancel}
+	l.calls[e.key] = e
+	return e, true, nil
+}
+
+// finish stores the result and lets everybody have it who waits.
+func (l *ledger) finish(e *entry, res Result) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.finished {
+		return
+	}
+	e.result, e.finished, e.cancel, e.ended = res, true, nil, l.now()
+	e.bytes = res.ResultSizeBytes
+	e.order = l.known.PushBack(e)
+	if e.bytes > 0 {
+		e.output = l.outputs.PushBack(e)
+		l.bytes += e.bytes
+	}
+	close(e.done)
+	l.forget()
+}
+
+// giveUp ends a call that did not run: its id can be used again. Nothing happens
+// if the call has finished.
+func (l *ledger) giveUp(e *entry, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.finished {
+		return
+	}
+	e.err, e.finished, e.cancel = err, true, nil
+	delete(l.calls, e.key)
+	close(e.done)
+}
+
+// forget keeps the bounds. l.mu is held.
+func (l *ledger) forget() {
+	for el := l.outputs.Front(); el != nil; el = l.outputs.Front() {
+		e := el.Value.(*entry)
+		if l.bytes <= l.mem.OutputBytes && l.now().Sub(e.ended) < l.mem.OutputFor {
+			break
+		}
+		l.dropOutput(e)
+	}
+	for l.known.Len() > l.mem.Calls {
+		e := l.known.Front().Value.(*entry)
+		l.dropOutput(e)
+		l.known.Remove(e.order)
+		delete(l.calls, e.key)
+	}
+}
+
+func (l *ledger) dropOutput(e *entry) {
+	if e.output == nil {
+		return
+	}
+	l.outputs.Remove(e.output)
+	e.output = nil
+	l.bytes -= e.bytes
+	// A new value: somebody may be reading the old one.
+	e.result = withoutOutput(e.result)
+}
+
+// withoutOutput keeps what a result says and its true totals, but no bytes.
+func withoutOutput(r Result) Result {
+	r.Stdout = sandbox.Output{TotalBytes: r.Stdout.TotalBytes}
+	r.Stderr = sandbox.Output{TotalBytes: r.Stderr.TotalBytes}
+	r.ResultSizeBytes = 0
+	if r.Message == "" {
+		r.Message = "the output of this call is no longer kept"
+	}
+	return r
+}
+
+// resultOf reads a finished entry.
+func (l *ledger) resultOf(e *entry) (Result, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return e.result, e.err
+}
+
+// get returns the caller's entry of that id.
+func (l *ledger) get(key callKey) (*entry, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forget()
+	if e, ok := l.calls[key]; ok {
+		return e, nil
+	}
+	return nil, fmt.Errorf("call %q: %w", key.id, errdefs.ErrNotFound)
+}
+
+// stop cancels an unfinished call with the cause; a finished one is left alone.
+func (l *ledger) stop(e *entry, cause error) {
+	l.mu.Lock()
+	cancel := e.cancel
+	l.mu.Unlock()
+	if cancel != nil {
+		cancel(cause)
+	}
+}
+
+// ofSession returns the caller's running entries in a session.
+func (l *ledger) ofSession(caller, id string) []*entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []*entry
+	for k, e := range l.calls {
+		if k.caller == caller && e.session == id && !e.finished {
+			out = append(out, e)
+		}
+	}
+	return out
+}

@@ -1,0 +1,208 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sandgate/sandgate/internal/journal"
+	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/session"
+	"github.com/sandgate/sandgate/sandbox"
+)
+
+const sessionEnded = "ended"
+
+// sessionData is the data of a session record.
+type sessionData struct {
+	Event string `json:"event"`
+}
+
+// unknownMessage tells a model what an UNKNOWN call means for it.
+const unknownMessage = "sandgate stopped while this call was running: it may have had effects; look before you do it again, and use a new call id"
+
+// Replay gathers what the journal tells of earlier calls and sessions. Give its
+// Add to journal.Open and itself to New. It is used by one goroutine.
+type Replay struct {
+	sessions *session.Manager
+	limit    int
+	calls    map[callKey]*past
+	order    []callKey // of calls, oldest first; may name forgotten ones
+	started  bool
+}
+
+// past is one call of the journal.
+type past struct {
+	seq      int64 // of its intent or decision
+	data     callData
+	session  string
+	at       time.Time
+	ended    bool
+	result   Result
+	decision policy.Decision
+}
+
+// NewReplay returns an empty Replay that puts back the sessions as it goes. limit
+// is how many calls are remembered; 0 is the default of Memory.Calls.
+func NewReplay(sessions *session.Manager, limit int) *Replay {
+	if limit == 0 {
+		limit = Memory{}.withDefaults().Calls
+	}
+	return &Replay{sessions: sessions, limit: limit, calls: make(map[callKey]*past)}
+}
+
+// Add takes one record. Its error means that the record cannot be understood:
+// the daemon must not go on as if it had not been.
+func (r *Replay) Add(rec journal.Record) error {
+	if !r.started {
+		r.started = true
+		if err := r.sessions.Forget(); err != nil {
+			return err
+		}
+	}
+	key := callKey{rec.Caller, rec.CallID}
+	switch rec.Kind {
+	case journal.KindIntent, journal.KindDecision:
+		return r.begun(key, rec)
+	case journal.KindOutcome:
+		return r.ended(key, rec)
+	case journal.KindSession:
+		var data sessionData
+		if err := json.Unmarshal(rec.Data, &data); err != nil {
+			return fmt.Errorf("session record: %w", err)
+		}
+		if data.Event == sessionEnded {
+			r.sessions.Drop(rec.Caller, rec.Session)
+		}
+	}
+	return nil
+}
+
+func (r *Replay) begun(key callKey, rec journal.Record) error {
+	var data callData
+	if err := json.Unmarshal(rec.Data, &data); err != nil {
+		return fmt.Errorf("%s record: %w", rec.Kind, err)
+	}
+	data.Args, data.Env, data.ArgsShape = nil, nil, nil // not needed, and large
+	p := &past{seq: rec.Seq, data: data, session: rec.Session, at: rec.Time, decision: data.Decision}
+	counted, labels := string(policy.Allow), data.Decision.Labels
+	if rec.Kind == journal.KindDecision {
+		p.ended = true
+		p.result = Result{
+			CallID: key.id, Outcome: data.Outcome, ExitCode: -1, IsError: true, Digest: data.Digest, Decision: data.Decision,
+			Message: "not run: " + reasonsText(data.Decision.Reasons),
+		}
+		counted, labels = string(policy.Deny), nil
+		if data.Outcome == OutcomeApprovalRequired {
+			counted = string(policy.Ask)
+		}
+	}
+	r.calls[key] = p
+	r.order = append(r.order, key)
+	r.forget()
+	if rec.Session == "" {
+		return nil
+	}
+	outcome := string(data.Outcome)
+	if outcome == "" {
+		outcome = string(unknownOutcome) // until its outcome is known
+	}
+	return r.sessions.Restore(rec.Caller, rec.Session, data.Profile, counted, labels,
+		session.Recent{Tool: data.Tool, Outcome: outcome, Digest: data.Digest}, rec.Time)
+}
+
+func (r *Replay) ended(key callKey, rec journal.Record) error {
+	var data outcomeData
+	if err := json.Unmarshal(rec.Data, &data); err != nil {
+		return fmt.Errorf("outcome record: %w", err)
+	}
+	p, ok := r.calls[key]
+	if !ok || p.ended {
+		return nil // older than what is remembered
+	}
+	if data.Outcome == outcomeNotRun {
+		delete(r.calls, key)
+		r.sessions.Corrected(key.caller, p.session, data.Digest, string(data.Outcome))
+		return nil
+	}
+	p.ended = true
+	p.result = Result{
+		CallID: key.id, Outcome: data.Outcome, ExitCode: data.ExitCode, Signal: data.Signal, Message: data.Message, IsError: data.IsError,
+		Stdout: sandbox.Output{TotalBytes: data.StdoutBytes}, Stderr: sandbox.Output{TotalBytes: data.StderrBytes},
+		Duration: Durations{Queue: fromMillis(data.QueueMs), Decide: fromMillis(data.DecideMs), Start: fromMillis(data.StartMs), Run: fromMillis(data.RunMs)},
+		Decision: p.decision, Receipt: data.Receipt, Digest: data.Digest,
+	}
+	if p.result.Message == "" {
+		p.result.Message = "the output of this call is no longer kept: sandgate was restarted since"
+	}
+	r.sessions.Corrected(key.caller, p.session, data.Digest, string(data.Outcome))
+	return nil
+}
+
+// forget keeps the bound, but never forgets a call whose end is not known.
+func (r *Replay) forget() {
+	if len(r.order) <= 2*r.limit {
+		return
+	}
+	keep := r.order[:0]
+	extra := len(r.order) - r.limit
+	for i, key := range r.order {
+		p, ok := r.calls[key]
+		switch {
+		case !ok:
+		case i < extra && p.ended:
+			delete(r.calls, key)
+		default:
+			keep = append(keep, key)
+		}
+	}
+	r.order = slices.Clip(keep)
+}
+
+// recover puts the replayed calls into the ledger; those without an outcome
+// become UNKNOWN in the journal first.
+func (g *Gate) recover(ctx context.Context, r *Replay) error {
+	keys := make([]callKey, 0, len(r.calls))
+	for key := range r.calls {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b callKey) int { return int(r.calls[a].seq - r.calls[b].seq) })
+	unknown := 0
+	for _, key := range keys {
+		p := r.calls[key]
+		if !p.ended {
+			unknown++
+			p.result = Result{
+				CallID: key.id, Outcome: Outcome(unknownOutcome), ExitCode: -1, IsError: true, Message: unknownMessage,
+				Decision: p.decision, Digest: p.data.Digest,
+			}
+			_, err := g.cfg.Journal.Append(ctx, journal.Entry{
+				Kind: journal.KindOutcome, Caller: key.caller, Session: p.session, CallID: key.id, Data: outcomeOf(p.result),
+			})
+			if err != nil {
+				return fmt.Errorf("record that call %q is unknown: %w", key.id, err)
+			}
+		}
+		g.ledger.restore(key, p)
+	}
+	if len(keys) > 0 {
+		g.log.Info("journal replayed", zap.Int("calls", len(keys)), zap.Int("unknown", unknown))
+	}
+	r.calls, r.order = nil, nil
+	return nil
+}
+
+// restore puts a call of an earlier life of the daemon among the finished ones.
+func (l *ledger) restore(key callKey, p *past) {
+	e := &entry{key: key, digest: p.data.Digest, tool: p.data.Tool, session: p.session, began: p.at, done: make(chan struct{})}
+	l.mu.Lock()
+	l.calls[key] = e
+	l.mu.Unlock()
+	l.finish(e, p.result)
+}
+
+func fromMillis(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
