@@ -35,8 +35,8 @@ type Handlers struct {
 	Output func(Stream, int64, []byte)
 }
 
-// Conn is the host's end of a cell. One call at a time; Kill and Close may be
-// called at any time from any goroutine, the other methods from one at a time.
+// Conn is the host's end of a cell, safe for concurrent use. One call runs at a
+// time, and one goroutine at a time waits for a stage.
 //
 // After any error other than the caller's own (a cancelled context in Hello or
 // Prepare, an Exec that is not valid) the cell must be destroyed.
@@ -49,10 +49,9 @@ type Conn struct {
 	prepared chan Prepared // one element
 	gone     chan struct{} // closed when the reader has ended
 
-	asked bool // a Prepared is to come or unread; only in Prepare and Exec
-	ready bool // a Prepared was handed out and not yet used
-
-	mu   sync.Mutex
+	mu    sync.Mutex
+	asked bool      // guarded by mu; a Prepared is to come or unread
+	ready bool      // guarded by mu; a Prepared was handed out and not yet used
 	seq  uint64    // guarded by mu
 	call *hostCall // guarded by mu; the running call
 	err  error     // guarded by mu; why the reader has ended
@@ -88,15 +87,20 @@ func (c *Conn) Hello(ctx context.Context) (Hello, error) {
 // It may be called while an Exec with PrepareNext is running, and again after ctx
 // has ended. Each Exec needs a Prepare before it.
 func (c *Conn) Prepare(ctx context.Context) (Prepared, error) {
-	if !c.asked {
+	c.mu.Lock()
+	ask := !c.asked
+	c.asked = true
+	c.mu.Unlock()
+	if ask {
 		if err := c.out.Write(KindPrepare); err != nil {
 			return Prepared{}, c.writeError(err)
 		}
-		c.asked = true
 	}
 	select {
 	case p := <-c.prepared:
+		c.mu.Lock()
 		c.asked, c.ready = false, true
+		c.mu.Unlock()
 		return p, nil
 	case <-c.gone:
 		return Prepared{}, c.reason()
@@ -116,23 +120,19 @@ func (c *Conn) Exec(ctx context.Context, x Exec, h Handlers) (Exit, error) {
 	if err := x.Validate(); err != nil {
 		return Exit{}, err
 	}
-	if !c.ready {
-		return Exit{}, errors.New("exec without a prepared stage")
-	}
 	call := newHostCall(x, h)
-	seq, err := c.begin(call)
+	seq, err := c.begin(call, x.PrepareNext)
 	if err != nil {
 		return Exit{}, err
 	}
 	defer call.end()
 	if err := c.out.Write(KindExec, AppendExec(nil, seq, x)); err != nil {
 		if errors.Is(err, ErrTooLarge) {
-			c.finish() // nothing was sent: the stage is still there
+			c.undo() // nothing was sent: the stage is still there
 			return Exit{}, err
 		}
 		return Exit{}, c.writeError(err)
 	}
-	c.ready, c.asked = false, x.PrepareNext
 	if x.Stdin != nil {
 		go c.feed(call, seq, x.Stdin)
 	}
@@ -214,18 +214,27 @@ func (c *Conn) writeError(err error) error {
 	}
 }
 
-func (c *Conn) begin(call *hostCall) (uint64, error) {
+func (c *Conn) begin(call *hostCall, next bool) (uint64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil {
+	switch {
+	case c.err != nil:
 		return 0, c.err
-	}
-	if c.call != nil {
+	case c.call != nil:
 		return 0, errors.New("a call is already running in this cell")
+	case !c.ready:
+		return 0, errors.New("exec without a prepared stage: call Prepare before")
 	}
 	c.seq++
-	c.call = call
+	c.call, c.ready, c.asked = call, false, next
 	return c.seq, nil
+}
+
+// undo takes back begin.
+func (c *Conn) undo() {
+	c.mu.Lock()
+	c.call, c.ready, c.asked = nil, true, false
+	c.mu.Unlock()
 }
 
 func (c *Conn) finish() {

@@ -1,0 +1,136 @@
+//go:build linux && (amd64 || arm64)
+
+package seccomp
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/abi/linux"
+	"gvisor.dev/gvisor/pkg/bpf"
+	"gvisor.dev/gvisor/pkg/seccomp"
+)
+
+// run executes the filter as the kernel would.
+func run(t *testing.T, p Program, arch uint32, nr uintptr, args ...uint64) uint32 {
+	t.Helper()
+	var instructions []bpf.Instruction
+	for i := 0; i+InstructionBytes <= len(p); i += InstructionBytes {
+		instructions = append(instructions, bpf.Instruction{
+			OpCode: binary.LittleEndian.Uint16(p[i:]), JumpIfTrue: p[i+2], JumpIfFalse: p[i+3],
+			K: binary.LittleEndian.Uint32(p[i+4:]),
+		})
+	}
+	compiled, err := bpf.Compile(instructions, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := linux.SeccompData{Nr: int32(nr), Arch: arch} //nolint:gosec // numbers of system calls
+	copy(data.Args[:], args)
+	buf := make([]byte, data.SizeBytes())
+	got, err := bpf.Exec[bpf.NativeEndian](compiled, seccomp.DataAsBPFInput(&data, buf))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+const (
+	allow = uint32(linux.SECCOMP_RET_ALLOW)
+	perm  = uint32(linux.SECCOMP_RET_ERRNO) | uint32(unix.EPERM)
+	nosys = uint32(linux.SECCOMP_RET_ERRNO) | uint32(unix.ENOSYS)
+)
+
+func TestFilterDecides(t *testing.T) {
+	p, err := Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const high = 1 << 32
+	for _, tc := range []struct {
+		name string
+		nr   uintptr
+		args []uint64
+		want uint32
+	}{
+		{"read", unix.SYS_READ, nil, allow},
+		{"execve", unix.SYS_EXECVE, nil, allow},
+		{"exit_group", unix.SYS_EXIT_GROUP, nil, allow},
+		{"futex", unix.SYS_FUTEX, nil, allow},
+		{"statx", unix.SYS_STATX, nil, allow},
+		{"openat2", unix.SYS_OPENAT2, nil, allow},
+		{"clone of a process", unix.SYS_CLONE, []uint64{uint64(unix.SIGCHLD)}, allow},
+		{"clone of a thread", unix.SYS_CLONE, []uint64{unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD}, allow},
+		{"clone newuser", unix.SYS_CLONE, []uint64{unix.CLONE_NEWUSER}, perm},
+		{"clone newns among others", unix.SYS_CLONE, []uint64{unix.CLONE_VM | unix.CLONE_NEWNS}, perm},
+		{"clone newcgroup", unix.SYS_CLONE, []uint64{unix.CLONE_NEWCGROUP}, perm},
+		{"clone newtime", unix.SYS_CLONE, []uint64{unix.CLONE_NEWTIME}, perm},
+		{"clone newpid under high bits", unix.SYS_CLONE, []uint64{high | unix.CLONE_NEWPID}, perm},
+		{"clone3", unix.SYS_CLONE3, nil, nosys},
+		{"socket unix", unix.SYS_SOCKET, []uint64{unix.AF_UNIX}, allow},
+		{"socket inet6", unix.SYS_SOCKET, []uint64{unix.AF_INET6}, allow},
+		{"socket netlink route", unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE}, allow},
+		{"socket netlink audit", unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_AUDIT}, perm},
+		{"socket netlink audit under high bits", unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, high | unix.NETLINK_AUDIT}, perm},
+		{"socket vsock", unix.SYS_SOCKET, []uint64{unix.AF_VSOCK}, perm},
+		{"socket packet", unix.SYS_SOCKET, []uint64{unix.AF_PACKET}, perm},
+		{"socketpair unix", unix.SYS_SOCKETPAIR, []uint64{unix.AF_UNIX}, allow},
+		{"socketpair tipc", unix.SYS_SOCKETPAIR, []uint64{unix.AF_TIPC}, perm},
+		{"ioctl of a terminal", unix.SYS_IOCTL, []uint64{0, unix.TCGETS}, allow},
+		{"ioctl TIOCSTI", unix.SYS_IOCTL, []uint64{0, unix.TIOCSTI}, perm},
+		{"ioctl TIOCSTI under high bits", unix.SYS_IOCTL, []uint64{0, high | unix.TIOCSTI}, perm},
+		{"ioctl TIOCLINUX", unix.SYS_IOCTL, []uint64{0, unix.TIOCLINUX}, perm},
+		{"personality asked for", unix.SYS_PERSONALITY, []uint64{0xffffffff}, allow},
+		{"personality without randomisation", unix.SYS_PERSONALITY, []uint64{0x0040000}, perm},
+		{"ptrace", unix.SYS_PTRACE, nil, perm},
+		{"mount", unix.SYS_MOUNT, nil, perm},
+		{"unshare", unix.SYS_UNSHARE, []uint64{unix.CLONE_NEWUSER}, perm},
+		{"setns", unix.SYS_SETNS, nil, perm},
+		{"bpf", unix.SYS_BPF, nil, perm},
+		{"io_uring_setup", unix.SYS_IO_URING_SETUP, nil, perm},
+		{"open_tree", unix.SYS_OPEN_TREE, nil, perm},
+		{"number of the future", 4000, nil, nosys},
+		{"x32 read", 0x40000000, nil, nosys},
+		{"minus one", 0xffffffff, nil, nosys},
+	} {
+		if got := run(t, p, seccomp.LINUX_AUDIT_ARCH, tc.nr, tc.args...); got != tc.want {
+			t.Errorf("%s: got %#x, want %#x", tc.name, got, tc.want)
+		}
+	}
+	if got := run(t, p, 0x40000003, 3); got != perm { // read of i386
+		t.Errorf("a 32-bit call: got %#x, want EPERM", got)
+	}
+}
+
+func TestNothingIsBothAllowedAndForbidden(t *testing.T) {
+	seen := make(map[uintptr]bool)
+	for _, list := range [][]uintptr{allowCommon, allowArch, forbidCommon, forbidArch} {
+		for _, nr := range list {
+			if seen[nr] {
+				t.Errorf("system call %d is listed twice", nr)
+			}
+			seen[nr] = true
+		}
+	}
+}
+
+// TestBuildIsDeterministic: the digest in receipts would be of no use otherwise.
+func TestBuildIsDeterministic(t *testing.T) {
+	first, err := Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(first) / InstructionBytes; n > 4096 {
+		t.Errorf("%d instructions, the kernel takes 4096", n)
+	}
+	for range 5 {
+		again, err := Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.SHA256() != first.SHA256() {
+			t.Fatal("built another filter")
+		}
+	}
+}
