@@ -26,7 +26,7 @@ type Config struct {
 	Pool Pool `json:"pool"`
 	// Policy says what decides.
 	Policy Policy `json:"policy"`
-	// Tools says which tools there are besides the built-in ones.
+	// Tools says which tools there are.
 	Tools Tools `json:"tools"`
 	// Ceiling is the hard maximum of every call. A policy tightens it, never loosens it.
 	Ceiling Limits `json:"ceiling"`
@@ -113,10 +113,13 @@ type Policy struct {
 	Dir string `json:"dir"`
 }
 
-// Tools says which tools there are besides the built-in ones.
+// Tools says which tools there are.
 type Tools struct {
-	// Dirs are absolute directories of tool declarations. Default: none.
-	Dirs []string `json:"dirs"`
+	// Dir is an absolute directory of the operator's own tool declarations. Default:
+	// empty, the built-in tools alone.
+	Dir string `json:"dir"`
+	// Disable names built-in tools that are left out. Default: none.
+	Disable []string `json:"disable"`
 }
 
 // Limits bound one call.
@@ -169,20 +172,20 @@ type Match struct {
 
 // Journal says how the record is written.
 type Journal struct {
-	// Dir is an absolute directory. Default: journal in DataDir.
-	Dir string `json:"dir"`
-	// SegmentSize is from which size on a new file is begun, 64KiB to 1GiB. Default 64MiB.
-	SegmentSize Bytes `json:"segment_size"`
+	// Path is the absolute path of its file. Default: journal/journal.jsonl in DataDir.
+	// It only grows; calls are refused while it cannot be written.
+	Path string `json:"path"`
 }
 
 // Results says how long results are kept, so that a repeated call id gets the
-// stored result. A call whose result is gone is still never run twice.
+// stored result. A call whose output is gone is still never run twice.
 type Results struct {
-	// MaxCount of results, 1 to 1000000. Default 1024.
+	// MaxCount is how many finished calls are known at all, 1 to 10000000: the window in
+	// which a call id cannot run twice. Default 100000.
 	MaxCount int `json:"max_count"`
-	// MaxSize of their output together. Default 128MiB.
+	// MaxSize of their outputs together, 1MiB to 64GiB. Default 64MiB.
 	MaxSize Bytes `json:"max_size"`
-	// Keep is for how long, 1s to 720h. Default 1h.
+	// Keep is for how long an output is kept, 1s to 720h. Default 1h.
 	Keep Duration `json:"keep"`
 }
 
@@ -220,10 +223,9 @@ func (c Config) WithDefaults(uid int) Config {
 		WallTime: Duration(2 * time.Minute), CPUMillis: 1000, Memory: 512 * mib, Pids: 256, Output: mib,
 		OutputTotal: 256 * mib, Disk: 256 * mib, File: 256 * mib, OpenFiles: 1024,
 	}.atMost(c.Ceiling))
-	fill(&c.Journal.Dir, filepath.Join(c.DataDir, "journal"))
-	fill(&c.Journal.SegmentSize, 64*mib)
-	fill(&c.Results.MaxCount, 1024)
-	fill(&c.Results.MaxSize, 128*mib)
+	fill(&c.Journal.Path, filepath.Join(c.DataDir, "journal", "journal.jsonl"))
+	fill(&c.Results.MaxCount, 100_000)
+	fill(&c.Results.MaxSize, 64*mib)
 	fill(&c.Results.Keep, Duration(time.Hour))
 	fill(&c.Log.Level, "info")
 	fill(&c.Log.Format, "json")

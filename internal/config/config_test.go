@@ -28,7 +28,7 @@ func TestLoadFillsDefaults(t *testing.T) {
 	if got, want := c.SocketPath(), filepath.Join(dir, "sandgate.sock"); got != want {
 		t.Errorf("socket: got %q, want %q", got, want)
 	}
-	if got, want := c.Journal.Dir, filepath.Join(dir, "journal"); got != want {
+	if got, want := c.Journal.Path, filepath.Join(dir, "journal", "journal.jsonl"); got != want {
 		t.Errorf("journal: got %q, want %q", got, want)
 	}
 	uid := os.Getuid()

@@ -22,13 +22,13 @@ const dialTimeout = time.Second
 func (c *Config) Preflight() error {
 	errs := []error{
 		creatable("data_dir", c.DataDir),
-		creatable("journal.dir", c.Journal.Dir),
+		creatable("journal.path", filepath.Dir(c.Journal.Path)),
 		creatable("listen.unix.path", filepath.Dir(c.Listen.Unix.Path)),
 		SocketFree(c.Listen.Unix.Path),
 	}
-	for _, d := range append([]struct{ key, path string }{
-		{"policy.dir", c.Policy.Dir}, {"containerd.bin_dir", c.Containerd.BinDir},
-	}, keyed("tools.dirs", c.Tools.Dirs)...) {
+	for _, d := range []struct{ key, path string }{
+		{"policy.dir", c.Policy.Dir}, {"containerd.bin_dir", c.Containerd.BinDir}, {"tools.dir", c.Tools.Dir},
+	} {
 		if d.path != "" {
 			errs = append(errs, readableDir(d.key, d.path))
 		}
@@ -144,12 +144,4 @@ func portFree(addr string) error {
 		return fmt.Errorf("listen.tcp.address: %w", err)
 	}
 	return l.Close()
-}
-
-func keyed(key string, paths []string) []struct{ key, path string } {
-	out := make([]struct{ key, path string }, len(paths))
-	for i, p := range paths {
-		out[i].key, out[i].path = fmt.Sprintf("%s[%d]", key, i), p
-	}
-	return out
 }

@@ -39,7 +39,7 @@ func TestPreflightNamesWhatIsWrong(t *testing.T) {
 	}{
 		{"missing policy directory", func(_ *testing.T, c *Config) { c.Policy.Dir = "/does/not/exist" }, []string{"policy.dir", "/does/not/exist"}},
 		{"policy file", func(_ *testing.T, c *Config) { c.Policy.Dir = file }, []string{"policy.dir", "no directory"}},
-		{"missing tools directory", func(_ *testing.T, c *Config) { c.Tools.Dirs = []string{"/none"} }, []string{"tools.dirs[0]"}},
+		{"missing tools directory", func(_ *testing.T, c *Config) { c.Tools.Dir = "/none" }, []string{"tools.dir"}},
 		{"data directory is a file", func(_ *testing.T, c *Config) { c.DataDir = file }, []string{"data_dir", "no directory"}},
 		{"data directory under a file", func(_ *testing.T, c *Config) { c.DataDir = file + "/x" }, []string{"data_dir"}},
 		{"unwritable data directory", func(_ *testing.T, c *Config) { c.DataDir = "/proc/sandgate" }, []string{"data_dir", "/proc"}},

@@ -28,15 +28,12 @@ func (c *Config) Validate() error {
 		{"data_dir", c.DataDir, true}, {"listen.unix.path", c.Listen.Unix.Path, true},
 		{"listen.tcp.tokens_file", c.Listen.TCP.TokensFile, false}, {"containerd.address", c.Containerd.Address, false},
 		{"containerd.bin_dir", c.Containerd.BinDir, false}, {"policy.dir", c.Policy.Dir, false},
-		{"journal.dir", c.Journal.Dir, true},
+		{"journal.path", c.Journal.Path, true}, {"tools.dir", c.Tools.Dir, false},
 	} {
 		if p.path == "" && !p.required {
 			continue
 		}
 		bad = append(bad, pathProblems(p.key, p.path)...)
-	}
-	for i, dir := range c.Tools.Dirs {
-		bad = append(bad, pathProblems(fmt.Sprintf("tools.dirs[%d]", i), dir)...)
 	}
 	bad = append(bad, c.Listen.problems()...)
 	bad = append(bad, c.rangeProblems()...)
@@ -109,8 +106,7 @@ func (c *Config) rangeProblems() []string {
 		bad = append(bad, fmt.Sprintf("pool.idle: %d is above pool.max_cells (%d)", *c.Pool.Idle, c.Pool.MaxCells))
 	}
 	inRange("pool.idle_timeout", int64(c.Pool.IdleTimeout), int64(time.Second), int64(24*time.Hour), span)
-	inRange("journal.segment_size", c.Journal.SegmentSize.Int64(), int64(64*kib), int64(gib), size)
-	inRange("results.max_count", int64(c.Results.MaxCount), 1, 1000000, count)
+	inRange("results.max_count", int64(c.Results.MaxCount), 1, 10_000_000, count)
 	inRange("results.max_size", c.Results.MaxSize.Int64(), int64(mib), int64(64*gib), size)
 	inRange("results.keep", int64(c.Results.Keep), int64(time.Second), int64(720*time.Hour), span)
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {

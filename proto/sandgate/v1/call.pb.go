@@ -40,7 +40,7 @@ type Call struct {
 	// Required. Name of the tool as ListTools gives it. 1 to 128 characters of [A-Za-z0-9._-].
 	Tool string `protobuf:"bytes,5,opt,name=tool,proto3" json:"tool,omitempty"`
 	// Optional. Arguments of the tool: the text of one JSON object that fits the
-	// tool's input schema. At most 4 MiB, no NUL character. Empty means "{}".
+	// tool's input schema. At most 1 MiB, no NUL character. Empty means "{}".
 	ArgsJson string `protobuf:"bytes,6,opt,name=args_json,json=argsJson,proto3" json:"args_json,omitempty"`
 	// Optional. Working directory, absolute inside the cell or relative to the
 	// workspace. At most 4096 bytes. Empty: the workspace.

@@ -79,11 +79,9 @@ func (CallState) EnumDescriptor() ([]byte, []int) {
 // ListToolsRequest asks for the tools that the caller may use.
 type ListToolsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Optional. Session for which the list is made. As in Call. Empty: no session.
-	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// Optional. Policy profile for which the list is made. As in Call. Empty: the
 	// caller's default.
-	Profile       string `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
+	Profile       string `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -116,13 +114,6 @@ func (x *ListToolsRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListToolsRequest.ProtoReflect.Descriptor instead.
 func (*ListToolsRequest) Descriptor() ([]byte, []int) {
 	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *ListToolsRequest) GetSessionId() string {
-	if x != nil {
-		return x.SessionId
-	}
-	return ""
 }
 
 func (x *ListToolsRequest) GetProfile() string {
@@ -1376,11 +1367,9 @@ var File_sandgate_v1_tool_service_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_tool_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1esandgate/v1/tool_service.proto\x12\vsandgate.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16sandgate/v1/call.proto\x1a\x1asandgate/v1/decision.proto\x1a\x18sandgate/v1/result.proto\"K\n" +
-	"\x10ListToolsRequest\x12\x1d\n" +
-	"\n" +
-	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x18\n" +
-	"\aprofile\x18\x02 \x01(\tR\aprofile\"<\n" +
+	"\x1esandgate/v1/tool_service.proto\x12\vsandgate.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16sandgate/v1/call.proto\x1a\x1asandgate/v1/decision.proto\x1a\x18sandgate/v1/result.proto\",\n" +
+	"\x10ListToolsRequest\x12\x18\n" +
+	"\aprofile\x18\x01 \x01(\tR\aprofile\"<\n" +
 	"\x11ListToolsResponse\x12'\n" +
 	"\x05tools\x18\x01 \x03(\v2\x11.sandgate.v1.ToolR\x05tools\"\xda\x02\n" +
 	"\x04Tool\x12\x12\n" +

@@ -66,8 +66,8 @@ type ToolServiceClient interface {
 	Attach(ctx context.Context, in *AttachRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AttachResponse], error)
 	// Cancel ends a running call; its result has OUTCOME_CANCELLED. The caller that
 	// made the call may call it. Codes: INVALID_ARGUMENT for a malformed id,
-	// NOT_FOUND for a call that this caller never made, FAILED_PRECONDITION when the
-	// call has already ended.
+	// NOT_FOUND for a call that this caller never made. Cancelling a call that has
+	// ended does nothing.
 	Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error)
 	// GetCall returns the state of a call and its result once it has one. The caller
 	// that made the call may call it. Codes: INVALID_ARGUMENT for a malformed id,
@@ -203,8 +203,8 @@ type ToolServiceServer interface {
 	Attach(*AttachRequest, grpc.ServerStreamingServer[AttachResponse]) error
 	// Cancel ends a running call; its result has OUTCOME_CANCELLED. The caller that
 	// made the call may call it. Codes: INVALID_ARGUMENT for a malformed id,
-	// NOT_FOUND for a call that this caller never made, FAILED_PRECONDITION when the
-	// call has already ended.
+	// NOT_FOUND for a call that this caller never made. Cancelling a call that has
+	// ended does nothing.
 	Cancel(context.Context, *CancelRequest) (*CancelResponse, error)
 	// GetCall returns the state of a call and its result once it has one. The caller
 	// that made the call may call it. Codes: INVALID_ARGUMENT for a malformed id,

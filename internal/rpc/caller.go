@@ -1,0 +1,120 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"github.com/sandgate/sandgate/internal/gate"
+)
+
+// Access is what the daemon's configuration lets a caller do here.
+type Access struct {
+	Known bool // the configuration names the caller
+	Admin bool // it may change the daemon: policy, images
+}
+
+// authenticator finds out who calls.
+type authenticator struct {
+	tokens         *Tokens // nil: TCP callers have none
+	allowAnonymous bool
+}
+
+// caller returns the authenticated identity of a request's peer.
+func (a authenticator) caller(ctx context.Context) (gate.Caller, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return gate.Caller{}, fmt.Errorf("the connection has no peer: %w", errdefs.ErrUnauthenticated)
+	}
+	info, ok := p.AuthInfo.(peerInfo)
+	if !ok {
+		return gate.Caller{}, fmt.Errorf("the connection has no known peer: %w", errdefs.ErrUnauthenticated)
+	}
+	if info.unix {
+		c := gate.Caller{ID: fmt.Sprintf("unix:uid:%d", info.uid), Transport: "unix", UID: &info.uid, GID: &info.gid, Exe: info.exe}
+		if info.pid > 0 {
+			c.PID = &info.pid
+		}
+		return c, nil
+	}
+	return a.tcpCaller(ctx)
+}
+
+// tcpCaller knows a peer by its token. A wrong token is refused even where none
+// is needed: its host believes to be somebody.
+func (a authenticator) tcpCaller(ctx context.Context) (gate.Caller, error) {
+	values := metadata.ValueFromIncomingContext(ctx, "authorization")
+	if len(values) == 0 {
+		if a.allowAnonymous {
+			return gate.Caller{ID: "tcp:anonymous", Transport: "tcp"}, nil
+		}
+		return gate.Caller{}, fmt.Errorf("no token was sent: want metadata \"authorization: Bearer TOKEN\": %w", errdefs.ErrUnauthenticated)
+	}
+	scheme, token, ok := strings.Cut(values[0], " ")
+	if len(values) == 1 && ok && strings.EqualFold(scheme, "bearer") {
+		if subject, ok := a.tokens.subject(token); ok {
+			return gate.Caller{ID: "token:" + subject, Transport: "tcp"}, nil
+		}
+	}
+	return gate.Caller{}, fmt.Errorf("the token that was sent is not valid here: %w", errdefs.ErrUnauthenticated)
+}
+
+// need is what a method asks of its caller.
+type need int
+
+const (
+	needAdmin    need = iota // the zero value: a method that nobody thought of is for administrators
+	needKnown                // named in the configuration
+	needIdentity             // anybody who can be identified
+	needNothing              // health checks: a prober has no token
+)
+
+// needOf returns what a full method name asks of its caller.
+func needOf(method string) need {
+	service, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	switch service {
+	case "grpc.health.v1.Health":
+		return needNothing
+	case "sandgate.v1.ToolService", "sandgate.v1.SessionService", "grpc.reflection.v1.ServerReflection",
+		"grpc.reflection.v1alpha.ServerReflection":
+		return needKnown
+	}
+	switch service + "/" + name {
+	case "sandgate.v1.SystemService/GetVersion":
+		return needIdentity
+	case "sandgate.v1.SystemService/GetCapabilities", "sandgate.v1.PolicyService/GetStatus",
+		"sandgate.v1.ImageService/ListImages", "sandgate.v1.AuditService/GetCheckpoint",
+		"sandgate.v1.AuditService/GetInclusionProof", "sandgate.v1.ApprovalService/Approve",
+		"sandgate.v1.ApprovalService/Deny":
+		return needKnown
+	}
+	return needAdmin
+}
+
+// authorize reports whether a caller may use a method.
+func authorize(n need, caller gate.Caller, access Access) error {
+	switch {
+	case n >= needIdentity, n == needKnown && access.Known, access.Known && access.Admin:
+		return nil
+	case !access.Known:
+		return fmt.Errorf("caller %s is not in the daemon's configuration: an operator can add it under callers: %w", caller.ID, errdefs.ErrPermissionDenied)
+	}
+	return fmt.Errorf("caller %s is no administrator: an operator can set admin for it under callers: %w", caller.ID, errdefs.ErrPermissionDenied)
+}
+
+type callerKey struct{}
+
+func withCaller(ctx context.Context, c gate.Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// callerFrom returns the caller that the interceptor found; its zero value,
+// which the gate refuses, where there was no interceptor.
+func callerFrom(ctx context.Context) gate.Caller {
+	c, _ := ctx.Value(callerKey{}).(gate.Caller)
+	return c
+}

@@ -1,0 +1,63 @@
+package rpc
+
+import (
+	"github.com/sandgate/sandgate/internal/policy"
+	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+)
+
+func decisionProto(d policy.Decision) *sandgatev1.Decision {
+	out := &sandgatev1.Decision{
+		DecisionId: d.ID, Outcome: decisionOutcome(d.Outcome), Reasons: reasonsProto(d.Reasons), Warnings: reasonsProto(d.Warnings),
+		Labels: d.Labels, Profile: d.Profile, PolicyRevision: d.Revision, Obligations: obligationsProto(d.Obligations),
+	}
+	for _, s := range d.Shadow {
+		out.Shadow = append(out.Shadow, &sandgatev1.ShadowReason{
+			Rule: validText(s.Rule), Would: decisionOutcome(s.Would), Message: validText(s.Message),
+		})
+	}
+	if d.Ask != nil {
+		out.Ask = &sandgatev1.AskTerms{Approvers: d.Ask.Approvers, Quorum: int32of(d.Ask.Quorum), TtlMillis: d.Ask.TTLMs}
+		if d.Ask.OnTimeout != "" {
+			out.Ask.OnTimeout = decisionOutcome(d.Ask.OnTimeout)
+		}
+	}
+	return out
+}
+
+// decisionOutcome maps to the wire; whatever is not allow or ask is deny.
+func decisionOutcome(o policy.Outcome) sandgatev1.DecisionOutcome {
+	switch o {
+	case policy.Allow:
+		return sandgatev1.DecisionOutcome_DECISION_OUTCOME_ALLOW
+	case policy.Ask:
+		return sandgatev1.DecisionOutcome_DECISION_OUTCOME_ASK
+	case policy.Deny:
+	}
+	return sandgatev1.DecisionOutcome_DECISION_OUTCOME_DENY
+}
+
+func reasonsProto(reasons []policy.Reason) []*sandgatev1.Reason {
+	var out []*sandgatev1.Reason
+	for _, r := range reasons {
+		p := &sandgatev1.Reason{Rule: validText(r.Rule), Message: validText(r.Message), Remediation: validText(r.Remediation), Severity: validText(r.Severity)}
+		if r.Command != nil {
+			index := int32of(*r.Command)
+			p.CommandIndex = &index
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func obligationsProto(o policy.Obligations) *sandgatev1.Obligations {
+	s := o.Sandbox
+	return &sandgatev1.Obligations{
+		Sandbox: &sandgatev1.SandboxObligations{
+			Isolation: s.Isolation, Reuse: s.Reuse, Network: s.Network, Workspace: s.Workspace, CpuMillis: s.CPUMillis,
+			MemoryBytes: s.MemoryBytes, Pids: s.Pids, WallTimeMillis: s.WallTimeMs, OutputBytes: s.OutputBytes,
+			OutputTotalBytes: s.OutputTotalBytes, DiskBytes: s.DiskBytes, FileBytes: s.FileBytes, OpenFiles: s.OpenFiles,
+		},
+		Exec:  &sandgatev1.ExecObligations{EnvSet: o.Exec.EnvSet, EnvDrop: o.Exec.EnvDrop},
+		Audit: &sandgatev1.AuditObligations{Level: o.Audit.Level},
+	}
+}

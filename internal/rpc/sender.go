@@ -1,0 +1,170 @@
+package rpc
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/sandgate/sandgate/internal/gate"
+	"github.com/sandgate/sandgate/internal/policy"
+	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+	"github.com/sandgate/sandgate/sandbox"
+)
+
+const (
+	// maxQueuedBytes bounds the output that waits for a slow host.
+	maxQueuedBytes = 1 << 20
+	// stallBudget is how long a call's output waits for its host in all. After it
+	// output that finds no room is dropped, so that a host that does not read can
+	// neither hold up the end of its call nor fill the daemon.
+	stallBudget = 5 * time.Second
+	// maxEventBytes is the most output in one message.
+	maxEventBytes = 64 << 10
+)
+
+// eventSender sends a call's events to its host from a goroutine of its own,
+// in order, with a bounded queue between. It is the call's gate.Observer.
+type eventSender struct {
+	ctx    context.Context //nolint:containedctx // of the RPC, which this type does not outlive
+	stream executeStream
+	done   chan struct{} // closed when the goroutine has ended
+	wake   chan struct{} // capacity 1: the queue or closed changed
+	room   chan struct{} // capacity 1: the queue became shorter
+
+	mu     sync.Mutex
+	queue  []*sandgatev1.ExecuteStreamResponse
+	bytes  int           // of output in queue
+	closed bool          // no event will follow
+	err    error         // of Send: nothing is sent any more
+	left   time.Duration // of the stall budget; only the observer's goroutine uses it
+}
+
+var _ gate.Observer = (*eventSender)(nil)
+
+func newEventSender(ctx context.Context, stream executeStream) *eventSender {
+	s := &eventSender{
+		ctx: ctx, stream: stream, done: make(chan struct{}), wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		left: stallBudget,
+	}
+	go s.run()
+	return s
+}
+
+// Decided implements gate.Observer.
+func (s *eventSender) Decided(callID string, d policy.Decision) {
+	s.put(0, &sandgatev1.ExecuteStreamResponse{Event: &sandgatev1.ExecuteStreamResponse_Decision{
+		Decision: &sandgatev1.DecisionEvent{CallId: callID, Decision: decisionProto(d)},
+	}})
+}
+
+// Started implements gate.Observer.
+func (s *eventSender) Started(r sandbox.Receipt) {
+	s.put(0, &sandgatev1.ExecuteStreamResponse{Event: &sandgatev1.ExecuteStreamResponse_Started{
+		Started: &sandgatev1.StartedEvent{Receipt: receiptProto(r)},
+	}})
+}
+
+// Output implements gate.Observer. It waits while the queue is full, as long as
+// the stall budget lasts, and drops what then still finds no room: the gap shows
+// in the offsets, and the result holds the head and tail in any case.
+func (s *eventSender) Output(stream sandbox.Stream, offset int64, data []byte) {
+	for len(data) > 0 {
+		n := min(len(data), maxEventBytes)
+		if !s.waitForRoom(n) {
+			return
+		}
+		s.put(n, &sandgatev1.ExecuteStreamResponse{Event: &sandgatev1.ExecuteStreamResponse_Output{
+			Output: &sandgatev1.OutputEvent{Stream: streamProto(stream), Offset: offset, Data: append([]byte(nil), data[:n]...)},
+		}})
+		data, offset = data[n:], offset+int64(n)
+	}
+}
+
+// close sends what is queued and ends the goroutine. It returns the error of
+// sending, if any.
+func (s *eventSender) close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	poke(s.wake)
+	<-s.done
+	return s.err
+}
+
+func (s *eventSender) put(size int, event *sandgatev1.ExecuteStreamResponse) {
+	s.mu.Lock()
+	if s.err == nil {
+		s.queue = append(s.queue, event)
+		s.bytes += size
+	}
+	s.mu.Unlock()
+	poke(s.wake)
+}
+
+// waitForRoom reports whether n bytes of output may be queued.
+func (s *eventSender) waitForRoom(n int) bool {
+	for {
+		s.mu.Lock()
+		ok, dead := s.bytes+n <= maxQueuedBytes, s.err != nil
+		s.mu.Unlock()
+		if ok || dead {
+			return ok && !dead
+		}
+		if s.left <= 0 {
+			return false
+		}
+		start := time.Now()
+		timer := time.NewTimer(s.left)
+		select {
+		case <-s.room:
+		case <-timer.C:
+		case <-s.ctx.Done():
+			s.left = 0
+		}
+		timer.Stop()
+		s.left -= time.Since(start)
+	}
+}
+
+// run sends until the queue is closed and empty, or sending fails.
+func (s *eventSender) run() {
+	defer close(s.done)
+	for {
+		s.mu.Lock()
+		batch, closed := s.queue, s.closed
+		s.queue = nil
+		s.mu.Unlock()
+		for _, event := range batch {
+			if err := s.send(event); err != nil {
+				return
+			}
+		}
+		if len(batch) == 0 {
+			if closed {
+				return
+			}
+			<-s.wake
+		}
+	}
+}
+
+func (s *eventSender) send(event *sandgatev1.ExecuteStreamResponse) error {
+	err := s.stream.Send(event)
+	s.mu.Lock()
+	if out := event.GetOutput(); out != nil {
+		s.bytes -= len(out.GetData())
+	}
+	if err != nil {
+		s.err, s.queue = err, nil
+	}
+	s.mu.Unlock()
+	poke(s.room)
+	return err
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,180 @@
+package rpc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/sandgate/sandgate/internal/catalog"
+	"github.com/sandgate/sandgate/internal/gate"
+	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/version"
+	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+	"github.com/sandgate/sandgate/sandbox"
+)
+
+// DefaultMaxRecvBytes is Config.MaxRecvBytes when it is zero.
+const DefaultMaxRecvBytes = 32 << 20
+
+// maxStreams bounds the concurrent RPCs of one connection.
+const maxStreams = 256
+
+// toolGate is what ToolService needs of the gate.
+type toolGate interface {
+	Execute(ctx context.Context, call gate.Call, obs gate.Observer) (gate.Result, error)
+	Evaluate(ctx context.Context, call gate.Call) (gate.Evaluation, error)
+	ListTools(ctx context.Context, caller gate.Caller, profile string) ([]catalog.Tool, error)
+	Cancel(ctx context.Context, caller gate.Caller, callID string) error
+	GetCall(ctx context.Context, caller gate.Caller, callID string) (gate.CallStatus, error)
+}
+
+// policyEngine is what PolicyService needs of the policy.
+type policyEngine interface {
+	Status() policy.Status
+	Ready() error
+	Reload(ctx context.Context) error
+	EvalRaw(ctx context.Context, input []byte) (json.RawMessage, error)
+}
+
+// prober is what SystemService needs of the sandbox.
+type prober interface {
+	Capabilities(ctx context.Context) (sandbox.Capabilities, error)
+}
+
+// Config of a Server. Everything but MaxRecvBytes, Tokens and AllowAnonymous is required.
+type Config struct {
+	Gate    toolGate
+	Policy  policyEngine
+	Sandbox prober
+	Images  sandbox.ImageStore
+	// Access tells what a caller may do here. It must be quick and safe for
+	// concurrent use.
+	Access func(gate.Caller) Access
+	// Tokens of TCP callers; nil: there are none.
+	Tokens *Tokens
+	// AllowAnonymous lets TCP callers without a token be "tcp:anonymous".
+	AllowAnonymous bool
+	// MaxRecvBytes bounds a received message. Zero means DefaultMaxRecvBytes.
+	MaxRecvBytes int
+	Version      version.Info
+	Logger       *zap.Logger
+}
+
+// Server is the gRPC front. It is made not ready: SetReady opens it for calls.
+// It is safe for concurrent use.
+type Server struct {
+	logger *zap.Logger
+	auth   authenticator
+	access func(gate.Caller) Access
+	grpc   *grpc.Server
+	health *health.Server
+
+	opened  atomic.Bool // was ready once
+	reason  atomic.Pointer[string]
+	readers sync.WaitGroup // goroutines that read stdin
+}
+
+// New makes a server; Serve lets it listen.
+func New(cfg Config) (*Server, error) {
+	if cfg.Gate == nil || cfg.Policy == nil || cfg.Sandbox == nil || cfg.Images == nil || cfg.Access == nil || cfg.Logger == nil {
+		return nil, errors.New("rpc: gate, policy, sandbox, images, access and logger are required")
+	}
+	if cfg.MaxRecvBytes == 0 {
+		cfg.MaxRecvBytes = DefaultMaxRecvBytes
+	}
+	s := &Server{
+		logger: cfg.Logger, access: cfg.Access, health: health.NewServer(),
+		auth: authenticator{tokens: cfg.Tokens, allowAnonymous: cfg.AllowAnonymous},
+	}
+	s.grpc = grpc.NewServer(
+		grpc.Creds(peerCredentials{}), grpc.ForceServerCodecV2(newCodec()),
+		grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream),
+		grpc.MaxRecvMsgSize(cfg.MaxRecvBytes), grpc.MaxConcurrentStreams(maxStreams), grpc.WaitForHandlers(true),
+		grpc.ConnectionTimeout(10*time.Second),
+		// A peer that vanished without a word is noticed and its calls are cancelled.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	)
+	sandgatev1.RegisterToolServiceServer(s.grpc, &toolService{server: s, gate: cfg.Gate})
+	sandgatev1.RegisterPolicyServiceServer(s.grpc, &policyService{engine: cfg.Policy})
+	sandgatev1.RegisterSystemServiceServer(s.grpc, &systemService{server: s, sandbox: cfg.Sandbox, policy: cfg.Policy, version: cfg.Version, started: time.Now()})
+	sandgatev1.RegisterImageServiceServer(s.grpc, &imageService{images: cfg.Images})
+	sandgatev1.RegisterSessionServiceServer(s.grpc, sandgatev1.UnimplementedSessionServiceServer{})
+	sandgatev1.RegisterApprovalServiceServer(s.grpc, sandgatev1.UnimplementedApprovalServiceServer{})
+	sandgatev1.RegisterAuditServiceServer(s.grpc, sandgatev1.UnimplementedAuditServiceServer{})
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	s.SetReady(errors.New("the daemon is starting"))
+	return s, nil
+}
+
+// Serve accepts connections until Close; it then returns nil. It may be called
+// for several listeners at once and closes what it was given.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.grpc.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// SetReady opens the server for calls (nil) or says why it is not ready. Health
+// of "sandgate.v1.ToolService" follows it; health of "", that the daemon lives,
+// does not. Once it was ready calls are let through also while it is not: what
+// hinders them answers for itself.
+func (s *Server) SetReady(err error) {
+	serving := healthpb.HealthCheckResponse_SERVING
+	if err != nil {
+		text := err.Error()
+		s.reason.Store(&text)
+		serving = healthpb.HealthCheckResponse_NOT_SERVING
+	} else {
+		s.reason.Store(nil)
+		s.opened.Store(true)
+	}
+	s.health.SetServingStatus(sandgatev1.ToolService_ServiceDesc.ServiceName, serving)
+}
+
+// notReady returns why calls cannot be taken yet, or nil.
+func (s *Server) notReady() error {
+	if s.opened.Load() {
+		return nil
+	}
+	if reason := s.reason.Load(); reason != nil {
+		return errors.New(*reason)
+	}
+	return nil
+}
+
+// Drain makes every health check answer NOT_SERVING for good, so that hosts go
+// elsewhere.
+func (s *Server) Drain() { s.health.Shutdown() }
+
+// Close stops accepting and waits for the running RPCs until ctx ends; then it
+// breaks them off. All handlers have returned when it returns.
+func (s *Server) Close(ctx context.Context) {
+	s.Drain()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.grpc.GracefulStop()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+	}
+	s.readers.Wait()
+}

@@ -1,0 +1,138 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/internal/gate"
+	"github.com/sandgate/sandgate/internal/policy"
+	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+	"github.com/sandgate/sandgate/sandbox"
+)
+
+// toolService serves sandgate.v1.ToolService.
+type toolService struct {
+	sandgatev1.UnimplementedToolServiceServer
+	server *Server
+	gate   toolGate
+}
+
+// ListTools implements ToolServiceServer.
+func (t *toolService) ListTools(ctx context.Context, req *sandgatev1.ListToolsRequest) (*sandgatev1.ListToolsResponse, error) {
+	var c checker
+	c.profile("profile", req.GetProfile())
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	tools, err := t.gate.ListTools(ctx, callerFrom(ctx), req.GetProfile())
+	if err != nil {
+		return nil, err
+	}
+	out := &sandgatev1.ListToolsResponse{}
+	for _, tool := range tools {
+		p, err := toolProto(tool)
+		if err != nil {
+			return nil, err
+		}
+		out.Tools = append(out.Tools, p)
+	}
+	return out, nil
+}
+
+// Evaluate implements ToolServiceServer.
+func (t *toolService) Evaluate(ctx context.Context, req *sandgatev1.EvaluateRequest) (*sandgatev1.EvaluateResponse, error) {
+	call, err := convertEvaluate(req, callerFrom(ctx))
+	if err != nil {
+		return nil, err
+	}
+	ev, err := t.gate.Evaluate(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	out := &sandgatev1.EvaluateResponse{CallId: ev.CallID, Digest: ev.Digest, Decision: decisionProto(ev.Decision)}
+	if req.GetExplain() {
+		out.InputJson = validText(string(ev.Input))
+	}
+	return out, nil
+}
+
+// Execute implements ToolServiceServer.
+func (t *toolService) Execute(ctx context.Context, req *sandgatev1.ExecuteRequest) (*sandgatev1.ExecuteResponse, error) {
+	call, err := convertExecute(req, callerFrom(ctx))
+	if err != nil {
+		return nil, err
+	}
+	res, err := t.gate.Execute(ctx, call, ignore{})
+	if err != nil {
+		return nil, err
+	}
+	return &sandgatev1.ExecuteResponse{Result: resultProto(res)}, nil
+}
+
+// Cancel implements ToolServiceServer.
+func (t *toolService) Cancel(ctx context.Context, req *sandgatev1.CancelRequest) (*sandgatev1.CancelResponse, error) {
+	if err := requireID("call_id", req.GetCallId()); err != nil {
+		return nil, err
+	}
+	if err := t.gate.Cancel(ctx, callerFrom(ctx), req.GetCallId()); err != nil {
+		return nil, err
+	}
+	return &sandgatev1.CancelResponse{}, nil
+}
+
+// GetCall implements ToolServiceServer.
+func (t *toolService) GetCall(ctx context.Context, req *sandgatev1.GetCallRequest) (*sandgatev1.GetCallResponse, error) {
+	if err := requireID("call_id", req.GetCallId()); err != nil {
+		return nil, err
+	}
+	info, err := t.gate.GetCall(ctx, callerFrom(ctx), req.GetCallId())
+	if err != nil {
+		return nil, err
+	}
+	out := &sandgatev1.GetCallResponse{
+		CallId: info.CallID, State: sandgatev1.CallState_CALL_STATE_RUNNING, Tool: info.Tool, Digest: info.Digest,
+		AcceptTime: timeProto(info.Began),
+	}
+	if info.Result != nil {
+		out.State, out.Result = sandgatev1.CallState_CALL_STATE_FINISHED, resultProto(*info.Result)
+	}
+	return out, nil
+}
+
+func requireID(field, id string) error {
+	var c checker
+	c.id(field, id, true)
+	return c.err()
+}
+
+// notImplemented says what to do instead of a method of the contract that this
+// version does not serve.
+func notImplemented(method string) error {
+	hint := map[string]string{
+		"/sandgate.v1.ToolService/Attach": "GetCall returns the result of a finished call, ExecuteStream the output of a running one",
+	}[method]
+	if hint == "" {
+		hint = map[string]string{
+			"sandgate.v1.SessionService":  "a session is made when a call first names it",
+			"sandgate.v1.ApprovalService": "a call that needs an approval ends with OUTCOME_APPROVAL_REQUIRED",
+			"sandgate.v1.AuditService":    "the journal is written and can be read as a file in the data directory",
+		}[serviceOf(method)]
+	}
+	return fmt.Errorf("%s is not served by this version of sandgate: %s: %w", method, hint, errdefs.ErrNotImplemented)
+}
+
+// ignore is the observer of a call whose host wants the result alone.
+type ignore struct{}
+
+var _ gate.Observer = ignore{}
+
+// Decided implements gate.Observer.
+func (ignore) Decided(string, policy.Decision) {}
+
+// Started implements gate.Observer.
+func (ignore) Started(sandbox.Receipt) {}
+
+// Output implements gate.Observer.
+func (ignore) Output(sandbox.Stream, int64, []byte) {}
