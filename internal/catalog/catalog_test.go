@@ -102,6 +102,9 @@ func TestValidateNamesTheField(t *testing.T) {
 		{"two documents", "bash", `{"command":"ls"} {}`, `tool bash: arguments go on after the end of the object: want one JSON object`},
 		{"argv item too long", "bash", `{"command":"` + strings.Repeat("x", 128<<10) + `"}`, `tool bash: argument "command" is 131072 bytes: want at most 131071: put long content into a file first and name the file`},
 		{"too much", "write_file", `{"path":"a","content":"` + strings.Repeat("x", 1<<20) + `"}`, `tool write_file: arguments are 1048601 bytes: want at most 1048576`},
+		{"huge number", "bash", `{"command":"x","timeout_ms":1e999}`, `tool bash: argument "timeout_ms" is a number that is too large or too long: want a finite double`},
+		{"tiny number", "bash", `{"command":"x","timeout_ms":1e-999999999}`, `is a number that is too large or too long: want a finite double`},
+		{"number of many digits", "bash", `{"command":"x","timeout_ms":` + strings.Repeat("9", 65) + `}`, `is a number that is too large or too long: want a finite double`},
 		{"too deep", "bash", `{"command":` + strings.Repeat("[", 70) + strings.Repeat("]", 70) + `}`, `is nested deeper than 64`},
 	}
 	for _, tt := range tests {

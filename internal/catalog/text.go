@@ -48,6 +48,8 @@ func (w *tokenWalk) value(field string, depth int) error {
 	switch tok := tok.(type) {
 	case string:
 		return w.text(field, tok)
+	case json.Number:
+		return w.number(field, tok.String())
 	case json.Delim:
 		if tok == '[' {
 			return w.array(field, depth)
@@ -92,6 +94,17 @@ func (w *tokenWalk) object(field string, depth int) error {
 	}
 	_, err := w.dec.Token()
 	return err
+}
+
+// number refuses what is no finite double before anybody computes with it: a
+// few bytes such as 1e999999999 would otherwise become a number of megabytes.
+func (w *tokenWalk) number(field, text string) error {
+	_, exponent, _ := strings.Cut(strings.ToLower(text), "e")
+	_, err := strconv.ParseFloat(text, 64)
+	if err != nil || len(text) > 64 || len(strings.TrimLeft(exponent, "+-0")) > 3 {
+		return w.tool.wrong(field, "is a number that is too large or too long", "a finite double")
+	}
+	return nil
 }
 
 func (w *tokenWalk) text(field, s string) error {

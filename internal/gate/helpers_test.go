@@ -103,7 +103,7 @@ func defaults() policy.SandboxObligations {
 
 // newBench opens the journal and sessions in dir and makes a gate of them; set
 // changes its configuration.
-func newBench(t *testing.T, dir string, run sandboxtest.RunFunc, set func(*gate.Config)) *bench {
+func newBench(t testing.TB, dir string, run sandboxtest.RunFunc, set func(*gate.Config)) *bench {
 	t.Helper()
 	b := &bench{policy: &decider{}, runtime: sandboxtest.NewFake(run), dir: dir}
 	var err error
