@@ -53,7 +53,7 @@ func (r *Runtime) probeLimits() []sandbox.Control {
 		err = r.groups.Create(group)
 	}
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, errors.New("group stays busy"))
 		defer cancel()
 		if err := r.groups.Remove(ctx, group); err != nil {
 			r.log.Warn("probe's control group not removed", "error", err)
@@ -161,7 +161,7 @@ func (r *Runtime) runtimeVersion(isolation sandbox.Isolation) string {
 	if v, ok := r.versions[binary]; ok {
 		return v
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), 5*time.Second, errNoAnswer)
 	defer cancel()
 	text, err := exec.CommandContext(ctx, binary, "--version").Output() //nolint:gosec // the operator's own binary
 	if err != nil {

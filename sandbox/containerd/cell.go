@@ -140,7 +140,7 @@ func namespacePIDs(pid int) ([]int, error) {
 	}
 	line, _, _ := bytes.Cut(rest, []byte("\n"))
 	var ids []int
-	for _, f := range bytes.Fields(line) {
+	for f := range bytes.FieldsSeq(line) {
 		id, err := strconv.Atoi(string(f))
 		if err != nil {
 			return nil, err

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,7 +80,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("data directory %q: want an absolute path: %w", c.DataDir, errdefs.ErrInvalidArgument)
 	}
 	c.DataDir = filepath.Clean(c.DataDir)
-	setDefault(&c.RunDir, "/run/sandgate-"+instanceOf(c.DataDir))
+	setDefault(&c.RunDir, "/run/sandgate-"+InstanceOf(c.DataDir))
 	if !filepath.IsAbs(c.RunDir) || len(c.RunDir) > 80 {
 		return c, fmt.Errorf("run directory %q: want an absolute path of at most 80 bytes, since sockets are in it: %w",
 			c.RunDir, errdefs.ErrInvalidArgument)
@@ -102,9 +103,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	classes := map[sandbox.Isolation]RuntimeClass{sandbox.IsolationRunc: {}}
-	for isolation, class := range c.Runtimes {
-		classes[isolation] = class
-	}
+	maps.Copy(classes, c.Runtimes)
 	for isolation, class := range classes {
 		setDefault(&class.Shim, runcShim)
 		if isolation == sandbox.IsolationRunc {
@@ -116,8 +115,10 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// instanceOf names everything on the machine that belongs to a data directory.
-func instanceOf(dataDir string) string {
+// InstanceOf names everything on the machine that belongs to a data directory:
+// the run directory is by default "/run/sandgate-" with it, the control group
+// "/sandgate-" with it.
+func InstanceOf(dataDir string) string {
 	sum := sha256.Sum256([]byte(dataDir))
 	return hex.EncodeToString(sum[:5])
 }

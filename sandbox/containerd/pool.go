@@ -40,8 +40,8 @@ type waiter struct {
 }
 
 const (
-	failBackoffMin = 250 * time.Millisecond
-	failBackoffMax = 30 * time.Second
+	failBackoffFirst = 250 * time.Millisecond
+	failBackoffLast = 30 * time.Second
 )
 
 func newPool(r *Runtime) *pool {
@@ -268,7 +268,7 @@ func (p *pool) failed(cl class, err error) {
 		w.fail <- classify(err)
 		return true
 	})
-	p.backoff = min(max(p.backoff*2, failBackoffMin), failBackoffMax)
+	p.backoff = min(max(p.backoff*2, failBackoffFirst), failBackoffLast)
 	if p.retry == nil && !p.closed {
 		p.retry = time.AfterFunc(p.backoff, func() {
 			p.mu.Lock()
@@ -292,7 +292,7 @@ func classify(err error) error {
 func (p *pool) destroy(c *aCell) {
 	p.dying++
 	p.r.background.Go(func() {
-		for wait := failBackoffMin; ; wait = min(wait*2, failBackoffMax) {
+		for wait := failBackoffFirst; ; wait = min(wait*2, failBackoffLast) {
 			err := p.r.destroyCell(context.Background(), c)
 			if err == nil {
 				break

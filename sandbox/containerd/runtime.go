@@ -58,7 +58,10 @@ var (
 	_ sandbox.ImageStore = (*Runtime)(nil)
 )
 
-var errNotProbed = errors.New("no cell has run a process yet")
+var (
+	errNotProbed = errors.New("no cell has run a process yet")
+	errNoAnswer  = errors.New("it does not answer")
+)
 
 const (
 	sweepEvery  = 2 * time.Second
@@ -75,7 +78,7 @@ func New(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 		return nil, err
 	}
 	r := &Runtime{
-		cfg: cfg, log: cfg.Logger, instance: instanceOf(cfg.DataDir),
+		cfg: cfg, log: cfg.Logger, instance: InstanceOf(cfg.DataDir),
 		probed: errNotProbed, versions: map[string]string{},
 	}
 	r.cgroupRoot = "/sandgate-" + r.instance
@@ -86,10 +89,10 @@ func New(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 			err = errors.Join(err, r.teardown(context.WithoutCancel(ctx)))
 		}
 	}()
-	if err := r.prepareMachine(); err != nil {
+	if err := r.takeMachine(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.reapProcesses(ctx); err != nil {
+	if err := r.prepareMachine(); err != nil {
 		return nil, err
 	}
 	if err := r.connect(ctx); err != nil {
@@ -108,8 +111,8 @@ func New(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 	return r, nil
 }
 
-// prepareMachine makes directories, takes the lock and looks at what is here.
-func (r *Runtime) prepareMachine() (err error) {
+// takeMachine takes the lock and removes what an earlier daemon left.
+func (r *Runtime) takeMachine(ctx context.Context) (err error) {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("the containerd sandbox needs root to make user namespaces and control groups: %w", errdefs.ErrFailedPrecondition)
 	}
@@ -119,11 +122,25 @@ func (r *Runtime) prepareMachine() (err error) {
 	if err := r.takeLock(); err != nil {
 		return err
 	}
+	if r.groups, err = cgroup.Open(r.cfg.CgroupRoot); err != nil {
+		return err
+	}
+	if err := r.reapProcesses(ctx); err != nil {
+		return err
+	}
+	return r.removeRunDir()
+}
+
+// prepareMachine makes directories and looks at what is here.
+func (r *Runtime) prepareMachine() (err error) {
 	if err := makeDir(r.cfg.RunDir, 0o711); err != nil {
 		return err
 	}
 	if r.initPath, err = r.cfg.findBinary("sandgate-init"); err != nil {
 		return err
+	}
+	if r.initPath, err = filepath.EvalSymlinks(r.initPath); err != nil {
+		return fmt.Errorf("find sandgate-init: %w", err)
 	}
 	r.hostRootfs = filepath.Join(r.cfg.RunDir, "host")
 	if r.hostBinds, err = makeHostRootfs(r.hostRootfs); err != nil {
@@ -137,9 +154,6 @@ func (r *Runtime) prepareMachine() (err error) {
 		return fmt.Errorf("read limit of open files: %w", err)
 	}
 	r.openFiles = min(limit.Max, 1<<20)
-	if r.groups, err = cgroup.Open(r.cfg.CgroupRoot); err != nil {
-		return err
-	}
 	r.ownNamespaces = map[string]string{}
 	for _, name := range namespaceNames() {
 		if r.ownNamespaces[name], err = os.Readlink("/proc/self/ns/" + name); err != nil {
@@ -151,7 +165,7 @@ func (r *Runtime) prepareMachine() (err error) {
 
 func (r *Runtime) takeLock() error {
 	path := filepath.Join(r.cfg.DataDir, "sandbox.lock")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // a path of the operator's choice
 	if err != nil {
 		return fmt.Errorf("open lock: %w", err)
 	}
@@ -195,7 +209,7 @@ func (r *Runtime) connect(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("connect to containerd at %s: %w: %w", address, err, errdefs.ErrUnavailable)
 	}
-	callCtx, cancel := context.WithTimeout(ctx, startBudget)
+	callCtx, cancel := context.WithTimeoutCause(ctx, startBudget, errNoAnswer)
 	defer cancel()
 	if _, err := r.conn.Version(callCtx); err != nil {
 		return fmt.Errorf("containerd at %s does not answer: %w: %w", address, err, errdefs.ErrUnavailable)
@@ -212,7 +226,7 @@ func (r *Runtime) standardClass() class {
 
 // probe runs a process in a cell until that has worked, then keeps the pool warm.
 func (r *Runtime) probe() {
-	for wait := time.Second; ; wait = min(wait*2, failBackoffMax) {
+	for wait := time.Second; ; wait = min(wait*2, failBackoffLast) {
 		err := r.probeOnce()
 		r.mu.Lock()
 		r.probed = err

@@ -23,10 +23,14 @@ import (
 const (
 	startBudget    = 20 * time.Second // from its start to answering
 	stopBudget     = 5 * time.Second  // from SIGTERM to SIGKILL
-	restartMin     = 200 * time.Millisecond
-	restartMax     = 10 * time.Second
+	restartFirst     = 200 * time.Millisecond
+	restartLast     = 10 * time.Second
 	stableAfter    = 30 * time.Second // a run that long resets the backoff
 	logExcerptSize = 400
+
+	// maxSocketDirBytes is what containerd takes; with a longer run directory the
+	// shims' sockets are in its default place, /run/containerd/s.
+	maxSocketDirBytes = 38
 )
 
 // supervisor runs a private containerd and starts it again when it dies.
@@ -35,7 +39,7 @@ type supervisor struct {
 	path                            string // PATH of it, with the directory of shim and runc first
 	log                             *slog.Logger
 
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	done   chan struct{}
 
 	mu  sync.Mutex
@@ -81,6 +85,9 @@ func newSupervisor(cfg Config) (*supervisor, error) {
 	}
 	text := fmt.Sprintf("version = 3\nroot = %q\nstate = %q\ndisabled_plugins = %s\n\n[grpc]\n  address = %q\n",
 		root, state, disabledPlugins, s.socket)
+	if sockets := filepath.Join(cfg.RunDir, "s"); len(sockets) <= maxSocketDirBytes {
+		text += fmt.Sprintf("\n[plugins.'io.containerd.shim.v1.manager']\n  socket_dir = %q\n", sockets)
+	}
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("write containerd's configuration: %w", err)
 	}
@@ -90,11 +97,11 @@ func newSupervisor(cfg Config) (*supervisor, error) {
 // start runs containerd and waits until it answers. An error has the end of its
 // log in it, and nothing is left running.
 func (s *supervisor) start(ctx context.Context) error {
-	runCtx, cancel := context.WithCancel(context.Background())
+	runCtx, cancel := context.WithCancelCause(context.Background())
 	s.cancel = cancel
 	first := make(chan error, 1)
 	go s.loop(runCtx, first)
-	deadline, stop := context.WithTimeoutCause(ctx, startBudget, errors.New("it does not answer"))
+	deadline, stop := context.WithTimeoutCause(ctx, startBudget, errNoAnswer)
 	defer stop()
 	for {
 		if err := s.ping(deadline); err == nil {
@@ -121,7 +128,7 @@ func (s *supervisor) ping(ctx context.Context) error {
 		return err
 	}
 	defer client.Close() //nolint:errcheck // only asked
-	callCtx, cancel := context.WithTimeout(ctx, time.Second)
+	callCtx, cancel := context.WithTimeoutCause(ctx, time.Second, errNoAnswer)
 	defer cancel()
 	_, err = client.Version(callCtx)
 	return err
@@ -130,7 +137,7 @@ func (s *supervisor) ping(ctx context.Context) error {
 // loop owns the process. The first end before containerd ever answered goes to first.
 func (s *supervisor) loop(ctx context.Context, first chan<- error) {
 	defer close(s.done)
-	backoff := restartMin
+	backoff := restartFirst
 	for {
 		began := time.Now()
 		err := s.runOnce(ctx)
@@ -142,7 +149,7 @@ func (s *supervisor) loop(ctx context.Context, first chan<- error) {
 		default:
 		}
 		if time.Since(began) > stableAfter {
-			backoff = restartMin
+			backoff = restartFirst
 		}
 		s.log.Error("containerd ended", "error", err, "restart_in", backoff)
 		select {
@@ -150,7 +157,7 @@ func (s *supervisor) loop(ctx context.Context, first chan<- error) {
 			return
 		case <-time.After(backoff):
 		}
-		backoff = min(backoff*2, restartMax)
+		backoff = min(backoff*2, restartLast)
 	}
 }
 
@@ -186,7 +193,7 @@ func (s *supervisor) setPID(pid int) {
 
 // stop ends containerd and waits for it.
 func (s *supervisor) stop() {
-	s.cancel()
+	s.cancel(errors.New("sandbox is closing"))
 	<-s.done
 }
 

@@ -250,7 +250,7 @@ func (r *recorder) Output(s sandbox.Stream, offset int64, data []byte) {
 	if r.bytes[s] == nil {
 		r.bytes[s] = &bytes.Buffer{}
 	}
-	r.bytes[s].Write(data)
+	_, _ = r.bytes[s].Write(data) // never fails
 }
 
 func testObserver(t *testing.T, rt sandbox.Runtime) {
