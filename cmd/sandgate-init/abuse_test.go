@@ -199,7 +199,7 @@ func TestWorkspaceIsMovedInByTheHost(t *testing.T) {
 	ctx := context.Background()
 	x := base("bash", "-c", "cat here; echo back > there; ls -n there | cut -d' ' -f3")
 	x.Workspace = cell.WorkspaceMoved
-	dir, err := os.MkdirTemp("", "sandgate-init-workspace-")
+	dir, err := os.MkdirTemp("", "sandgate-init-workspace-") //nolint:usetesting // a mapped root must reach it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func TestWorkspaceIsMovedInByTheHost(t *testing.T) {
 	})
 	for name, err := range map[string]error{
 		"chown": os.Chown(dir, 101000, 101000),
-		"write": os.WriteFile(dir+"/here", []byte("hello\n"), 0o644), //nolint:gosec // read by another user
+		"write": os.WriteFile(dir+"/here", []byte("hello\n"), 0o644),
 	} {
 		if err != nil {
 			t.Fatal(name, err)
@@ -226,7 +226,7 @@ func TestWorkspaceIsMovedInByTheHost(t *testing.T) {
 	if r := c.exec(ctx, t, x); string(r.stdout) != "hello\n1000\n" {
 		t.Errorf("got %q %q, want the workspace's file and uid 1000", r.stdout, r.stderr)
 	}
-	if text, err := os.ReadFile(dir + "/there"); err != nil || string(text) != "back\n" { //nolint:gosec // of this test
+	if text, err := os.ReadFile(dir + "/there"); err != nil || string(text) != "back\n" {
 		t.Errorf("got %q, %v on the host, want what the call wrote", text, err)
 	}
 }

@@ -39,7 +39,7 @@ func benchmarkCall(b *testing.B, pause time.Duration) {
 		if _, err := c.Prepare(ctx); err != nil {
 			b.Fatal(err)
 		}
-		time.Sleep(pause)
+		<-time.After(pause)
 		begin := time.Now()
 		end, err := c.Exec(ctx, x, cell.Handlers{})
 		took = append(took, time.Since(begin))

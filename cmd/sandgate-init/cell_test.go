@@ -62,11 +62,11 @@ var built struct {
 func binaries(tb testing.TB) (string, string) {
 	tb.Helper()
 	built.once.Do(func() {
-		built.dir, built.err = os.MkdirTemp("", "sandgate-init-test-")
+		built.dir, built.err = os.MkdirTemp("", "sandgate-init-test-") //nolint:usetesting // outlives the first test, and a mapped root must reach it
 		if built.err != nil {
 			return
 		}
-		if built.err = os.Chmod(built.dir, 0o755); built.err != nil { //nolint:gosec // read by a mapped root
+		if built.err = os.Chmod(built.dir, 0o755); built.err != nil {
 			return
 		}
 		build := exec.Command("go", "build", "-o", filepath.Join(built.dir, "init"), ".")
@@ -77,7 +77,7 @@ func binaries(tb testing.TB) (string, string) {
 		}
 		var self []byte
 		if self, built.err = os.ReadFile("/proc/self/exe"); built.err == nil {
-			built.err = os.WriteFile(filepath.Join(built.dir, "probe"), self, 0o755) //nolint:gosec // a program
+			built.err = os.WriteFile(filepath.Join(built.dir, "probe"), self, 0o755)
 		}
 	})
 	if built.err != nil {
@@ -174,7 +174,7 @@ func becomeInit(initPath, probePath string) error {
 	must("private", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
 	must("tmpfs", unix.Mount("tmpfs", "/mnt", "tmpfs", 0, "mode=755"))
 	for _, d := range []string{"", "/proc", "/dev", "/tmp", "/var", "/var/tmp", "/home", "/home/agent", "/workspace", "/etc", "/sys", "/old"} {
-		must(d, os.Mkdir(root+d, 0o755)) //nolint:gosec // a root file system
+		must(d, os.Mkdir(root+d, 0o755))
 	}
 	bind := func(from, to string) {
 		must("bind "+from, unix.Mount(from, root+to, "", unix.MS_BIND|unix.MS_REC, ""))
@@ -190,10 +190,10 @@ func becomeInit(initPath, probePath string) error {
 			must(d, os.Symlink(to, root+d))
 			continue
 		}
-		must(d, os.Mkdir(root+d, 0o755)) //nolint:gosec // a root file system
+		must(d, os.Mkdir(root+d, 0o755))
 		bind(d, d)
 	}
-	must("passwd", os.WriteFile(root+"/etc/passwd", []byte("agent:x:1000:1000::/home/agent:/bin/sh\n"), 0o644)) //nolint:gosec // as it is everywhere
+	must("passwd", os.WriteFile(root+"/etc/passwd", []byte("agent:x:1000:1000::/home/agent:/bin/sh\n"), 0o644))
 	must("proc", unix.Mount("proc", root+"/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""))
 	files := map[string]string{initPath: "/sandgate-init", probePath: "/probe"}
 	for _, d := range deviceNames {

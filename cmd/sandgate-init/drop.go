@@ -75,11 +75,11 @@ func installFilter(filter []byte) error {
 		return fmt.Errorf("seccomp program of %d bytes is not 1 to 4096 instructions", len(filter))
 	}
 	program := unix.SockFprog{
-		Len:    uint16(count), //nolint:gosec // bounded above
-		Filter: (*unix.SockFilter)(unsafe.Pointer(&filter[0])),
+		Len:    uint16(count),
+		Filter: (*unix.SockFilter)(unsafe.Pointer(&filter[0])), //nolint:gosec // as seccomp(2) wants it
 	}
-	const setModeFilter = 1 // SECCOMP_SET_MODE_FILTER
-	if _, _, e := unix.RawSyscall(unix.SYS_SECCOMP, setModeFilter, 0, uintptr(unsafe.Pointer(&program))); e != 0 {
+	const setModeFilter = 1                                                                                        // SECCOMP_SET_MODE_FILTER
+	if _, _, e := unix.RawSyscall(unix.SYS_SECCOMP, setModeFilter, 0, uintptr(unsafe.Pointer(&program))); e != 0 { //nolint:gosec // likewise
 		return fmt.Errorf("install seccomp filter: %w", e)
 	}
 	return nil

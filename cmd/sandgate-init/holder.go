@@ -78,7 +78,9 @@ func hold(report *cell.FrameWriter) error {
 	if err := report.Write(cell.KindStarted, cell.AppendStarted(nil, started)); err != nil {
 		return fmt.Errorf("report limits: %w", err)
 	}
-	defaultSignals()
+	if err := defaultSignals(); err != nil {
+		return err
+	}
 	return execute(request.Argv, request.Env)
 }
 
@@ -126,22 +128,27 @@ func setLimits(x cell.Exec) (cell.Started, error) {
 // defaultSignals undoes what this process inherited: an ignored signal or a
 // blocked one would stay so in the program. It works on the raw system calls:
 // nothing of the runtime's signal handling is of use any more.
-func defaultSignals() {
+func defaultSignals() error {
 	type sigaction struct {
 		handler, flags, restorer, mask uintptr
 	}
-	const ignore = 1 // SIG_IGN
+	const ignore, setBytes = 1, 8 // SIG_IGN, the size of a set of signals
 	for sig := uintptr(1); sig <= 64; sig++ {
 		var sa sigaction
-		_, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&sa)), 8, 0, 0)
+		at := unsafe.Pointer(&sa) //nolint:gosec // package syscall has no call for it
+		_, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(at), setBytes, 0, 0)
 		if e != 0 || sa.handler != ignore {
-			continue
+			continue // the kernel's own signals cannot be asked about
 		}
 		sa = sigaction{}
-		unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&sa)), 0, 8, 0, 0)
+		if _, _, e = unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(at), 0, setBytes, 0, 0); e != 0 {
+			return fmt.Errorf("reset signal %d: %w", sig, e)
+		}
 	}
-	var none uint64
-	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0)
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil); err != nil {
+		return fmt.Errorf("unblock signals: %w", err)
+	}
+	return nil
 }
 
 // execute replaces this process by the program. argv and env go over as they are.
@@ -165,7 +172,7 @@ func execute(argv, env []string) error {
 		}
 	}
 	refused := false
-	for _, dir := range strings.Split(path, ":") {
+	for dir := range strings.SplitSeq(path, ":") {
 		if dir == "" {
 			dir = "." // as POSIX has it
 		}
@@ -191,7 +198,9 @@ func execve(path string, argvp, envp []*byte) error {
 	if err != nil {
 		return err
 	}
-	_, _, e := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(p)),
-		uintptr(unsafe.Pointer(&argvp[0])), uintptr(unsafe.Pointer(&envp[0])))
+	_, _, e := unix.RawSyscall(unix.SYS_EXECVE,
+		uintptr(unsafe.Pointer(p)),         //nolint:gosec // the system call takes addresses
+		uintptr(unsafe.Pointer(&argvp[0])), //nolint:gosec // likewise
+		uintptr(unsafe.Pointer(&envp[0])))  //nolint:gosec // likewise
 	return e
 }

@@ -48,8 +48,7 @@ const (
 
 // errno of a fault, or 0.
 func errnoOf(err error) int {
-	var e unix.Errno
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[unix.Errno](err); ok {
 		return int(e)
 	}
 	return 0
@@ -126,8 +125,8 @@ func sealDescriptors() error {
 		if err != nil || f < 3 {
 			continue
 		}
-		_, err = unix.FcntlInt(uintptr(f), unix.F_SETFD, unix.FD_CLOEXEC) //nolint:gosec // not negative
-		if err != nil && !errors.Is(err, unix.EBADF) {                    // the one that read the list is closed
+		_, err = unix.FcntlInt(uintptr(f), unix.F_SETFD, unix.FD_CLOEXEC)
+		if err != nil && !errors.Is(err, unix.EBADF) { // the one that read the list is closed
 			return fmt.Errorf("mark descriptor %d close-on-exec: %w", f, err)
 		}
 	}

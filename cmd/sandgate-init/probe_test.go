@@ -61,7 +61,7 @@ func pattern(n int) []byte {
 		x ^= x << 13
 		x ^= x >> 17
 		x ^= x << 5
-		p[i] = byte(x)
+		p[i] = byte(x & 0xff)
 	}
 	return p
 }
@@ -117,9 +117,9 @@ func lookAround() surroundings {
 // arguments with which it would otherwise do something, and returns the errnos.
 func tryForbidden() map[string]int {
 	path, _ := unix.BytePtrFromString("/tmp")
-	none := uintptr(unsafe.Pointer(path))
+	none := uintptr(unsafe.Pointer(path)) //nolint:gosec // an address for a call that is refused
 	var buf [256]byte
-	b := uintptr(unsafe.Pointer(&buf[0]))
+	b := uintptr(unsafe.Pointer(&buf[0])) //nolint:gosec // likewise
 	got := make(map[string]int)
 	try := func(name string, nr uintptr, a ...uintptr) {
 		var x [6]uintptr

@@ -92,10 +92,10 @@ func startHolder() (pid, hand int, err error) {
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return 0, 0, fmt.Errorf("pipe to the holder: %w", err)
 	}
-	pid, err = syscall.ForkExec(selfExe, []string{"sandgate-init", faceHolder}, &syscall.ProcAttr{
+	pid, err = syscall.ForkExec(selfExe, []string{"sandgate-init", faceHolder}, &syscall.ProcAttr{ //nolint:gosec // this very binary
 		Dir:   "/",
 		Env:   childEnv(),
-		Files: []uintptr{stageStdin, stageStdout, stageStderr, uintptr(p[0]), stageHolder}, //nolint:gosec // a descriptor
+		Files: []uintptr{stageStdin, stageStdout, stageStderr, uintptr(p[0]), stageHolder},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
@@ -183,7 +183,7 @@ func countOthers() int64 {
 		if pid, err := strconv.Atoi(name); err != nil || pid == 1 {
 			continue
 		}
-		text, err := os.ReadFile("/proc/" + name + "/stat")
+		text, err := os.ReadFile("/proc/" + name + "/stat") //nolint:gosec // a number that the kernel gave
 		if err != nil {
 			continue // gone
 		}

@@ -59,8 +59,8 @@ func (s *server) newStage() (*stageProc, error) {
 		Dir: "/",
 		Env: childEnv(),
 		Files: []uintptr{
-			null, null, 2, uintptr(theirs.control), uintptr(theirs.report), uintptr(theirs.holder), //nolint:gosec // descriptors
-			uintptr(theirs.stdin), uintptr(theirs.stdout), uintptr(theirs.stderr), //nolint:gosec // descriptors
+			null, null, 2, uintptr(theirs.control), uintptr(theirs.report), uintptr(theirs.holder),
+			uintptr(theirs.stdin), uintptr(theirs.stdout), uintptr(theirs.stderr),
 		},
 	})
 	for _, f := range []int{theirs.control, theirs.report, theirs.holder, theirs.stdin, theirs.stdout, theirs.stderr} {
@@ -81,10 +81,10 @@ func (s *server) newStage() (*stageProc, error) {
 func forkStage(attr *syscall.ProcAttr) (int, error) {
 	argv := []string{"sandgate-init", faceStage}
 	attr.Sys = &syscall.SysProcAttr{Cloneflags: stageNamespaces, Setsid: true}
-	pid, err := syscall.ForkExec(selfExe, argv, attr)
+	pid, err := syscall.ForkExec(selfExe, argv, attr) //nolint:gosec // this very binary
 	if errors.Is(err, unix.EINVAL) {
 		attr.Sys.Cloneflags &^= unix.CLONE_NEWCGROUP
-		pid, err = syscall.ForkExec(selfExe, argv, attr)
+		pid, err = syscall.ForkExec(selfExe, argv, attr) //nolint:gosec // likewise
 	}
 	return pid, err
 }
@@ -210,9 +210,9 @@ func openPipes() (*stageProc, pipes, error) {
 			return
 		}
 		if size > 0 { // more is only faster; the kernel may refuse it
-			_, _ = unix.FcntlInt(uintptr(my), unix.F_SETPIPE_SZ, size) //nolint:gosec // a descriptor
+			_, _ = unix.FcntlInt(uintptr(my), unix.F_SETPIPE_SZ, size)
 		}
-		*mine, *their = os.NewFile(uintptr(my), "pipe"), other //nolint:gosec // a descriptor
+		*mine, *their = os.NewFile(uintptr(my), "pipe"), other
 	}
 	pipe(&p.control, &theirs.control, true, 0)
 	pipe(&p.report, &theirs.report, false, 0)

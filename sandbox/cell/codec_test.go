@@ -236,7 +236,9 @@ func redecode(t *testing.T, kind Kind, body []byte) {
 			first = n
 		}
 	default:
-		_, _, err = DecodeSeq(body)
+		if _, rest, err := DecodeSeq(body); err == nil && len(rest) > len(body) {
+			t.Fatalf("%d bytes left of %d", len(rest), len(body))
+		}
 		return
 	}
 	if err != nil {

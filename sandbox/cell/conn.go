@@ -52,9 +52,9 @@ type Conn struct {
 	mu    sync.Mutex
 	asked bool      // guarded by mu; a Prepared is to come or unread
 	ready bool      // guarded by mu; a Prepared was handed out and not yet used
-	seq  uint64    // guarded by mu
-	call *hostCall // guarded by mu; the running call
-	err  error     // guarded by mu; why the reader has ended
+	seq   uint64    // guarded by mu
+	call  *hostCall // guarded by mu; the running call
+	err   error     // guarded by mu; why the reader has ended
 }
 
 // NewConn starts to read frames from r, which is init's stdout; w is its stdin.
@@ -156,7 +156,7 @@ func (c *Conn) Exec(ctx context.Context, x Exec, h Handlers) (Exit, error) {
 			timer.Reset(unresponsiveAfter)
 			go func() { _ = c.Kill(context.Cause(ctx).Error()) }() // a failed write ends the reader too
 		case <-timer.C:
-			c.fail(fmt.Errorf("no end of the call %v after its deadline or cancellation: %w", unresponsiveAfter, ErrUnresponsive))
+			_ = c.fail(fmt.Errorf("no end of the call %v after its deadline or cancellation: %w", unresponsiveAfter, ErrUnresponsive)) // that is the error
 			<-c.gone
 			return Exit{}, c.reason()
 		}

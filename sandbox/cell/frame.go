@@ -64,7 +64,7 @@ func (f *FrameWriter) Write(kind Kind, parts ...[]byte) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.buf = binary.BigEndian.AppendUint32(f.buf[:0], uint32(n)) //nolint:gosec // bounded above
+	f.buf = binary.BigEndian.AppendUint32(f.buf[:0], uint32(n))
 	f.buf = append(f.buf, byte(kind))
 	for _, p := range parts {
 		f.buf = append(f.buf, p...)

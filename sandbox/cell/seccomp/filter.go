@@ -109,7 +109,8 @@ func argumentRules() seccomp.SyscallRules {
 			family(unix.AF_UNIX), family(unix.AF_INET), family(unix.AF_INET6),
 			// getaddrinfo asks the kernel for its addresses; nothing else of netlink.
 			seccomp.PerArg{
-				seccomp.MaskedEqual(low, unix.AF_NETLINK), seccomp.AnyValue{},
+				seccomp.MaskedEqual(low, unix.AF_NETLINK),
+				seccomp.AnyValue{},
 				seccomp.MaskedEqual(low, unix.NETLINK_ROUTE),
 			},
 		},
