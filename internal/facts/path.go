@@ -59,7 +59,7 @@ func (r *resolver) facts(base, name string) PathFacts {
 			exists := w.exists
 			f.Exists, f.Kind = &exists, w.kind
 		}
-	case w.outside && !within(f.Path, r.ws):
+	case w.outside:
 		in := false
 		f.InWorkspace = &in
 	}
@@ -70,7 +70,7 @@ func (r *resolver) facts(base, name string) PathFacts {
 type walked struct {
 	real    string
 	known   bool // real is where the kernel would end
-	outside bool // not known, but the walk left what can be seen, and never turned back
+	outside bool // not known, but the walk left the workspace for good
 	exists  bool
 	kind    string
 }
@@ -122,7 +122,7 @@ func (r *resolver) walk(full string) walked {
 		}
 	}
 	if blind {
-		return walked{outside: true, known: false}
+		return walked{outside: true}
 	}
 	if r.root == nil {
 		return walked{outside: !within(cur, r.ws)}

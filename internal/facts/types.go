@@ -65,7 +65,8 @@ type PathFacts struct {
 	// Exists and Kind ("file", "dir", "symlink" when dangling, "other") are known when Real is inside the workspace.
 	Exists *bool  `json:"exists,omitempty"`
 	Kind   string `json:"kind,omitempty"`
-	// InWorkspace: Real is the workspace or below it. False also for a path that is lexically outside.
+	// InWorkspace: Real is the workspace or below it. False also for a path that leads outside, where Real is not
+	// known because nothing there can be looked up.
 	InWorkspace *bool `json:"in_workspace,omitempty"`
 }
 

@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"slices"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
@@ -89,6 +90,11 @@ func (a *analyzer) braces(f []frag) (fields [][]frag, braced bool) {
 	}
 	a.feature(FeatureBraceExpansion)
 	for _, e := range expanded {
+		if slices.ContainsFunc(e, func(t atom) bool { return t.is('$') }) {
+			// What was text may have become an expansion or a quote: {,$}0 makes $0.
+			fields = append(fields, []frag{{dynamic: true, many: true}})
+			continue
+		}
 		fields = append(fields, joinAtoms(e))
 	}
 	return fields, true
@@ -227,6 +233,9 @@ func (a *analyzer) frag(part syntax.WordPart) []frag {
 		text := unhidden(p.Value)
 		if p.Dollar {
 			a.feature(FeatureANSIQuote)
+			if strings.ContainsAny(text, "\x01\x7f") {
+				return []frag{{dynamic: true, quoted: true}} // bash marks quoting with them, and trips over them here
+			}
 			text = ansiC(text)
 		}
 		return []frag{{text: text, quoted: true}}

@@ -1,0 +1,97 @@
+package sandgate.lib.shell_test
+
+import data.sandgate.lib.facts_test as facts
+import data.sandgate.lib.shell
+
+_plain := facts.script([facts.command(["ls"])])
+
+test_plain if shell.plain(_plain)
+
+test_not_plain[name] if {
+	some name, change in {
+		"unparsed": {"parsed": false}, "overflow": {"overflow": true}, "truncated": {"truncated": true},
+		"opaque": {"opaque": true}, "changes directory": {"changes_directory": true}, "function": {"functions": ["ls"]},
+		"alias": {"aliases": ["ls"]}, "empty": {"commands": []}, "feature": {"features": ["subshell"]},
+		"new feature": {"features": ["pipeline", "from_the_future"]}, "outside": {"cwd": {"in_workspace": false}},
+		"unknown place": {"cwd": {"in_workspace": null}},
+	}
+	not shell.plain(object.union(_plain, change))
+}
+
+test_plain_needs_every_fact[key] if {
+	some key in {
+		"parsed", "overflow", "truncated", "opaque", "changes_directory", "features", "commands", "functions", "aliases",
+		"cwd",
+	}
+	not shell.plain(object.remove(_plain, {key}))
+}
+
+test_runs if {
+	shell.runs(facts.command(["ls"]), "ls")
+	shell.runs(facts.command(["/usr/bin/ls"]), "ls")
+	not shell.runs(facts.command(["./ls"]), "ls")
+	not shell.runs(facts.command(["LS"]), "ls")
+	not shell.runs(object.union(facts.command(["ls"]), {"env": [{"name": "X", "static": true}]}), "ls")
+	not shell.runs(object.union(facts.command(["ls"]), {"opaque": true}), "ls")
+	not shell.runs(object.union(facts.command(["ls"]), {"name_static": false}), "ls")
+}
+
+_destructive := [
+	["rm", "x"], ["/bin/rm", "x"], ["RM", "x"], ["mkfs.ext4", "x"], ["kubectl", "-n", "a", "delete", "pod"],
+	["find", ".", "-delete"], ["git", "stash", "drop"], ["crontab", "-r"],
+]
+
+test_destructive[words] if {
+	some words in _destructive
+	shell.destructive(facts.command(words))
+}
+
+test_not_destructive[words] if {
+	some words in [["ls"], ["rmx"], ["kubectl", "get", "pods"], ["find", "."], ["git", "stash", "list"], ["cp", "a", "b"]]
+	not shell.destructive(facts.command(words))
+}
+
+test_writing_to_a_device_is_destructive if {
+	command := object.union(facts.command(["ls"]), {"redirects": [{"class": "write", "path": "/dev/sda", "target": "/dev/sda"}]})
+	shell.destructive(command)
+	not shell.destructive(object.union(command, {"redirects": [{"class": "write", "target": "/dev/null"}]}))
+	not shell.destructive(object.union(command, {"redirects": [{"class": "read", "target": "/dev/sda"}]}))
+}
+
+_network := [
+	["curl", "x"], ["/usr/bin/WGET"], ["npm", "--silent", "install"], ["git", "push"], ["python3", "-m", "pip", "x"],
+	["python3.11", "-mhttp.server"], ["pip3.11", "install", "x"], ["go", "get", "x"],
+]
+
+test_network[words] if {
+	some words in _network
+	shell.network(facts.command(words))
+}
+
+test_not_network[words] if {
+	some words in [["ls"], ["curlx"], ["npm", "run", "x"], ["git", "log"], ["python3", "-m", "json.tool"], ["pip3.11", "list"], ["pythonx", "-m", "pip"]]
+	not shell.network(facts.command(words))
+}
+
+test_network_device if {
+	shell.network(object.union(facts.command(["cat"]), {"redirects": [{"class": "read", "network": true}]}))
+	not shell.network(object.union(facts.command(["cat"]), {"redirects": [{"class": "read", "network": false}]}))
+}
+
+test_harmless_redirect[name] if {
+	some name, redirect in {
+		"read": {"class": "read", "in_workspace": true}, "heredoc": {"class": "heredoc", "static": true},
+		"herestring": {"class": "herestring", "static": true}, "streams": {"class": "dup", "target": "1"},
+		"null": {"class": "write", "target": "/dev/null"},
+	}
+	shell.harmless_redirect(redirect)
+}
+
+test_harmful_redirect[name] if {
+	some name, redirect in {
+		"write": {"class": "write", "target": "a", "in_workspace": true}, "outside": {"class": "read", "in_workspace": false},
+		"unknown": {"class": "read"}, "expansion": {"class": "heredoc", "static": false},
+		"descriptor": {"class": "dup", "target": "3"}, "both": {"class": "read_write", "target": "/dev/null"}, "nothing": {},
+	}
+	not shell.harmless_redirect(redirect)
+}
