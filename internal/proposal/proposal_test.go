@@ -48,7 +48,7 @@ func TestBuildDerivesTheShellFacts(t *testing.T) {
 
 func TestBuildDerivesTheFileFacts(t *testing.T) {
 	fs := facts.NewMemFS(map[string]string{"a.txt": "x"}, map[string]string{"link": "/etc"})
-	yes := true
+	yes, no := true, false
 	for _, tt := range []struct {
 		name, tool, args string
 		want             []facts.File
@@ -58,8 +58,8 @@ func TestBuildDerivesTheFileFacts(t *testing.T) {
 			[]facts.File{{Op: "read", Path: "a.txt", Abs: "/workspace/a.txt", Real: "/workspace/a.txt", Exists: &yes, Kind: "file", InWorkspace: &yes}},
 		},
 		{
-			"through a symlink that leaves: where it ends is not known", "read_file", `{"path": "link/passwd"}`,
-			[]facts.File{{Op: "read", Path: "link/passwd", Abs: "/workspace/link/passwd"}},
+			"through a symlink that leaves", "read_file", `{"path": "link/passwd"}`,
+			[]facts.File{{Op: "read", Path: "link/passwd", Abs: "/workspace/link/passwd", InWorkspace: &no}},
 		},
 		{
 			"the default of an absent argument", "list_dir", `{}`,

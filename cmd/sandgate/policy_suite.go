@@ -1,0 +1,272 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sandgate/sandgate/internal/catalog"
+	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/scenario"
+	"github.com/sandgate/sandgate/policies"
+)
+
+// suiteFlags are those of `sandgate policy test`.
+type suiteFlags struct {
+	dir       string
+	toolsDir  string
+	junit     string
+	coverage  bool
+	threshold float64
+	verbose   bool
+}
+
+func newPolicyTestCommand() *cobra.Command {
+	var flags suiteFlags
+	cmd := &cobra.Command{
+		Use:   "test [FILE|DIR]...",
+		Short: "Run scenario files and Rego tests",
+		Long: `Run the tests of policies, print each failing case with what was wanted and
+what was got, and exit with an error if there is one.
+
+A FILE is a scenario file. A DIR that holds Rego is a policy: its Rego tests are
+run, and the scenario files in its folder "scenarios". Any other DIR is searched
+for scenario files (*.yaml). Scenarios are decided by the policy of --policy; by
+default by the policy of the DIR they are in, or else by the library that is
+built in. With neither FILE nor DIR the policy of --policy, or the library that
+is built in, is tested itself.`,
+		Example: `  sandgate policy test cases.yaml
+  sandgate policy test ./my-policy --coverage --threshold 95 --junit report.xml
+  sandgate policy test cases/ --policy ./candidate`,
+		RunE: func(cmd *cobra.Command, args []string) error { return runPolicyTests(cmd, flags, args) },
+	}
+	registerPolicyDir(cmd, &flags.dir)
+	cmd.Flags().StringVar(&flags.toolsDir, "tools", "", "directory with the declarations of your own tools")
+	cmd.Flags().StringVar(&flags.junit, "junit", "", "write the results as JUnit XML to this file as well")
+	cmd.Flags().BoolVar(&flags.coverage, "coverage", false, "tell which lines of Rego the Rego tests evaluate")
+	cmd.Flags().Float64Var(&flags.threshold, "threshold", 0, "fail below this coverage in percent; implies --coverage")
+	cmd.Flags().BoolVarP(&flags.verbose, "verbose", "v", false, "print passing cases too")
+	return cmd
+}
+
+// suiteRun gathers what was run.
+type suiteRun struct {
+	cmd     *cobra.Command
+	flags   suiteFlags
+	tools   *catalog.Catalog
+	engines map[string]*policy.Engine
+
+	results []scenario.Result
+	rego    []scenario.Extra
+	total   int
+	failed  int
+}
+
+func runPolicyTests(cmd *cobra.Command, flags suiteFlags, args []string) error {
+	if flags.threshold < 0 || flags.threshold > 100 {
+		return fmt.Errorf("--threshold %g: want a percentage, 0 to 100", flags.threshold)
+	}
+	flags.coverage = flags.coverage || flags.threshold > 0
+	tools, err := catalog.New(catalog.Options{Dir: flags.toolsDir})
+	if err != nil {
+		return err
+	}
+	run := &suiteRun{cmd: cmd, flags: flags, tools: tools, engines: map[string]*policy.Engine{}}
+	if err := run.all(args); err != nil {
+		return err
+	}
+	if err := scenario.WriteText(cmd.OutOrStdout(), run.results); err != nil {
+		return err
+	}
+	for _, r := range run.results {
+		run.total++
+		if !r.Passed() {
+			run.failed++
+		}
+	}
+	if flags.junit != "" {
+		if err := run.writeJUnit(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case run.total == 0:
+		return errors.New("no tests were found")
+	case run.failed > 0:
+		return fmt.Errorf("%d of %d tests failed", run.failed, run.total)
+	}
+	return nil
+}
+
+func (r *suiteRun) all(args []string) error {
+	if len(args) == 0 && r.flags.dir == "" {
+		if err := r.regoTests(""); err != nil {
+			return err
+		}
+		return r.scenarios(policies.FS, "scenarios", "policies", "")
+	}
+	if len(args) == 0 {
+		args = []string{r.flags.dir}
+	}
+	for _, arg := range args {
+		if err := r.one(arg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *suiteRun) one(arg string) error {
+	info, err := os.Stat(arg)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		if ext := filepath.Ext(arg); ext != ".yaml" && ext != ".yml" {
+			return fmt.Errorf("%s: want a scenario file (.yaml) or a directory", arg)
+		}
+		return r.scenarioFile(os.DirFS(filepath.Dir(arg)), filepath.Base(arg), arg, r.flags.dir)
+	}
+	isPolicy, err := holdsRego(arg)
+	if err != nil {
+		return err
+	}
+	if !isPolicy {
+		return r.scenarios(os.DirFS(arg), ".", arg, r.flags.dir)
+	}
+	if err := r.regoTests(arg); err != nil {
+		return err
+	}
+	by := r.flags.dir
+	if by == "" {
+		by = arg
+	}
+	if _, err := os.Stat(filepath.Join(arg, "scenarios")); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return r.scenarios(os.DirFS(arg), "scenarios", arg, by)
+}
+
+func holdsRego(dir string) (bool, error) {
+	found := errors.New("found")
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasSuffix(d.Name(), ".rego") {
+			return found
+		}
+		return err
+	})
+	if errors.Is(err, found) {
+		return true, nil
+	}
+	return false, err
+}
+
+// scenarios runs every scenario file below folder; shown is what fsys is called.
+func (r *suiteRun) scenarios(fsys fs.FS, folder, shown, by string) error {
+	return fs.WalkDir(fsys, folder, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(name)) {
+			return err
+		}
+		return r.scenarioFile(fsys, name, filepath.Join(shown, name), by)
+	})
+}
+
+func (r *suiteRun) scenarioFile(fsys fs.FS, name, shown, by string) error {
+	raw, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return err
+	}
+	suite, err := scenario.Parse(shown, raw)
+	if err != nil {
+		return err
+	}
+	engine, ok := r.engines[by]
+	if !ok {
+		if engine, err = newPolicyEngine(r.cmd, by); err != nil {
+			return err
+		}
+		r.engines[by] = engine
+	}
+	runner := scenario.Runner{Engine: engine, Catalog: r.tools}
+	results := runner.Run(r.cmd.Context(), suite)
+	if r.flags.verbose {
+		for _, res := range results {
+			if res.Passed() {
+				if _, err := fmt.Fprintf(r.cmd.OutOrStdout(), "pass %s:%d: %s\n", shown, res.Case.Line, res.Case.Name); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	r.results = append(r.results, results...)
+	return nil
+}
+
+// regoTests runs the Rego tests of a policy directory.
+func (r *suiteRun) regoTests(dir string) error {
+	report, err := policy.RunTests(r.cmd.Context(), dir, r.flags.coverage)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, t := range report.Tests {
+		r.rego = append(r.rego, scenario.Extra{
+			Suite: t.Package, Name: t.Name, File: t.File, Line: t.Line, Duration: t.Duration, Failure: t.Failure,
+		})
+		switch {
+		case t.Failure != "":
+			fmt.Fprintf(&b, "--- %s:%d: %s\n    %s\n", t.File, t.Line, t.Name, t.Failure)
+			if t.Output != "" {
+				fmt.Fprintf(&b, "    printed: %s\n", strings.TrimSpace(t.Output))
+			}
+		case r.flags.verbose:
+			fmt.Fprintf(&b, "pass %s:%d: %s\n", t.File, t.Line, t.Name)
+		}
+	}
+	verdict := "ok  "
+	if report.Failed() > 0 {
+		verdict = "FAIL"
+	}
+	fmt.Fprintf(&b, "%s %s: %d Rego tests, %d failed\n", verdict, report.Source, len(report.Tests), report.Failed())
+	r.total, r.failed = r.total+len(report.Tests), r.failed+report.Failed()
+	if c := report.Coverage; c != nil {
+		r.writeCoverage(&b, report.Source, c)
+	}
+	_, err = io.WriteString(r.cmd.OutOrStdout(), b.String())
+	return err
+}
+
+func (r *suiteRun) writeCoverage(b *strings.Builder, source string, c *policy.Coverage) {
+	for _, m := range c.Missing {
+		fmt.Fprintf(b, "     not covered: %s: %s\n", m.File, strings.Join(m.Lines, ", "))
+	}
+	verdict := "ok  "
+	if c.Percent < r.flags.threshold {
+		verdict = "FAIL"
+		r.failed++
+	}
+	if r.flags.threshold > 0 {
+		r.total++
+	}
+	fmt.Fprintf(b, "%s %s: coverage %.1f %% of %d lines", verdict, source, c.Percent, c.Lines)
+	if r.flags.threshold > 0 {
+		fmt.Fprintf(b, ", at least %g %% is wanted", r.flags.threshold)
+	}
+	b.WriteByte('\n')
+}
+
+func (r *suiteRun) writeJUnit() (err error) {
+	f, err := os.OpenFile(r.flags.junit, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("--junit: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return scenario.WriteJUnit(f, r.results, r.rego)
+}
