@@ -78,11 +78,20 @@ func (b *v1) allDirs(path string) []string {
 	return out
 }
 
-func (b *v1) version() int                     { return 1 }
-func (b *v1) leaf(path string) string          { return path }
-func (b *v1) controllers() []string            { return b.names }
-func (b *v1) prepareParent(_ string) error     { return nil }
-func (b *v1) file(ctrl, path, n string) string { return filepath.Join(b.mount[ctrl], path, n) }
+func (b *v1) version() int                 { return 1 }
+func (b *v1) leaf(path string) string      { return path }
+func (b *v1) controllers() []string        { return b.names }
+func (b *v1) prepareParent(_ string) error { return nil }
+
+// file names a file of a group; below a place that is not there when the
+// controller is not mounted, so that using it fails.
+func (b *v1) file(ctrl, path, name string) string {
+	mount, ok := b.mount[ctrl]
+	if !ok {
+		mount = filepath.Join(b.root, ctrl)
+	}
+	return filepath.Join(mount, path, name)
+}
 
 func (b *v1) dirs(path string) []string {
 	out := make([]string, len(b.order))

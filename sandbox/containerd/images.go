@@ -3,6 +3,8 @@ package containerd
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -10,9 +12,12 @@ import (
 	"strings"
 
 	ctd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/images/archive"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/sandgate/sandgate/sandbox"
@@ -92,40 +97,84 @@ func (r *Runtime) snapshotFor(ctx context.Context, c *aCell, ids []specs.LinuxID
 	return ctd.WithUserNSRemappedSnapshot(c.id, img, ids, ids), nil
 }
 
-// Import implements sandbox.ImageStore. The archive must hold one image for this
-// platform; it gets the given name, or if that is empty the one that the archive
-// gives it.
-func (r *Runtime) Import(ctx context.Context, archive io.Reader, name string) ([]sandbox.Image, error) {
+// Import implements sandbox.ImageStore. With a name, the archive must hold one
+// image for this platform; without, its images keep the names that it gives them.
+func (r *Runtime) Import(ctx context.Context, tarball io.Reader, name string) ([]sandbox.Image, error) {
 	if name == sandbox.HostImage || strings.ContainsAny(name, "@ \t\n\x00") {
 		return nil, fmt.Errorf("image name %q: want a name without @ and spaces, and not %q: %w", name, sandbox.HostImage, errdefs.ErrInvalidArgument)
 	}
+	// Until images refer to it, the lease keeps what comes in from being collected.
 	ctx, done, err := r.conn.WithLease(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
 	defer done(context.WithoutCancel(ctx)) //nolint:errcheck // the lease expires by itself
-	host := platforms.Default()
-	var opts []ctd.ImportOpt
-	if name != "" {
-		opts = append(opts, ctd.WithImageRefTranslator(func(string) string { return "" }), ctd.WithIndexName(name))
-	}
-	found, err := r.conn.Import(ctx, archive, append(opts, ctd.WithImportPlatform(host), ctd.WithSkipMissing())...)
+	found, err := r.readArchive(ctx, tarball, name)
 	if err != nil {
-		return nil, fmt.Errorf("import: not an OCI or docker archive of an image for %s (%w): %w",
+		return nil, fmt.Errorf("import: not an OCI or docker archive with an image for %s (%w): %w",
 			platforms.Format(platforms.DefaultSpec()), err, errdefs.ErrInvalidArgument)
 	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("import: the archive names no image: give a name: %w", errdefs.ErrInvalidArgument)
-	}
 	var out []sandbox.Image
-	for _, f := range found {
-		img := ctd.NewImageWithPlatform(r.conn, f, host)
-		if err := img.Unpack(ctx, snapshotter); err != nil {
-			return nil, fmt.Errorf("import: unpack %q: %w", f.Name, err)
+	for _, img := range found {
+		if err := ctd.NewImageWithPlatform(r.conn, img, platforms.Default()).Unpack(ctx, snapshotter); err != nil {
+			return nil, fmt.Errorf("import: unpack %q: %w", img.Name, err)
 		}
-		out = append(out, r.describe(ctx, f))
+		saved, err := r.saveImage(ctx, img)
+		if err != nil {
+			return nil, fmt.Errorf("import: save %q: %w", img.Name, err)
+		}
+		out = append(out, r.describe(ctx, saved))
 	}
 	return out, nil
+}
+
+// readArchive stores the archive's content and finds the images in it.
+func (r *Runtime) readArchive(ctx context.Context, reader io.Reader, name string) ([]images.Image, error) {
+	store := r.conn.ContentStore()
+	index, err := archive.ImportIndex(ctx, store, reader)
+	if err != nil {
+		return nil, err
+	}
+	text, err := content.ReadBlob(ctx, store, index)
+	if err != nil {
+		return nil, err
+	}
+	var top ocispec.Index
+	if err := json.Unmarshal(text, &top); err != nil {
+		return nil, err
+	}
+	var found []images.Image
+	for _, m := range top.Manifests {
+		if m.Platform != nil && !platforms.Default().Match(*m.Platform) {
+			continue
+		}
+		as := cmp.Or(name, m.Annotations[images.AnnotationImageName], m.Annotations[ocispec.AnnotationRefName])
+		if as == "" {
+			return nil, errors.New("it names no image: give a name")
+		}
+		walk := images.SetChildrenLabels(store, images.FilterPlatforms(images.ChildrenHandler(store), platforms.Default()))
+		if err := images.WalkNotEmpty(ctx, walk, m); err != nil {
+			return nil, err
+		}
+		found = append(found, images.Image{Name: as, Target: m})
+	}
+	switch {
+	case len(found) == 0:
+		return nil, errors.New("none is in it")
+	case len(found) > 1 && name != "":
+		return nil, fmt.Errorf("it holds %d images, which cannot all be %q: give no name", len(found), name)
+	}
+	return found, nil
+}
+
+// saveImage makes the name refer to the image, whatever it referred to before.
+func (r *Runtime) saveImage(ctx context.Context, img images.Image) (images.Image, error) {
+	service := r.conn.ImageService()
+	saved, err := service.Create(ctx, img)
+	if errdefs.IsAlreadyExists(err) {
+		return service.Update(ctx, img, "target")
+	}
+	return saved, err
 }
 
 // List implements sandbox.ImageStore.

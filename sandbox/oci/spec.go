@@ -18,6 +18,9 @@ const (
 	WorkspacePath = "/workspace"
 )
 
+// imageRootfs is where containerd mounts an image's root, in the bundle.
+const imageRootfs = "rootfs"
+
 // Defaults of the id mapping.
 const (
 	DefaultIDBase  = 100000
@@ -138,10 +141,26 @@ func (c Cell) mounts() []specs.Mount {
 			Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=64k"},
 		},
 	}
+	if c.Rootfs == imageRootfs {
+		mounts = append(mounts, imagePoints()...)
+	}
 	for _, b := range c.Binds {
 		mounts = append(mounts, readOnlyBind(b))
 	}
 	return append(mounts, readOnlyBind(Bind{Source: c.Init, Target: InitPath}))
+}
+
+// imagePoints make the directories that init mounts on, where an image has none:
+// the runtime makes the target of every mount.
+func imagePoints() []specs.Mount {
+	var out []specs.Mount
+	for _, dir := range []string{"/home/agent", "/tmp", WorkspacePath} {
+		out = append(out, specs.Mount{
+			Destination: dir, Type: "tmpfs", Source: "tmpfs",
+			Options: []string{"ro", "nosuid", "noexec", "nodev", "mode=755", "size=4k"},
+		})
+	}
+	return out
 }
 
 func readOnlyBind(b Bind) specs.Mount {
@@ -155,7 +174,7 @@ func (c Cell) validate() error {
 	if !validHostname(c.ID) {
 		return invalid("id", c.ID, "1 to 63 characters of [a-z0-9-]")
 	}
-	if c.Rootfs != "rootfs" && !cleanAbs(c.Rootfs) {
+	if c.Rootfs != imageRootfs && !cleanAbs(c.Rootfs) {
 		return invalid("rootfs", c.Rootfs, "a clean absolute path or \"rootfs\"")
 	}
 	if !cleanAbs(c.Init) {
