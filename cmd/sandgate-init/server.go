@@ -33,6 +33,7 @@ type server struct {
 	call      *call      // guarded by mu; running
 	next      *stageProc // guarded by mu; prepared and told to the host
 	preparing bool       // guarded by mu
+	doubt     error      // guarded by mu; why no further stage could be made
 	last      *stageProc // guarded by mu; of the call before: must be gone before the next is told
 }
 
@@ -197,12 +198,27 @@ func (s *server) exec(request cell.Request, body []byte) error {
 func (s *server) finish(c *call, end cell.Exit) {
 	s.mu.Lock()
 	s.call, s.last = nil, c.stage
+	doubt := s.doubt
 	s.mu.Unlock()
+	if doubt != nil && end.Poisoned == "" {
+		end.Poisoned = doubt.Error()
+	}
 	s.send(cell.KindExit, cell.AppendExit(nil, end))
+	if doubt != nil {
+		s.poison(doubt)
+	}
 }
 
-// poison tells the host that the cell is of no more use.
+// poison tells the host that the cell is of no more use. A call that runs well is
+// not disturbed: its Exit will tell.
 func (s *server) poison(err error) {
+	s.mu.Lock()
+	s.doubt = err
+	running := s.call != nil
+	s.mu.Unlock()
+	if running {
+		return
+	}
 	logf("poisoned: %v", err)
 	text := err.Error()
 	s.send(cell.KindPoisoned, []byte(text[:min(len(text), 1024)]))

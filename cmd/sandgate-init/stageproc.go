@@ -218,17 +218,11 @@ func openPipes() (*stageProc, pipes, error) {
 	pipe(&p.report, &theirs.report, false, 0)
 	pipe(&p.holder, &theirs.holder, false, 0)
 
-	// The kernel gives a pipe to the file system uid of the thread that makes it.
-	runtime.LockOSThread()
-	restore, err := unix.SetfsuidRetUid(cell.PayloadUID)
-	failed = errors.Join(failed, err)
-	pipe(&p.stdin, &theirs.stdin, true, 0)
-	pipe(&p.output[cell.Stdout], &theirs.stdout, false, pipeBytes)
-	pipe(&p.output[cell.Stderr], &theirs.stderr, false, pipeBytes)
-	if _, err := unix.SetfsuidRetUid(restore); err != nil {
-		failed = errors.Join(failed, err)
-	}
-	runtime.UnlockOSThread()
+	failed = errors.Join(failed, asPayload(func() {
+		pipe(&p.stdin, &theirs.stdin, true, 0)
+		pipe(&p.output[cell.Stdout], &theirs.stdout, false, pipeBytes)
+		pipe(&p.output[cell.Stderr], &theirs.stderr, false, pipeBytes)
+	}, &theirs))
 	if failed != nil {
 		for _, f := range opened {
 			_ = unix.Close(f) // on the way to an error already
@@ -238,4 +232,24 @@ func openPipes() (*stageProc, pipes, error) {
 	p.fromStage = cell.NewFrameReader(bufio.NewReaderSize(p.report, 4096))
 	p.fromHolder = cell.NewFrameReader(bufio.NewReaderSize(p.holder, 4096))
 	return p, theirs, nil
+}
+
+// asPayload lets open make pipes that belong to the program's user: the kernel
+// gives a pipe to the file system uid of the thread that makes it.
+func asPayload(open func(), p *pipes) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before, err := unix.SetfsuidRetUid(cell.PayloadUID)
+	if errors.Is(err, unix.ENOSYS) { // gVisor; there init needs CAP_CHOWN
+		open()
+		for _, f := range []int{p.stdin, p.stdout, p.stderr} {
+			if err := unix.Fchown(f, cell.PayloadUID, cell.PayloadGID); err != nil {
+				return fmt.Errorf("give a pipe to the program's user: %w", err)
+			}
+		}
+		return nil
+	}
+	open()
+	_, back := unix.SetfsuidRetUid(before)
+	return errors.Join(err, back)
 }

@@ -94,9 +94,6 @@ func buildDev() error {
 	if err := unix.Mount("devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"); err != nil {
 		return fmt.Errorf("mount /dev/pts: %w", err)
 	}
-	if err := unix.Mount("tmpfs", "/dev/shm", "tmpfs", tmpfsFlags, "mode=1777,"+waitingSize); err != nil {
-		return fmt.Errorf("mount /dev/shm: %w", err)
-	}
 	return readOnly("/dev", unix.MS_NOSUID|unix.MS_NOEXEC)
 }
 
@@ -131,20 +128,63 @@ func buildProc() error {
 	return nil
 }
 
-func buildScratch() error {
-	owned := fmt.Sprintf("mode=0755,uid=%d,gid=%d,%s", cell.PayloadUID, cell.PayloadGID, waitingSize)
-	for _, m := range []struct{ path, options string }{
-		{"/tmp", "mode=1777," + waitingSize},
-		{cell.Home, owned},
-		{cell.Workspace, owned},
-	} {
-		if err := unix.Mount("tmpfs", m.path, "tmpfs", tmpfsFlags, m.options); err != nil {
-			return fmt.Errorf("mount %s (the cell's root must have this directory): %w", m.path, err)
-		}
+// scratch is a tmpfs of a call.
+type scratch struct{ path, options string }
+
+func scratches() []scratch {
+	owned := fmt.Sprintf("mode=0755,uid=%d,gid=%d,", cell.PayloadUID, cell.PayloadGID)
+	return []scratch{{"/tmp", "mode=1777,"}, {"/dev/shm", "mode=1777,"}, {cell.Home, owned}, {cell.Workspace, owned}}
+}
+
+func (s scratch) mount(size string) error {
+	if err := unix.Mount("tmpfs", s.path, "tmpfs", tmpfsFlags, s.options+size); err != nil {
+		return fmt.Errorf("mount %s (the cell's root must have this directory): %w", s.path, err)
 	}
-	err := unix.Mount("/tmp", "/var/tmp", "", unix.MS_BIND, "")
-	if err != nil && !errors.Is(err, unix.ENOENT) {
+	if s.path != "/tmp" {
+		return nil
+	}
+	if err := unix.Mount("/tmp", "/var/tmp", "", unix.MS_BIND, ""); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("bind /var/tmp: %w", err)
+	}
+	return nil
+}
+
+// resize gives the tmpfs its final size and looks that it has it. gVisor takes
+// the remount and ignores it; there a second tmpfs goes over the first.
+func (s scratch) resize(bytes int64) error {
+	// Small files count by their inode: half a page each.
+	options := fmt.Sprintf("size=%d,nr_inodes=%d", bytes, bytes/2048+1024)
+	if err := unix.Mount("tmpfs", s.path, "", unix.MS_REMOUNT|tmpfsFlags, options); err != nil {
+		return fmt.Errorf("size %s to %d bytes: %w", s.path, bytes, err)
+	}
+	if ok, err := s.has(bytes); ok || err != nil {
+		return err
+	}
+	if err := s.mount(options); err != nil {
+		return err
+	}
+	ok, err := s.has(bytes)
+	if err == nil && !ok {
+		err = fmt.Errorf("size %s to %d bytes: the kernel took it but did not do it", s.path, bytes)
+	}
+	return err
+}
+
+// has reports whether the tmpfs has a size of bytes, rounded up to its blocks.
+func (s scratch) has(bytes int64) (bool, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(s.path, &fs); err != nil {
+		return false, fmt.Errorf("read back the size of %s: %w", s.path, err)
+	}
+	size := int64(fs.Blocks) * fs.Bsize //nolint:gosec // of a tmpfs
+	return size >= bytes && size < bytes+fs.Bsize, nil
+}
+
+func buildScratch() error {
+	for _, s := range scratches() {
+		if err := s.mount(waitingSize); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -152,14 +192,12 @@ func buildScratch() error {
 // fitView gives the scratch file systems the size of the call, and looks that
 // the workspace is what the call says.
 func fitView(x cell.Exec, before uint64) error {
-	// Small files count by their inode: half a page each.
-	options := fmt.Sprintf("size=%d,nr_inodes=%d", x.DiskBytes, x.DiskBytes/2048+1024)
-	for _, m := range callFilesystems(cell.WorkspaceEphemeral) {
-		if m == cell.Workspace && x.Workspace != cell.WorkspaceEphemeral {
+	for _, s := range scratches() {
+		if s.path == cell.Workspace && x.Workspace != cell.WorkspaceEphemeral {
 			continue
 		}
-		if err := unix.Mount("tmpfs", m, "", unix.MS_REMOUNT|tmpfsFlags, options); err != nil {
-			return fmt.Errorf("size %s to %d bytes: %w", m, x.DiskBytes, err)
+		if err := s.resize(x.DiskBytes); err != nil {
+			return err
 		}
 	}
 	switch x.Workspace {
