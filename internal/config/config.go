@@ -92,6 +92,20 @@ type Containerd struct {
 	// BinDir is an absolute directory in which containerd, its shim, runc and
 	// sandgate-init are looked for first. Default: beside sandgated, then PATH.
 	BinDir string `json:"bin_dir"`
+	// Runtimes says what stands behind an isolation class, by the class's name: "runc" or
+	// "gvisor". Default: runc alone; a policy that demands another class denies the call.
+	Runtimes map[string]RuntimeClass `json:"runtimes"`
+	// IDBase is the first of 65536 user and group ids of the machine that cells are mapped
+	// to, 65536 to 4000000000. They must belong to nobody else. Default 100000.
+	IDBase uint32 `json:"id_base"`
+}
+
+// RuntimeClass is the outer wall behind an isolation class.
+type RuntimeClass struct {
+	// Shim is containerd's name of the runtime. Default "io.containerd.runc.v2".
+	Shim string `json:"shim"`
+	// Binary is the name or absolute path of the OCI runtime. Required but for runc.
+	Binary string `json:"binary"`
 }
 
 // Pool says how many cells are kept.
@@ -209,6 +223,7 @@ func (c Config) WithDefaults(uid int) Config {
 	fill(&c.Listen.Unix.Path, filepath.Join(c.DataDir, SocketName))
 	fill(&c.Listen.Unix.Mode, "0660")
 	fill(&c.Containerd.Namespace, "sandgate")
+	fill(&c.Containerd.IDBase, 100_000)
 	if c.Pool.Idle == nil {
 		idle := 2
 		c.Pool.Idle = &idle

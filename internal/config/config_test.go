@@ -106,6 +106,9 @@ func TestLoadNamesTheWrongKey(t *testing.T) {
 		{"idle above max", "pool: {idle: 5, max_cells: 2}", []string{"pool.idle"}},
 		{"zero level", "log: {level: loud}", []string{"log.level", "loud"}},
 		{"two at once", "log: {level: loud, format: xml}", []string{"log.level", "log.format"}},
+		{"unknown isolation", "containerd: {runtimes: {kata: {}}}", []string{"containerd.runtimes", "kata"}},
+		{"isolation without binary", "containerd: {runtimes: {gvisor: {}}}", []string{"containerd.runtimes.gvisor.binary"}},
+		{"ids of the system", "containerd: {id_base: 5}", []string{"containerd.id_base", "65536"}},
 		{"namespace", "containerd: {namespace: 'a/b'}", []string{"containerd.namespace"}},
 	}
 	for _, tt := range tests {

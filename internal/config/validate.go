@@ -115,6 +115,14 @@ func (c *Config) rangeProblems() []string {
 	if c.Log.Format != "json" && c.Log.Format != "console" {
 		bad = append(bad, fmt.Sprintf("log.format: %q: want json or console", c.Log.Format))
 	}
+	inRange("containerd.id_base", int64(c.Containerd.IDBase), 65536, 4_000_000_000, count)
+	for class, r := range c.Containerd.Runtimes {
+		if class != "runc" && class != "gvisor" {
+			bad = append(bad, fmt.Sprintf("containerd.runtimes: %q: want runc or gvisor", class))
+		} else if class != "runc" && r.Binary == "" {
+			bad = append(bad, fmt.Sprintf("containerd.runtimes.%s.binary: is missing: want the name or path of the OCI runtime", class))
+		}
+	}
 	if !profileName.MatchString(c.Containerd.Namespace) {
 		bad = append(bad, fmt.Sprintf("containerd.namespace: %q: want 1 to 64 characters of [a-z0-9_-]", c.Containerd.Namespace))
 	}

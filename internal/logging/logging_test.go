@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -117,4 +118,24 @@ func FuzzArgsNeverWriteValues(f *testing.F) {
 			t.Errorf("got %s, want no value in it", buf.String())
 		}
 	})
+}
+
+func TestSlogWritesToZap(t *testing.T) {
+	var buf bytes.Buffer
+	l, err := New(Options{Level: "info", Format: "json", Output: &buf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Slog(l).With("a", 1).WithGroup("g").With("b", 2)
+	s.Debug("hidden")
+	s.Warn("shown", "c", fmt.Errorf("why"), slog.Group("h", "d", "x"))
+	var line map[string]any
+	if err := json.Unmarshal(buf.Bytes(), &line); err != nil {
+		t.Fatalf("got %q, want one JSON line: %v", buf.String(), err)
+	}
+	for key, want := range map[string]any{"message": "shown", "level": "warn", "a": 1.0, "g.b": 2.0, "g.c": "why", "g.h.d": "x"} {
+		if line[key] != want {
+			t.Errorf("%s: got %v, want %v", key, line[key], want)
+		}
+	}
 }

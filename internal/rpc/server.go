@@ -84,6 +84,9 @@ type Server struct {
 	opened  atomic.Bool // was ready once
 	reason  atomic.Pointer[string]
 	readers sync.WaitGroup // goroutines that read stdin
+
+	stopping context.Context //nolint:containedctx // not of a request: it ends with the server and takes the calls with it
+	stop     context.CancelCauseFunc
 }
 
 // New makes a server; Serve lets it listen.
@@ -98,6 +101,7 @@ func New(cfg Config) (*Server, error) {
 		logger: cfg.Logger, access: cfg.Access, health: health.NewServer(),
 		auth: authenticator{tokens: cfg.Tokens, allowAnonymous: cfg.AllowAnonymous},
 	}
+	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.Creds(peerCredentials{}), grpc.ForceServerCodecV2(newCodec()),
 		grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream),
@@ -146,6 +150,16 @@ func (s *Server) SetReady(err error) {
 	s.health.SetServingStatus(sandgatev1.ToolService_ServiceDesc.ServiceName, serving)
 }
 
+// untilStop returns a context that also ends when the server breaks off its calls.
+func (s *Server) untilStop(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	release := context.AfterFunc(s.stopping, func() { cancel(context.Cause(s.stopping)) })
+	return ctx, func(cause error) {
+		release()
+		cancel(cause)
+	}
+}
+
 // notReady returns why calls cannot be taken yet, or nil.
 func (s *Server) notReady() error {
 	if s.opened.Load() {
@@ -161,8 +175,15 @@ func (s *Server) notReady() error {
 // elsewhere.
 func (s *Server) Drain() { s.health.Shutdown() }
 
-// Close stops accepting and waits for the running RPCs until ctx ends; then it
-// breaks them off. All handlers have returned when it returns.
+// ErrShutdown is the cause by which running calls are cancelled in Close.
+var ErrShutdown = errors.New("the daemon shuts down")
+
+// lastWords is how long cancelled calls have to tell their hosts of it.
+const lastWords = 10 * time.Second
+
+// Close stops accepting and waits for the running RPCs until ctx ends. Then it
+// cancels the running calls, whose hosts still get their results, and at last
+// breaks the connections off. All handlers have returned when it returns.
 func (s *Server) Close(ctx context.Context) {
 	s.Drain()
 	done := make(chan struct{})
@@ -173,8 +194,16 @@ func (s *Server) Close(ctx context.Context) {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		s.grpc.Stop()
-		<-done
+		s.stop(ErrShutdown)
+		timer := time.NewTimer(lastWords)
+		defer timer.Stop()
+		select {
+		case <-done:
+		case <-timer.C:
+			s.grpc.Stop()
+			<-done
+		}
 	}
+	s.stop(ErrShutdown)
 	s.readers.Wait()
 }

@@ -32,7 +32,7 @@ func (t *toolService) ExecuteStream(stream executeStream) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(stream.Context())
+	ctx, cancel := t.server.untilStop(stream.Context())
 	defer cancel(nil)
 	in := &stdinReader{stream: stream, cancel: cancel}
 	if first.GetStart().GetStdin() {

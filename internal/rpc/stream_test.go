@@ -204,6 +204,33 @@ func TestUnreadStdinDoesNotHoldUpTheResult(t *testing.T) {
 	}
 }
 
+// A daemon that stops tells the hosts of running calls what became of them.
+func TestCloseCancelsCallsAndStillDeliversTheirResults(t *testing.T) {
+	causes := make(chan error, 1)
+	h := serve(t, func(h *harness, _ *Config) {
+		h.gate.execute = func(ctx context.Context, call gate.Call, obs gate.Observer) (gate.Result, error) {
+			obs.Decided(call.ID, policy.Decision{Outcome: policy.Allow})
+			<-ctx.Done()
+			causes <- context.Cause(ctx)
+			return gate.Result{Outcome: "CANCELLED"}, nil
+		}
+	})
+	stream := open(t, h, start(false))
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	h.server.Close(over)
+	if cause := <-causes; !errors.Is(cause, ErrShutdown) {
+		t.Errorf("cause: got %v, want %v", cause, ErrShutdown)
+	}
+	got, err := drain(stream)
+	if err != nil || len(got) != 1 || got[0].GetResult().GetOutcome() != sandgatev1.Outcome_OUTCOME_CANCELLED {
+		t.Errorf("got %v %v, want the result", got, err)
+	}
+}
+
 // blockedStream is a stream whose host does not read.
 type blockedStream struct {
 	sandgatev1.ToolService_ExecuteStreamServer

@@ -64,6 +64,8 @@ func (t *toolService) Execute(ctx context.Context, req *sandgatev1.ExecuteReques
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := t.server.untilStop(ctx)
+	defer cancel(nil)
 	res, err := t.gate.Execute(ctx, call, ignore{})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,33 @@
+package daemon
+
+import (
+	"context"
+	"path/filepath"
+
+	"go.uber.org/zap"
+
+	"github.com/sandgate/sandgate/internal/config"
+	"github.com/sandgate/sandgate/internal/logging"
+	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/containerd"
+)
+
+var _ Sandbox = (*containerd.Runtime)(nil)
+
+// OpenContainerd opens the sandbox on containerd, a private one unless the
+// configuration names the address of another.
+func OpenContainerd(ctx context.Context, cfg config.Config, logger *zap.Logger) (Sandbox, error) {
+	runtimes := make(map[sandbox.Isolation]containerd.RuntimeClass, len(cfg.Containerd.Runtimes))
+	for class, r := range cfg.Containerd.Runtimes {
+		runtimes[sandbox.Isolation(class)] = containerd.RuntimeClass{Shim: r.Shim, Binary: r.Binary}
+	}
+	idle := *cfg.Pool.Idle
+	if idle == 0 {
+		idle = -1 // there 0 means the default
+	}
+	return containerd.New(ctx, containerd.Config{
+		DataDir: filepath.Join(cfg.DataDir, containerdDir), BinDir: cfg.Containerd.BinDir,
+		Address: cfg.Containerd.Address, Namespace: cfg.Containerd.Namespace, Runtimes: runtimes, IDBase: cfg.Containerd.IDBase,
+		PoolSize: idle, MaxCells: cfg.Pool.MaxCells, IdleTimeout: cfg.Pool.IdleTimeout.Std(), Logger: logging.Slog(logger),
+	})
+}

@@ -1,0 +1,300 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sandgate/sandgate/internal/catalog"
+	"github.com/sandgate/sandgate/internal/config"
+	"github.com/sandgate/sandgate/internal/gate"
+	"github.com/sandgate/sandgate/internal/journal"
+	"github.com/sandgate/sandgate/internal/logging"
+	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/rpc"
+	"github.com/sandgate/sandgate/internal/session"
+	"github.com/sandgate/sandgate/internal/version"
+	"github.com/sandgate/sandgate/sandbox"
+)
+
+const (
+	// callGrace is how long running calls have to end by themselves at shutdown.
+	callGrace = 5 * time.Second
+	// sandboxBudget bounds the taking down of cells and containerd.
+	sandboxBudget = 30 * time.Second
+	// recordBudget bounds one write to the journal.
+	recordBudget = 10 * time.Second
+	// readyPoll and steadyPoll are how often readiness is looked at, before it was
+	// there and after.
+	readyPoll, steadyPoll = 100 * time.Millisecond, 2 * time.Second
+)
+
+// Sandbox is what the daemon runs calls in.
+type Sandbox interface {
+	sandbox.Runtime
+	sandbox.ImageStore
+	// PrepareDir makes a session's workspace directory fit for the sandbox.
+	PrepareDir(dir string) error
+}
+
+// OpenSandbox makes the sandbox of a configuration. It must undo what it did
+// when it returns an error.
+type OpenSandbox func(ctx context.Context, cfg config.Config, logger *zap.Logger) (Sandbox, error)
+
+// Options are what a Daemon needs besides its configuration.
+type Options struct {
+	Logger *zap.Logger // Required.
+	// OpenSandbox is OpenContainerd but for tests. Required.
+	OpenSandbox OpenSandbox
+}
+
+// Daemon is one sandgate daemon. Run it once.
+type Daemon struct {
+	cfg    config.Config
+	logger *zap.Logger
+	open   OpenSandbox
+
+	undo []undoStep // what Run has built, newest last
+
+	mu     sync.Mutex
+	reload func(context.Context) error // nil before the policy is there
+}
+
+// undoStep takes one part down.
+type undoStep struct {
+	name string
+	run  func(context.Context) error
+}
+
+// New returns a daemon for a configuration that config.Load has validated. It
+// touches nothing.
+func New(cfg config.Config, o Options) (*Daemon, error) {
+	if o.Logger == nil || o.OpenSandbox == nil {
+		return nil, errors.New("daemon: logger and sandbox are required")
+	}
+	return &Daemon{cfg: cfg, logger: o.Logger.Named("daemon"), open: o.OpenSandbox}, nil
+}
+
+// Run builds the parts, serves until ctx ends, and takes everything down again,
+// also when building fails half-way. It returns nil after an orderly stop.
+func (d *Daemon) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, d.takeDown(context.WithoutCancel(ctx))) }()
+	if err := d.cfg.Preflight(); err != nil {
+		return err
+	}
+	p, err := d.build(ctx)
+	if err != nil {
+		return err
+	}
+	return d.serve(ctx, p)
+}
+
+// Reload loads the policy again, as PolicyService.Reload does.
+func (d *Daemon) Reload(ctx context.Context) error {
+	d.mu.Lock()
+	reload := d.reload
+	d.mu.Unlock()
+	if reload == nil {
+		return errors.New("the daemon is still starting")
+	}
+	return reload(ctx)
+}
+
+// parts are what serving needs.
+type parts struct {
+	policy    *recordedPolicy
+	sandbox   Sandbox
+	server    *rpc.Server
+	listeners []net.Listener
+}
+
+// build makes the parts in their order: data directory, journal, policy,
+// sandbox, gate, front.
+func (d *Daemon) build(ctx context.Context) (parts, error) {
+	if err := d.takeDataDir(); err != nil {
+		return parts{}, err
+	}
+	var box Sandbox // set below, before a session can be made
+	sessions, err := session.NewManager(session.Config{
+		Dir: d.path(sessionsDir), Prepare: func(dir string) error { return box.PrepareDir(dir) },
+	})
+	if err != nil {
+		return parts{}, err
+	}
+	replay := gate.NewReplay(sessions, d.cfg.Results.MaxCount)
+	record, err := d.openJournal(ctx, replay)
+	if err != nil {
+		return parts{}, err
+	}
+	tools, err := catalog.New(catalog.Options{Dir: d.cfg.Tools.Dir, Disable: d.cfg.Tools.Disable})
+	if err != nil {
+		return parts{}, fmt.Errorf("tools: %w", err)
+	}
+	rules, err := d.openPolicy(ctx, record)
+	if err != nil {
+		return parts{}, err
+	}
+	if box, err = d.openSandbox(ctx); err != nil {
+		return parts{}, err
+	}
+	path, err := gate.New(ctx, gate.Config{
+		Catalog: tools, Policy: rules.Engine, Runtime: box, Journal: record, Sessions: sessions, Replay: replay,
+		Profiles: d.profiles, WorkspaceDirs: d.workspaceDirs,
+		Ceiling: limits(d.cfg.Ceiling), Defaults: defaults(d.cfg.Defaults), Logger: d.logger.Named("gate"),
+		Memory: gate.Memory{
+			Calls: d.cfg.Results.MaxCount, OutputBytes: d.cfg.Results.MaxSize.Int64(), OutputFor: d.cfg.Results.Keep.Std(),
+		},
+	})
+	if err != nil {
+		return parts{}, err
+	}
+	server, listeners, err := d.openFront(rpc.Config{
+		Gate: path, Policy: rules, Sandbox: box, Images: box, Access: d.access,
+		Version: version.Get(), Logger: d.logger.Named("rpc"), AllowAnonymous: d.cfg.Listen.TCP.AllowAnonymous,
+	})
+	if err != nil {
+		return parts{}, err
+	}
+	return parts{policy: rules, sandbox: box, server: server, listeners: listeners}, nil
+}
+
+// serve runs the long parts until ctx ends or one of them fails, then stops the
+// front in order: not serving, no new calls, running calls cancelled.
+func (d *Daemon) serve(ctx context.Context, p parts) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, l := range p.listeners {
+		group.Go(func() error { return p.server.Serve(l) })
+	}
+	group.Go(func() error {
+		d.watchReadiness(ctx, p)
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		p.server.Drain()
+		d.logger.Info("stopping")
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), callGrace)
+		defer cancel()
+		p.server.Close(grace)
+		return nil
+	})
+	return group.Wait()
+}
+
+// watchReadiness tells the front whether calls can be taken: a policy is in
+// force and a cell has really run a process.
+func (d *Daemon) watchReadiness(ctx context.Context, p parts) {
+	ticker := time.NewTicker(readyPoll)
+	defer ticker.Stop()
+	last := "unknown"
+	for {
+		err := errors.Join(p.policy.Ready(), p.sandbox.Ready(ctx))
+		if ctx.Err() != nil {
+			return
+		}
+		state := ""
+		if err != nil {
+			state = err.Error()
+		}
+		if state != last {
+			last = state
+			p.server.SetReady(err)
+			if err != nil {
+				d.logger.Warn("not ready", zap.Error(err))
+				ticker.Reset(readyPoll)
+			} else {
+				d.logger.Info("ready", zap.String(logging.KeyRevision, p.policy.Status().Revision))
+				ticker.Reset(steadyPoll)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// takeDown undoes what build has made, newest first, and goes on after errors.
+func (d *Daemon) takeDown(ctx context.Context) error {
+	var errs []error
+	for i := len(d.undo) - 1; i >= 0; i-- {
+		step := d.undo[i]
+		if err := step.run(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stop %s: %w", step.name, err))
+		}
+	}
+	d.undo = nil
+	return errors.Join(errs...)
+}
+
+func (d *Daemon) later(name string, run func(context.Context) error) {
+	d.undo = append(d.undo, undoStep{name, run})
+}
+
+// openJournal replays what was, and records that the daemon started and, at the
+// end, that it stopped.
+func (d *Daemon) openJournal(ctx context.Context, replay *gate.Replay) (*journal.Journal, error) {
+	record, err := journal.Open(d.cfg.Journal.Path, journal.Options{}, replay.Add)
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	d.later("journal", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, recordBudget)
+		defer cancel()
+		_, err := record.Append(ctx, journal.Entry{Kind: journal.KindStop})
+		return errors.Join(err, record.Close())
+	})
+	if cut := record.Recovery().TornBytes; cut > 0 {
+		d.logger.Warn("journal had a torn tail, which was cut", zap.Int64("cut_bytes", cut))
+	}
+	start := journal.Entry{Kind: journal.KindStart, Data: map[string]any{"version": version.Get().String()}}
+	if _, err := record.Append(ctx, start); err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	return record, nil
+}
+
+// openPolicy loads the policy. A bad one does not stop the daemon, which then
+// says why it is not ready and denies everything.
+func (d *Daemon) openPolicy(ctx context.Context, record *journal.Journal) (*recordedPolicy, error) {
+	isolations := []string{string(sandbox.IsolationRunc)}
+	for class := range d.cfg.Containerd.Runtimes {
+		if class != isolations[0] {
+			isolations = append(isolations, class)
+		}
+	}
+	engine, err := policy.New(ctx, policy.Config{
+		Dir: d.cfg.Policy.Dir, Ceiling: limits(d.cfg.Ceiling), Isolations: isolations, Version: version.Get().Version,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	rules := &recordedPolicy{Engine: engine, journal: record, logger: d.logger.Named("policy")}
+	if err := rules.record(ctx); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	d.reload = rules.Reload
+	d.mu.Unlock()
+	return rules, nil
+}
+
+func (d *Daemon) openSandbox(ctx context.Context) (Sandbox, error) {
+	box, err := d.open(ctx, d.cfg, d.logger.Named("sandbox"))
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	d.later("sandbox", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, sandboxBudget)
+		defer cancel()
+		return box.Close(ctx)
+	})
+	return box, nil
+}

@@ -1,0 +1,77 @@
+package daemon
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/internal/config"
+	"github.com/sandgate/sandgate/internal/gate"
+	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/rpc"
+	"github.com/sandgate/sandgate/sandbox"
+)
+
+// rights returns what the configuration gives a caller.
+func (d *Daemon) rights(c gate.Caller) (config.Caller, bool) {
+	return d.cfg.Rights(config.Peer{ID: c.ID, UID: c.UID, GID: c.GID})
+}
+
+// access is what the front asks.
+func (d *Daemon) access(c gate.Caller) rpc.Access {
+	r, ok := d.rights(c)
+	return rpc.Access{Known: ok, Admin: ok && r.Admin}
+}
+
+// profiles is what the gate asks; none for an unknown caller.
+func (d *Daemon) profiles(c gate.Caller) gate.Profiles {
+	r, ok := d.rights(c)
+	if !ok {
+		return gate.Profiles{}
+	}
+	return gate.Profiles{Default: r.DefaultProfile, Allowed: r.Profiles}
+}
+
+// workspaceDirs reports whether the caller may work on a clean, absolute
+// directory: one that it was given, or anything beneath.
+func (d *Daemon) workspaceDirs(c gate.Caller, dir string) error {
+	r, _ := d.rights(c)
+	if len(r.WorkspaceDirs) == 0 {
+		return fmt.Errorf("caller %s was given no workspace_dirs in the daemon's configuration: %w", c.ID, errdefs.ErrPermissionDenied)
+	}
+	for _, given := range r.WorkspaceDirs {
+		given = filepath.Clean(given)
+		if beneath(given, dir) {
+			return nil
+		}
+		// The gate asks a second time with all symlinks resolved.
+		if real, err := filepath.EvalSymlinks(given); err == nil && beneath(real, dir) {
+			return nil
+		}
+	}
+	return fmt.Errorf("it is not beneath the caller's workspace_dirs (%s): %w", strings.Join(r.WorkspaceDirs, ", "), errdefs.ErrPermissionDenied)
+}
+
+func beneath(parent, dir string) bool {
+	return dir == parent || strings.HasPrefix(dir, strings.TrimSuffix(parent, "/")+"/")
+}
+
+// limits are configured limits as policy and gate have them.
+func limits(l config.Limits) policy.SandboxObligations {
+	return policy.SandboxObligations{
+		CPUMillis: l.CPUMillis, MemoryBytes: l.Memory.Int64(), Pids: l.Pids, WallTimeMs: l.WallTime.Std().Milliseconds(),
+		OutputBytes: l.Output.Int64(), OutputTotalBytes: l.OutputTotal.Int64(), DiskBytes: l.Disk.Int64(),
+		FileBytes: l.File.Int64(), OpenFiles: l.OpenFiles,
+	}
+}
+
+// defaults are the limits of a call of which policy demands nothing, and the
+// rest of its cage.
+func defaults(l config.Limits) policy.SandboxObligations {
+	out := limits(l)
+	out.Isolation, out.Reuse = string(sandbox.IsolationRunc), string(sandbox.ReuseSession)
+	out.Network, out.Workspace = "none", "rw"
+	return out
+}
