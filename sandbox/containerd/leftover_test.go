@@ -151,6 +151,11 @@ type started func()
 func (s started) Started(sandbox.Receipt)              { s() }
 func (s started) Output(sandbox.Stream, int64, []byte) {}
 
+type startedAs func(sandbox.Receipt)
+
+func (s startedAs) Started(r sandbox.Receipt)            { s(r) }
+func (s startedAs) Output(sandbox.Stream, int64, []byte) {}
+
 func TestKillNineLeavesNoOrphan(t *testing.T) {
 	requireRoot(t)
 	cfg := testConfig(t)

@@ -38,8 +38,8 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// collectBinaries links the runtimes into dir and builds sandgate-init if it is
-// not beside them: a test must never run an older one than the tree's own.
+// collectBinaries links the runtimes into dir and builds sandgate-init: a test
+// must not run an older one than the tree's own.
 func collectBinaries(dir string) error {
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -57,8 +57,9 @@ func collectBinaries(dir string) error {
 			return fmt.Errorf("%w: run make runtimes, or set SANDGATE_BIN_DIR", err)
 		}
 	}
-	given := filepath.Join(os.Getenv("SANDGATE_BIN_DIR"), "sandgate-init")
-	if _, err := os.Stat(given); err == nil && filepath.IsAbs(given) {
+	// A guest is too slow to build; who gives a directory means what is in it.
+	given := filepath.Join(from, "sandgate-init")
+	if os.Getenv("SANDGATE_BIN_DIR") != "" || os.Getenv("SANDGATE_CGROUP2_GUEST") != "" {
 		return os.Symlink(given, filepath.Join(dir, "sandgate-init"))
 	}
 	build := exec.Command("go", "build", "-o", filepath.Join(dir, "sandgate-init"), "./cmd/sandgate-init")

@@ -37,11 +37,15 @@ type waiter struct {
 	key   string
 	got   chan *aCell // one element
 	fail  chan error  // one element
+	tries int         // how often a cell for it could not be made; guarded by the pool
 }
+
+// makeTries bounds how often making a cell may fail before the call is told.
+const makeTries = 2
 
 const (
 	failBackoffFirst = 250 * time.Millisecond
-	failBackoffLast = 30 * time.Second
+	failBackoffLast  = 30 * time.Second
 )
 
 func newPool(r *Runtime) *pool {
@@ -265,7 +269,11 @@ func (p *pool) failed(cl class, err error) {
 		if w.class != cl {
 			return false
 		}
-		w.fail <- classify(err)
+		told := classify(err)
+		if w.tries++; w.tries < makeTries && errdefs.IsUnavailable(told) {
+			return false
+		}
+		w.fail <- told
 		return true
 	})
 	p.backoff = min(max(p.backoff*2, failBackoffFirst), failBackoffLast)

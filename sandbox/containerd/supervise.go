@@ -23,8 +23,8 @@ import (
 const (
 	startBudget    = 20 * time.Second // from its start to answering
 	stopBudget     = 5 * time.Second  // from SIGTERM to SIGKILL
-	restartFirst     = 200 * time.Millisecond
-	restartLast     = 10 * time.Second
+	restartFirst   = 200 * time.Millisecond
+	restartLast    = 10 * time.Second
 	stableAfter    = 30 * time.Second // a run that long resets the backoff
 	logExcerptSize = 400
 

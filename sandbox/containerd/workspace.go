@@ -96,6 +96,9 @@ func (u *running) cloneTree() (_ int, err error) {
 	if err := unix.Fstat(dir, &stat); err != nil {
 		return -1, fmt.Errorf("look: %w", err)
 	}
+	if w.HostDir == "/" {
+		return -1, fmt.Errorf("it is the machine's whole file system: want a directory in it: %w", errdefs.ErrFailedPrecondition)
+	}
 	tree, err := unix.OpenTree(dir, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	if err != nil {
 		return -1, fmt.Errorf("clone its mount: %w: %w", err, errdefs.ErrFailedPrecondition)
