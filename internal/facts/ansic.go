@@ -6,7 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// ansiC decodes the inside of $'…' as bash does in a UTF-8 locale. A NUL ends the string.
+// ansiC decodes the inside of $'…' as bash does in a UTF-8 locale. A NUL ends the string. Where bash makes bytes that
+// are not UTF-8, so does it, though not always the same ones.
 func ansiC(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -101,7 +102,7 @@ func ansiHex(b *strings.Builder, s string) (n int, end bool) {
 	case s[0] == 'x':
 		b.WriteByte(byte(v))
 	case v > utf8.MaxRune || v >= 0xd800 && v < 0xe000:
-		b.WriteRune(utf8.RuneError) // bash writes bytes that are no character; never literal text that matters
+		b.WriteByte(0xff) // bash writes bytes that are no UTF-8 either
 	default:
 		b.WriteRune(rune(v))
 	}

@@ -77,8 +77,7 @@ func (a *analyzer) pathFacts(name string, bases []string) PathFacts {
 	return first
 }
 
-// globFacts tells whether all matches are inside; only for a pattern whose directory part is static and that cannot
-// match an option or a name that begins with a dot-dot.
+// globFacts tells whether all matches are inside; only for a pattern whose directory part is static.
 func (a *analyzer) globFacts(g *Arg, bases []string) PathFacts {
 	dir, ok := staticDir(g.raw)
 	if !ok || len(bases) != 1 && !path.IsAbs(dir) {
@@ -91,15 +90,17 @@ func (a *analyzer) globFacts(g *Arg, bases []string) PathFacts {
 	if dir == "" {
 		dir = "."
 	}
-	if strings.HasPrefix(*g.Value, "-") {
-		return PathFacts{}
-	}
 	// Every name of the directory counts as a match, unless the literal ends of the pattern exclude it.
 	_, last := path.Split(*g.Value)
 	prefix, suffix := literalEnds(last)
-	return a.res.glob(base, dir, func(name string) bool {
+	f, none := a.res.glob(base, dir, func(name string) bool {
 		return strings.HasPrefix(name, prefix) && strings.HasSuffix(name, suffix)
 	})
+	g.NoMatch = none
+	if strings.HasPrefix(*g.Value, "-") {
+		return PathFacts{} // it may be an option
+	}
+	return f
 }
 
 // literalEnds returns the text before the first and after the last character that could belong to a pattern.

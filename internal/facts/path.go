@@ -175,37 +175,36 @@ func (r *resolver) rel(p string) string {
 	return rel
 }
 
-// glob reports whether every match of pattern, which has glob characters in its last component only, is known to be
-// inside the workspace and no match looks like an option. dir is the static part before the last slash.
-func (r *resolver) glob(base, dir string, match func(name string) bool) PathFacts {
+// glob reports whether every match of a pattern, which has glob characters in its last component only, is known to be
+// inside the workspace and no match looks like an option; and whether there is no match at all. dir is the static part
+// before the last slash; match must be true for at least the names that the pattern matches.
+func (r *resolver) glob(base, dir string, match func(name string) bool) (f PathFacts, none bool) {
 	d := r.facts(base, dir)
-	out := PathFacts{}
 	if d.InWorkspace == nil || !*d.InWorkspace {
-		out.InWorkspace = d.InWorkspace
-		return out
+		return PathFacts{InWorkspace: d.InWorkspace}, false
 	}
 	lister, ok := r.root.(DirFS)
 	if !ok {
-		return out
+		return PathFacts{}, false
 	}
 	in := true
 	if d.Exists == nil || !*d.Exists || d.Kind != "dir" {
-		out.InWorkspace = &in // no match: the pattern itself is the word
-		return out
+		return PathFacts{InWorkspace: &in}, true // the pattern itself is the word
 	}
 	names, more, err := lister.ReadDirNames(r.rel(d.Real), hardEntries)
 	if err != nil || more {
-		return out
+		return PathFacts{}, false
 	}
+	none = true
 	for _, name := range names {
 		if !match(name) {
 			continue
 		}
+		none = false
 		m := r.facts(d.Real, name)
 		if m.InWorkspace == nil || !*m.InWorkspace || strings.HasPrefix(name, "-") {
-			return PathFacts{}
+			return PathFacts{}, false
 		}
 	}
-	out.InWorkspace = &in
-	return out
+	return PathFacts{InWorkspace: &in}, none
 }

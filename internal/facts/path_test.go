@@ -119,6 +119,21 @@ func TestGlobFacts(t *testing.T) {
 	}
 }
 
+func TestGlobWithoutMatch(t *testing.T) {
+	for pattern, want := range map[string]bool{
+		"--include=*.go": true, "*.rs": true, "*.md": false, "none/*": true, "/etc/*": false, "l*": false, "-*": false,
+		"s*/a.go": false,
+	} {
+		sh := AnalyzeShell("cat "+pattern, Options{Root: testFS})
+		if got := sh.Commands[0].Args[0].NoMatch; got != want {
+			t.Errorf("%s: got %v, want %v", pattern, got, want)
+		}
+	}
+	if AnalyzeShell("cat *.rs", Options{}).Commands[0].Args[0].NoMatch {
+		t.Error("without a root nothing is known about matches")
+	}
+}
+
 func TestPathFactsNeedARoot(t *testing.T) {
 	f := AnalyzePath("read", "README.md", Options{})
 	if f.Abs != "/workspace/README.md" || f.InWorkspace != nil || f.Real != "" || f.Exists != nil {

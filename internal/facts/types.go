@@ -120,6 +120,9 @@ type Arg struct {
 	Glob  bool `json:"glob"`
 	Tilde bool `json:"tilde"`
 	Brace bool `json:"brace"`
+	// NoMatch, for a Glob: nothing matched it when the script was analysed, so that it stays as it is written. Another
+	// command of the script may change that.
+	NoMatch bool `json:"no_match,omitempty"`
 	// Dynamic: holds an expansion or substitution. Splits: it can become several words, or none.
 	Dynamic bool `json:"dynamic"`
 	Splits  bool `json:"splits"`

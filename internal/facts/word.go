@@ -3,6 +3,7 @@ package facts
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"mvdan.cc/sh/v3/syntax"
 )
@@ -236,7 +237,9 @@ func (a *analyzer) frag(part syntax.WordPart) []frag {
 			if strings.ContainsAny(text, "\x01\x7f") {
 				return []frag{{dynamic: true, quoted: true}} // bash marks quoting with them, and trips over them here
 			}
-			text = ansiC(text)
+			if text = ansiC(text); !utf8.ValidString(text) {
+				return []frag{{dynamic: true, quoted: true}} // JSON could not hold it
+			}
 		}
 		return []frag{{text: text, quoted: true}}
 	case *syntax.DblQuoted:

@@ -214,8 +214,12 @@ func (a *analyzer) wrapped(c *Command, w wrapper, sc scope) {
 
 // lateScript runs the script after a -c that follows the operands, as su and flock take it.
 func (a *analyzer) lateScript(c *Command, rest []*Arg, sc scope) bool {
-	for i, g := range rest[:len(rest)-1] {
-		if g.Literal && (*g.Value == "-c" || *g.Value == "--command") {
+	for i, g := range rest {
+		if value, ok := strings.CutPrefix(g.approx, "--command="); ok {
+			a.text(c, value, g.Literal, sc)
+			return true
+		}
+		if g.Literal && (*g.Value == "-c" || *g.Value == "--command") && i+1 < len(rest) {
 			a.text(c, rest[i+1].approx, rest[i+1].Literal, sc)
 			return true
 		}

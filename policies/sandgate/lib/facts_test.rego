@@ -15,7 +15,8 @@ word(value) := {
 # title: unknown
 # description: A word that is made while the script runs.
 unknown := {
-	"literal": false, "quoted": false, "glob": false, "tilde": false, "brace": false, "dynamic": true, "splits": true,
+	"literal": false, "quoted": false, "glob": false, "tilde": false, "brace": false, "dynamic": true,
+	"splits": true,
 }
 
 # METADATA
@@ -49,7 +50,8 @@ with_args(name, args) := object.union(_base(name, args), _git(name, args))
 
 _base(name, args) := {
 	"index": 0, "kind": "simple", "name": name, "name_static": true, "base": regex.replace(name, `.*/`, ""),
-	"dir": regex.replace(regex.replace(name, `^[^/]*$`, ""), `/[^/]*$`, ""), "static": literal(args), "args": args, "env": [],
+	"dir": regex.replace(regex.replace(name, `^[^/]*$`, ""), `/[^/]*$`, ""), "static": literal(args),
+	"args": args, "env": [],
 	"redirects": [], "context": [], "via": [], "depth": 0, "opaque": false,
 }
 
@@ -105,7 +107,8 @@ _option(_, _, arg) := {"name": arg.value} if not arg.value in {"-C", "-c"}
 # title: script
 # description: The facts of a script of these commands.
 script(commands) := {
-	"dialect": "bash", "parsed": true, "bytes": 10, "truncated": false, "too_long": false, "too_many_commands": false,
+	"dialect": "bash", "parsed": true, "bytes": 10, "truncated": false, "too_long": false,
+	"too_many_commands": false,
 	"overflow": false, "opaque": false, "changes_directory": false, "features": [], "commands": commands,
 	"functions": [], "aliases": [], "cwd": {"path": "/workspace", "in_workspace": true},
 }

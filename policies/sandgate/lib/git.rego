@@ -46,6 +46,14 @@ network(command) if {
 	startswith(word, "--remote")
 }
 
+# remote show asks the remote, unless -n forbids it or there is none to ask.
+network(command) if {
+	subcommand(command) == "remote"
+	"show" in words(command)
+	not "-n" in words(command)
+	count(arguments(command)) > 1
+}
+
 _network := {
 	"archimport", "clone", "credential", "credential-cache", "cvsexportcommit", "cvsimport", "cvsserver", "daemon",
 	"fetch", "fetch-pack", "http-backend", "http-fetch", "http-push", "imap-send", "instaweb", "ls-remote", "p4", "pull",
@@ -56,7 +64,7 @@ _network := {
 _network_verbs := {
 	"annex": {"get", "sync", "copy", "move"},
 	"lfs": {"clone", "fetch", "pull", "push"},
-	"remote": {"prune", "show", "update", "-f", "--fetch", "--auto", "-a"},
+	"remote": {"prune", "update", "-f", "--fetch", "--auto", "-a"},
 	"submodule": {"add", "init", "sync", "update"},
 	"subtree": {"add", "pull", "push"},
 }
@@ -241,36 +249,174 @@ _form(command) if {
 }
 
 _reads := {
-	"blame": {"form": "any", "flags": (_diff_flags | {"--incremental", "--line-porcelain", "--porcelain", "--show-email", "--show-name", "--show-number", "-e", "-f", "-l", "-n", "-p", "-t"}), "patterns": {`^-L`, `^-[wMCs]+$`, `^--(date|abbrev)=[a-z0-9:-]+$`}},
-	"branch": {"form": "list", "flags": (_list_flags | {"--all", "--list", "--remotes", "--show-current", "--verbose", "-a", "-i", "-l", "-r", "-v", "-vv", "-av", "-avv", "-rv", "-va", "-vva"}), "patterns": _list_patterns, "listing": _listing},
+	"blame": {
+		"form": "any",
+		"flags": (_diff_flags | {
+			"--incremental", "--line-porcelain", "--porcelain", "--show-email", "--show-name",
+			"--show-number", "-e", "-f", "-l", "-n", "-p", "-t",
+		}),
+		"patterns": {`^-L`, `^-[wMCs]+$`, `^--(date|abbrev)=[a-z0-9:-]+$`},
+	},
+	"branch": {
+		"form": "list",
+		"flags": (_list_flags | {
+			"--all", "--list", "--remotes", "--show-current", "--verbose", "-a", "-i", "-l", "-r", "-v",
+			"-vv", "-av", "-avv", "-rv", "-va", "-vva",
+		}),
+		"patterns": _list_patterns,
+		"listing": _listing,
+	},
 	"cat-file": {"form": "any", "flags": {"-e", "-p", "-s", "-t"}, "patterns": set()},
 	"cherry": {"form": "any", "flags": {"-v"}, "patterns": {`^--abbrev=[0-9]+$`}},
-	"count-objects": {"form": "any", "flags": {"--human-readable", "--verbose", "-H", "-v", "-vH"}, "patterns": set()},
-	"describe": {"form": "any", "flags": {"--all", "--always", "--contains", "--dirty", "--exact-match", "--first-parent", "--long", "--tags"}, "patterns": {`^--(abbrev|candidates)=[0-9]+$`, `^--(match|exclude)=`}},
+	"config": {
+		"form": "verb",
+		"verbs": {"--get"},
+		"bare": false,
+		"flags": {"--get", "--local"},
+		"patterns": set(),
+	},
+	"count-objects": {
+		"form": "any",
+		"flags": {"--human-readable", "--verbose", "-H", "-v", "-vH"},
+		"patterns": set(),
+	},
+	"describe": {
+		"form": "any",
+		"flags": {
+			"--all", "--always", "--contains", "--dirty", "--exact-match", "--first-parent", "--long",
+			"--tags",
+		},
+		"patterns": {`^--(abbrev|candidates)=[0-9]+$`, `^--(match|exclude)=`},
+	},
 	"diff": {"form": "any", "flags": _diff_flags, "patterns": _diff_patterns},
 	"diff-files": {"form": "any", "flags": _diff_flags, "patterns": _diff_patterns},
 	"diff-index": {"form": "any", "flags": _diff_flags, "patterns": _diff_patterns},
-	"diff-tree": {"form": "any", "flags": (_diff_flags | {"--no-commit-id", "--root", "-m", "-r", "-t", "-v"}), "patterns": _diff_patterns},
+	"diff-tree": {
+		"form": "any",
+		"flags": (_diff_flags | {"--no-commit-id", "--root", "-m", "-r", "-t", "-v"}),
+		"patterns": _diff_patterns,
+	},
 	"for-each-ref": {"form": "any", "flags": _list_flags, "patterns": _list_patterns},
-	"grep": {"form": "any", "flags": {"--all-match", "--and", "--break", "--cached", "--count", "--extended-regexp", "--files-with-matches", "--fixed-strings", "--full-name", "--function-context", "--heading", "--ignore-case", "--invert-match", "--line-number", "--name-only", "--no-color", "--not", "--only-matching", "--or", "--perl-regexp", "--show-function", "--untracked", "--word-regexp", "-e"}, "patterns": {`^-[iwvhHnlLcopEFGPzqaIW0-9]+$`, `^-[ABC][0-9]+$`, `^--color(=[a-z]+)?$`, `^--(context|after-context|before-context|max-depth|threads)=[0-9]+$`}},
+	"grep": {
+		"form": "any",
+		"flags": {
+			"--all-match", "--and", "--break", "--cached", "--count", "--extended-regexp",
+			"--files-with-matches", "--fixed-strings", "--full-name", "--function-context", "--heading",
+			"--ignore-case", "--invert-match", "--line-number", "--name-only", "--no-color", "--not",
+			"--only-matching", "--or", "--perl-regexp", "--show-function", "--untracked", "--word-regexp",
+			"-e",
+		},
+		"patterns": {
+			`^-[iwvhHnlLcopEFGPzqaIW0-9]+$`, `^-[ABC][0-9]+$`, `^--color(=[a-z]+)?$`,
+			`^--(context|after-context|before-context|max-depth|threads)=[0-9]+$`,
+		},
+	},
 	"log": {"form": "any", "flags": _log_flags, "patterns": _log_patterns},
-	"ls-files": {"form": "any", "flags": {"--cached", "--deduplicate", "--deleted", "--directory", "--eol", "--error-unmatch", "--exclude-standard", "--full-name", "--ignored", "--killed", "--modified", "--no-empty-directory", "--others", "--stage", "--unmerged"}, "patterns": {`^-[cdmoisukztvf]+$`, `^--(exclude|abbrev|format)=`}},
-	"ls-tree": {"form": "any", "flags": {"--full-name", "--full-tree", "--long", "--name-only", "--name-status", "--object-only"}, "patterns": {`^-[drtlz]+$`, `^--(abbrev|format)=`}},
-	"merge-base": {"form": "any", "flags": {"--all", "--fork-point", "--independent", "--is-ancestor", "--octopus", "-a"}, "patterns": set()},
-	"name-rev": {"form": "any", "flags": {"--all", "--always", "--name-only", "--tags", "--no-undefined"}, "patterns": {`^--(refs|exclude)=`}},
-	"reflog": {"form": "verb", "verbs": {"show", "list", "exists"}, "bare": true, "flags": _log_flags, "patterns": _log_patterns},
-	"remote": {"form": "verb", "verbs": {"get-url"}, "bare": true, "flags": {"--all", "--push", "--verbose", "-v"}, "patterns": set()},
-	"rev-list": {"form": "any", "flags": (_log_flags | {"--count", "--objects", "--header", "--timestamp"}), "patterns": _log_patterns},
-	"rev-parse": {"form": "any", "flags": {"--abbrev-ref", "--absolute-git-dir", "--all", "--branches", "--git-common-dir", "--git-dir", "--is-bare-repository", "--is-inside-git-dir", "--is-inside-work-tree", "--is-shallow-repository", "--no-flags", "--no-revs", "--quiet", "--revs-only", "--short", "--show-cdup", "--show-prefix", "--show-superproject-working-tree", "--show-toplevel", "--symbolic", "--symbolic-full-name", "--tags", "--verify", "-q"}, "patterns": {`^--short=[0-9]+$`, `^--abbrev-ref=[a-z]+$`}},
-	"shortlog": {"form": "any", "flags": (_log_flags | {"--email", "--numbered", "--summary"}), "patterns": (_log_patterns | {`^-[snec]+$`, `^--group=`})},
+	"ls-files": {
+		"form": "any",
+		"flags": {
+			"--cached", "--deduplicate", "--deleted", "--directory", "--eol", "--error-unmatch",
+			"--exclude-standard", "--full-name", "--ignored", "--killed", "--modified",
+			"--no-empty-directory", "--others", "--stage", "--unmerged",
+		},
+		"patterns": {`^-[cdmoisukztvf]+$`, `^--(exclude|abbrev|format)=`},
+	},
+	"ls-tree": {
+		"form": "any",
+		"flags": {"--full-name", "--full-tree", "--long", "--name-only", "--name-status", "--object-only"},
+		"patterns": {`^-[drtlz]+$`, `^--(abbrev|format)=`},
+	},
+	"merge-base": {
+		"form": "any",
+		"flags": {"--all", "--fork-point", "--independent", "--is-ancestor", "--octopus", "-a"},
+		"patterns": set(),
+	},
+	"name-rev": {
+		"form": "any",
+		"flags": {"--all", "--always", "--name-only", "--tags", "--no-undefined"},
+		"patterns": {`^--(refs|exclude)=`},
+	},
+	"reflog": {
+		"form": "verb",
+		"verbs": {"show", "list", "exists"},
+		"bare": true,
+		"flags": _log_flags,
+		"patterns": _log_patterns,
+	},
+	"remote": {
+		"form": "verb",
+		"verbs": {"get-url"},
+		"bare": true,
+		"flags": {"--all", "--push", "--verbose", "-v"},
+		"patterns": set(),
+	},
+	"rev-list": {
+		"form": "any",
+		"flags": (_log_flags | {"--count", "--objects", "--header", "--timestamp"}),
+		"patterns": _log_patterns,
+	},
+	"rev-parse": {
+		"form": "any",
+		"flags": {
+			"--abbrev-ref", "--absolute-git-dir", "--all", "--branches", "--git-common-dir", "--git-dir",
+			"--is-bare-repository", "--is-inside-git-dir", "--is-inside-work-tree",
+			"--is-shallow-repository", "--no-flags", "--no-revs", "--quiet", "--revs-only", "--short",
+			"--show-cdup", "--show-prefix", "--show-superproject-working-tree", "--show-toplevel",
+			"--symbolic", "--symbolic-full-name", "--tags", "--verify", "-q",
+		},
+		"patterns": {`^--short=[0-9]+$`, `^--abbrev-ref=[a-z]+$`},
+	},
+	"shortlog": {
+		"form": "any",
+		"flags": (_log_flags | {"--email", "--numbered", "--summary"}),
+		"patterns": (_log_patterns | {`^-[snec]+$`, `^--group=`}),
+	},
 	"show": {"form": "any", "flags": _log_flags, "patterns": _log_patterns},
-	"show-branch": {"form": "any", "flags": {"--all", "--current", "--list", "--remotes", "-a", "-r"}, "patterns": set()},
-	"show-ref": {"form": "any", "flags": {"--dereference", "--hash", "--head", "--heads", "--branches", "--tags", "--quiet", "--verify", "-d", "-q", "-s"}, "patterns": {`^--(abbrev|hash)=[0-9]+$`}},
-	"stash": {"form": "verb", "verbs": {"list", "show"}, "bare": false, "flags": _log_flags, "patterns": _log_patterns},
-	"status": {"form": "any", "flags": {"--ahead-behind", "--branch", "--ignored", "--long", "--no-ahead-behind", "--no-renames", "--porcelain", "--renames", "--short", "--show-stash", "--verbose"}, "patterns": {`^-[sbvz]+$`, `^-u(no|normal|all)?$`, `^--(porcelain|untracked-files|ignored|ignore-submodules|column|find-renames)(=[A-Za-z0-9,]+)?$`}},
-	"tag": {"form": "list", "flags": (_list_flags | {"--list", "-l"}), "patterns": (_list_patterns | {`^-n[0-9]*$`}), "listing": (_listing | {"-l"})},
+	"show-branch": {
+		"form": "any",
+		"flags": {"--all", "--current", "--list", "--remotes", "-a", "-r"},
+		"patterns": set(),
+	},
+	"show-ref": {
+		"form": "any",
+		"flags": {
+			"--dereference", "--hash", "--head", "--heads", "--branches", "--tags", "--quiet", "--verify",
+			"-d", "-q", "-s",
+		},
+		"patterns": {`^--(abbrev|hash)=[0-9]+$`},
+	},
+	"stash": {
+		"form": "verb",
+		"verbs": {"list", "show"},
+		"bare": false,
+		"flags": _log_flags,
+		"patterns": _log_patterns,
+	},
+	"status": {
+		"form": "any",
+		"flags": {
+			"--ahead-behind", "--branch", "--ignored", "--long", "--no-ahead-behind", "--no-renames",
+			"--porcelain", "--renames", "--short", "--show-stash", "--verbose",
+		},
+		"patterns": {
+			`^-[sbvz]+$`, `^-u(no|normal|all)?$`,
+			`^--(porcelain|untracked-files|ignored|ignore-submodules|column|find-renames)(=[A-Za-z0-9,]+)?$`,
+		},
+	},
+	"tag": {
+		"form": "list",
+		"flags": (_list_flags | {"--list", "-l"}),
+		"patterns": (_list_patterns | {`^-n[0-9]*$`}),
+		"listing": (_listing | {"-l"}),
+	},
 	"whatchanged": {"form": "any", "flags": _log_flags, "patterns": _log_patterns},
-	"worktree": {"form": "verb", "verbs": {"list"}, "bare": false, "flags": {"--porcelain", "--verbose", "-v", "-z"}, "patterns": set()},
+	"worktree": {
+		"form": "verb",
+		"verbs": {"list"},
+		"bare": false,
+		"flags": {"--porcelain", "--verbose", "-v", "-z"},
+		"patterns": set(),
+	},
 }
 
 _listing := {"--contains", "--list", "--merged", "--no-contains", "--no-merged", "--points-at"}
@@ -315,5 +461,6 @@ _log_patterns := _diff_patterns | {
 	`^-[0-9]+$`, `^-n[0-9]+$`, `^-L.+`,
 	`^--(max-count|skip|min-parents|max-parents)=[0-9]+$`,
 	`^--(author|committer|grep|grep-reflog|since|after|until|before|since-as-filter)=`,
-	`^--(format|pretty|date|decorate|encoding|decorate-refs|decorate-refs-exclude|branches|tags|remotes|glob|exclude|diff-merges|no-walk)=`,
+	`^--(format|pretty|date|decorate|encoding|diff-merges|no-walk)=`,
+	`^--(decorate-refs|decorate-refs-exclude|branches|tags|remotes|glob|exclude)=`,
 }

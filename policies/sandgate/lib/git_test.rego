@@ -4,10 +4,12 @@ import data.sandgate.lib.facts_test as facts
 import data.sandgate.lib.git
 
 _reads := [
-	["git", "status"], ["git", "--version"], ["git", "--no-pager", "log", "--oneline", "-n", "20"], ["/usr/bin/git", "log"],
+	["git", "status"], ["git", "--version"], ["git", "--no-pager", "log", "--oneline", "-n", "20"],
+	["/usr/bin/git", "log"],
 	["git", "-C", "sub", "diff", "HEAD~1", "--", "a"], ["git", "log", "--format=%h"], ["git", "branch"],
 	["git", "branch", "--contains", "HEAD"], ["git", "tag", "-l", "v*"], ["git", "remote", "-v"], ["git", "remote"],
-	["git", "remote", "get-url", "origin"], ["git", "stash", "list"], ["git", "grep", "-n", "/x", "src"], ["git", "reflog"],
+	["git", "remote", "get-url", "origin"], ["git", "stash", "list"], ["git", "grep", "-n", "/x", "src"],
+	["git", "reflog"],
 ]
 
 test_reads[words] if {
@@ -16,10 +18,14 @@ test_reads[words] if {
 }
 
 _does_not := [
-	["git"], ["git", "x"], ["git", "branch", "new"], ["git", "branch", "-v", "new"], ["git", "tag", "v1"], ["git", "diff", "--output=x"],
-	["git", "diff", "a", "/etc/passwd"], ["git", "log", "--format=%G?"], ["git", "-c", "a=b", "status"], ["git", "-p", "log"],
-	["git", "-C", "/etc", "status"], ["git", "stash"], ["git", "stash", "pop"], ["git", "remote", "add", "x", "y"], ["./git", "log"],
-	["git", "grep", "-O", "x"], ["git", "grep", "-e", "x", "/etc"], ["git", "log", "-S", "--", "--output=x"], ["git", "branch", "--"],
+	["git"], ["git", "x"], ["git", "branch", "new"], ["git", "branch", "-v", "new"], ["git", "tag", "v1"],
+	["git", "diff", "--output=x"],
+	["git", "diff", "a", "/etc/passwd"], ["git", "log", "--format=%G?"], ["git", "-c", "a=b", "status"],
+	["git", "-p", "log"],
+	["git", "-C", "/etc", "status"], ["git", "stash"], ["git", "stash", "pop"],
+	["git", "remote", "add", "x", "y"], ["./git", "log"],
+	["git", "grep", "-O", "x"], ["git", "grep", "-e", "x", "/etc"], ["git", "log", "-S", "--", "--output=x"],
+	["git", "branch", "--"],
 	["git", "worktree"], ["git", "config", "-l"],
 ]
 
@@ -40,7 +46,8 @@ test_environment if {
 }
 
 _network := [
-	["git", "push"], ["git", "-C", "x", "fetch"], ["git", "remote", "show", "origin"], ["git", "submodule", "update"],
+	["git", "push"], ["git", "-C", "x", "fetch"], ["git", "remote", "show", "origin"],
+	["git", "submodule", "update"],
 	["git", "archive", "--remote=x"], ["/usr/lib/git-core/git-push"],
 ]
 
@@ -55,9 +62,12 @@ test_not_network[words] if {
 }
 
 _destructive := [
-	["git", "clean", "-fd"], ["git", "reset", "--hard"], ["git", "checkout", "--", "."], ["git", "checkout", "-fb", "x"],
-	["git", "branch", "-D", "x"], ["git", "branch", "--delete", "x"], ["git", "restore", "f"], ["git", "restore", "-S", "-W", "f"],
-	["git", "rm", "f"], ["git", "gc", "--prune=now"], ["git", "update-ref", "-d", "x"], ["git", "prune"], ["git", "tag", "-d", "x"],
+	["git", "clean", "-fd"], ["git", "reset", "--hard"], ["git", "checkout", "--", "."],
+	["git", "checkout", "-fb", "x"],
+	["git", "branch", "-D", "x"], ["git", "branch", "--delete", "x"], ["git", "restore", "f"],
+	["git", "restore", "-S", "-W", "f"],
+	["git", "rm", "f"], ["git", "gc", "--prune=now"], ["git", "update-ref", "-d", "x"], ["git", "prune"],
+	["git", "tag", "-d", "x"],
 ]
 
 test_destructive[words] if {
@@ -67,7 +77,8 @@ test_destructive[words] if {
 
 test_not_destructive[words] if {
 	some words in [
-		["git", "clean", "-n"], ["git", "reset"], ["git", "checkout", "x"], ["git", "branch", "-a"], ["git", "restore", "--staged", "f"],
+		["git", "clean", "-n"], ["git", "reset"], ["git", "checkout", "x"], ["git", "branch", "-a"],
+		["git", "restore", "--staged", "f"],
 		["git", "rm", "--cached", "f"], ["git", "gc"], ["git", "log"], ["git", "tag"], ["rm", "x"],
 	]
 	not git.destructive(facts.command(words))

@@ -27,6 +27,9 @@ destructive_prefixes := {"mkfs.", "mkfs", "mke2fs"}
 # title: destructive verbs
 # description: Arguments with which a command destroys; any position counts.
 destructive_verbs := {
+	"apk": {"del"}, "apt": _remove, "apt-get": _remove, "aptitude": _remove, "brew": _remove, "dnf": _remove,
+	"dpkg": {"--purge", "--remove", "-P", "-r"}, "gem": _remove, "npm": (_remove | {"unpublish"}), "pip": _remove,
+	"pip3": _remove, "snap": _remove, "yum": _remove, "zypper": _remove,
 	"aws": {"rm", "delete-bucket", "delete-object", "terminate-instances"},
 	"az": {"delete"},
 	"cargo": {"clean"},
@@ -111,5 +114,7 @@ network_verbs := {
 	"yum": _install,
 	"zypper": _install,
 }
+
+_remove := {"autoremove", "erase", "purge", "remove", "rm", "uninstall"}
 
 _install := {"add", "dist-upgrade", "full-upgrade", "install", "reinstall", "source", "update", "upgrade", "download"}

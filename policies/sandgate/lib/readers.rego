@@ -78,7 +78,13 @@ _ls_option(_, _, arg) if shell.value(arg) in _ls_flags
 
 _ls_option(_, _, arg) if regex.match(`^-[aAbBcCdfFgGhiklmnNopqQrRsStuUvxX1Z]+$`, shell.value(arg))
 
-_ls_option(_, _, arg) if regex.match(`^--(color|sort|time|time-style|format|indicator-style|quoting-style|block-size|hyperlink|classify)=[A-Za-z0-9:+% -]*$`, shell.value(arg))
+_ls_option(_, _, arg) if {
+	some name in {
+		"block-size", "classify", "color", "format", "hyperlink", "indicator-style", "quoting-style", "sort", "time",
+		"time-style", "width",
+	}
+	startswith(shell.value(arg), sprintf("--%s=", [name]))
+}
 
 # No option that follows symlinks is on the list.
 _ls_flags := {
@@ -146,9 +152,21 @@ _grep_argument(_, _, arg) if shell.value(arg) in _grep_flags
 
 _grep_argument(_, _, arg) if regex.match(`^-[EFGPivwxycLloqsbHhnTuUZzarI0-9]*([ABCm][0-9]*|e.*)?$`, shell.value(arg))
 
-_grep_argument(_, _, arg) if regex.match(`^--(color|colour|context|after-context|before-context|max-count|binary-files|label|group-separator|directories|devices)=[A-Za-z0-9-]*$`, shell.value(arg))
+_grep_argument(_, _, arg) if {
+	some name in {
+		"after-context", "before-context", "binary-files", "color", "colour", "context", "group-separator", "label",
+		"max-count",
+	}
+	startswith(shell.value(arg), sprintf("--%s=", [name]))
+}
 
 _grep_argument(_, _, arg) if regex.match(`^--(include|exclude|exclude-dir|regexp)=`, shell.value(arg))
+
+# Unquoted, but nothing in the directory matches, so the shell leaves it as it is.
+_grep_argument(_, _, arg) if {
+	arg.no_match == true
+	regex.match(`^--(include|exclude|exclude-dir)=`, arg.value)
+}
 
 _grep_flags := {
 	"--basic-regexp", "--byte-offset", "--color", "--count", "--extended-regexp", "--files-with-matches",

@@ -107,6 +107,13 @@ destructive(command) if {
 	paths.device(redirect.target)
 }
 
+# A copy onto a device.
+destructive(command) if {
+	lower(command.base) in {"cp", "install", "mv", "tee"}
+	some arg in command.args
+	paths.device(arg.path)
+}
+
 # METADATA
 # title: network
 # description: The command reaches the network.

@@ -10,7 +10,8 @@ test_plain if shell.plain(_plain)
 test_not_plain[name] if {
 	some name, change in {
 		"unparsed": {"parsed": false}, "overflow": {"overflow": true}, "truncated": {"truncated": true},
-		"opaque": {"opaque": true}, "changes directory": {"changes_directory": true}, "function": {"functions": ["ls"]},
+		"opaque": {"opaque": true}, "changes directory": {"changes_directory": true},
+		"function": {"functions": ["ls"]},
 		"alias": {"aliases": ["ls"]}, "empty": {"commands": []}, "feature": {"features": ["subshell"]},
 		"new feature": {"features": ["pipeline", "from_the_future"]}, "outside": {"cwd": {"in_workspace": false}},
 		"unknown place": {"cwd": {"in_workspace": null}},
@@ -20,7 +21,8 @@ test_not_plain[name] if {
 
 test_plain_needs_every_fact[key] if {
 	some key in {
-		"parsed", "overflow", "truncated", "opaque", "changes_directory", "features", "commands", "functions", "aliases",
+		"parsed", "overflow", "truncated", "opaque", "changes_directory", "features", "commands", "functions",
+		"aliases",
 		"cwd",
 	}
 	not shell.plain(object.remove(_plain, {key}))
@@ -52,14 +54,16 @@ test_not_destructive[words] if {
 }
 
 test_writing_to_a_device_is_destructive if {
-	command := object.union(facts.command(["ls"]), {"redirects": [{"class": "write", "path": "/dev/sda", "target": "/dev/sda"}]})
+	redirect := {"class": "write", "path": "/dev/sda", "target": "/dev/sda"}
+	command := object.union(facts.command(["ls"]), {"redirects": [redirect]})
 	shell.destructive(command)
 	not shell.destructive(object.union(command, {"redirects": [{"class": "write", "target": "/dev/null"}]}))
 	not shell.destructive(object.union(command, {"redirects": [{"class": "read", "target": "/dev/sda"}]}))
 }
 
 _network := [
-	["curl", "x"], ["/usr/bin/WGET"], ["npm", "--silent", "install"], ["git", "push"], ["python3", "-m", "pip", "x"],
+	["curl", "x"], ["/usr/bin/WGET"], ["npm", "--silent", "install"], ["git", "push"],
+	["python3", "-m", "pip", "x"],
 	["python3.11", "-mhttp.server"], ["pip3.11", "install", "x"], ["go", "get", "x"],
 ]
 
@@ -69,7 +73,10 @@ test_network[words] if {
 }
 
 test_not_network[words] if {
-	some words in [["ls"], ["curlx"], ["npm", "run", "x"], ["git", "log"], ["python3", "-m", "json.tool"], ["pip3.11", "list"], ["pythonx", "-m", "pip"]]
+	some words in [
+		["ls"], ["curlx"], ["npm", "run", "x"], ["git", "log"], ["python3", "-m", "json.tool"], ["pip3.11", "list"],
+		["pythonx", "-m", "pip"],
+	]
 	not shell.network(facts.command(words))
 }
 
@@ -89,9 +96,11 @@ test_harmless_redirect[name] if {
 
 test_harmful_redirect[name] if {
 	some name, redirect in {
-		"write": {"class": "write", "target": "a", "in_workspace": true}, "outside": {"class": "read", "in_workspace": false},
+		"write": {"class": "write", "target": "a", "in_workspace": true},
+		"outside": {"class": "read", "in_workspace": false},
 		"unknown": {"class": "read"}, "expansion": {"class": "heredoc", "static": false},
-		"descriptor": {"class": "dup", "target": "3"}, "both": {"class": "read_write", "target": "/dev/null"}, "nothing": {},
+		"descriptor": {"class": "dup", "target": "3"}, "both": {"class": "read_write", "target": "/dev/null"},
+		"nothing": {},
 	}
 	not shell.harmless_redirect(redirect)
 }
