@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 
@@ -73,9 +74,11 @@ type CallInput struct {
 	Cwd        string            `json:"cwd"`
 	Env        map[string]string `json:"env"`
 	StdinBytes *int64            `json:"stdin_bytes,omitempty"` // absent when streamed
-	Digest     string            `json:"digest"`
-	Shell      *facts.Shell      `json:"shell,omitempty"`
-	Files      []facts.File      `json:"files,omitempty"`
+	// StdinDigest is "sha256:…"; absent when streamed or when there is no stdin.
+	StdinDigest string       `json:"stdin_digest,omitempty"`
+	Digest      string       `json:"digest"`
+	Shell       *facts.Shell `json:"shell,omitempty"`
+	Files       []facts.File `json:"files,omitempty"`
 }
 
 // ToolInput is the declaration of the tool.
@@ -143,5 +146,5 @@ func (in *Input) value() (ast.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseInput(raw)
+	return ast.ValueFromReader(bytes.NewReader(raw))
 }

@@ -58,8 +58,11 @@ func validate(rs rego.ResultSet, cfg Config) Decision {
 		Outcome: a.Outcome, Reasons: a.Reasons, Warnings: orNil(a.Warnings), Shadow: orNil(a.Shadow),
 		Obligations: a.Obligations, Labels: orNil(a.Labels),
 	}
-	if a.Outcome == Ask {
+	switch a.Outcome {
+	case Ask:
 		d.Ask = a.Ask
+	case Deny: // nothing runs, so there is nothing to oblige
+		d.Obligations, d.Labels = Obligations{}, nil
 	}
 	return d
 }
@@ -229,6 +232,9 @@ func (a answer) check(cfg Config) *problem {
 	}
 	if p := a.Ask.check(); p != nil {
 		return p
+	}
+	if a.Outcome == Deny {
+		return nil
 	}
 	return a.Obligations.check(cfg)
 }

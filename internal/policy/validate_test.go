@@ -130,6 +130,15 @@ func TestInvalidAnswerIsDenied(t *testing.T) {
 	}
 }
 
+func TestDenyObligesNothing(t *testing.T) {
+	e := engineOf(t, `{"outcome": "deny", "reasons": [{"rule": "r", "message": "m"}], "labels": ["l"],
+		"obligations": {"sandbox": {"pids": 11}}}`, Config{Ceiling: SandboxObligations{Pids: 10}})
+	d := e.Decide(t.Context(), input("test"))
+	if d.Outcome != Deny || d.Reasons[0].Rule != "r" || d.Obligations.Sandbox.Pids != 0 || d.Labels != nil {
+		t.Errorf("got %+v, want the policy's own deny without obligations and labels", d)
+	}
+}
+
 func TestUndefinedDecisionIsDenied(t *testing.T) {
 	if d := validate(nil, Config{}); d.Outcome != Deny || d.Reasons[0].Rule != RuleUndefined {
 		t.Errorf("got %+v, want a deny by %s", d, RuleUndefined)

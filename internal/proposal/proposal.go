@@ -7,8 +7,6 @@ package proposal
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"path"
@@ -16,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
-	"github.com/gowebpki/jcs"
 
 	"github.com/sandgate/sandgate/internal/catalog"
 	"github.com/sandgate/sandgate/internal/facts"
@@ -33,10 +30,9 @@ type Call struct {
 	Cwd        string            // absolute in the cell; empty: DefaultCwd
 	Env        map[string]string // may be nil
 	StdinBytes *int64            // nil: streamed
-	Digest     string            // empty: made by Build
-	// StdinDigest is "sha256:…" of the standard input; part of a Digest that
-	// Build makes. Empty for none.
+	// StdinDigest is "sha256:…" of the standard input. Empty: none, or streamed.
 	StdinDigest string
+	Digest      string // what the gate calls it; empty where nothing is run
 }
 
 // Build derives the policy input of a call. root is the workspace for lookups;
@@ -45,7 +41,7 @@ type Call struct {
 func Build(tool catalog.Tool, call Call, root facts.FS) (policy.CallInput, policy.ToolInput, error) {
 	in := policy.CallInput{
 		ID: call.ID, Tool: tool.Name, Args: call.Args, Cwd: call.Cwd, Env: call.Env,
-		StdinBytes: call.StdinBytes, Digest: call.Digest,
+		StdinBytes: call.StdinBytes, StdinDigest: call.StdinDigest, Digest: call.Digest,
 	}
 	if in.Cwd == "" {
 		in.Cwd = DefaultCwd
@@ -64,11 +60,6 @@ func Build(tool catalog.Tool, call Call, root facts.FS) (policy.CallInput, polic
 	if in.Files, err = fileFacts(tool, args, opts); err != nil {
 		return in, policy.ToolInput{}, err
 	}
-	if in.Digest == "" {
-		if in.Digest, err = Digest(tool.Name, in.Args, in.Cwd, in.Env, call.StdinDigest); err != nil {
-			return in, policy.ToolInput{}, err
-		}
-	}
 	return in, Tool(tool), nil
 }
 
@@ -77,34 +68,6 @@ func Tool(t catalog.Tool) policy.ToolInput {
 	return policy.ToolInput{
 		Name: t.Name, Source: t.Source, Effects: slices.Clone(t.Effects), Risk: t.Risk, Annotations: t.Annotations.Map(),
 	}
-}
-
-// Digest names what a call does, whatever its id: "sha256:…" over the canonical
-// JSON (RFC 8785) of tool, arguments, working directory, environment and the
-// digest of the standard input.
-func Digest(tool string, args json.RawMessage, cwd string, env map[string]string, stdinDigest string) (string, error) {
-	if len(args) == 0 {
-		args = json.RawMessage("{}")
-	}
-	if env == nil {
-		env = map[string]string{}
-	}
-	raw, err := json.Marshal(struct {
-		Tool  string            `json:"tool"`
-		Args  json.RawMessage   `json:"args"`
-		Cwd   string            `json:"cwd"`
-		Env   map[string]string `json:"env"`
-		Stdin string            `json:"stdin"`
-	}{tool, args, cwd, env, stdinDigest})
-	if err != nil {
-		return "", fmt.Errorf("digest of the call: %v: %w", err, errdefs.ErrInvalidArgument)
-	}
-	canonical, err := jcs.Transform(raw)
-	if err != nil {
-		return "", fmt.Errorf("digest of the call: %v: %w", err, errdefs.ErrInvalidArgument)
-	}
-	sum := sha256.Sum256(canonical)
-	return "sha256:" + hex.EncodeToString(sum[:]), nil
 }
 
 func decodeArgs(raw json.RawMessage) (map[string]any, error) {

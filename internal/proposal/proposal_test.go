@@ -126,31 +126,6 @@ func TestBuildRefusesWhatValidateWouldRefuse(t *testing.T) {
 	}
 }
 
-func TestDigestNamesWhatTheCallDoes(t *testing.T) {
-	digest := func(args, cwd string, env map[string]string, stdin string) string {
-		t.Helper()
-		d, err := Digest("bash", json.RawMessage(args), cwd, env, stdin)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}
-	base := digest(`{"a": 1, "b": "x"}`, "/workspace", nil, "")
-	if same := digest(` {"b":"\u0078",  "a":1.0}`, "/workspace", map[string]string{}, ""); same != base {
-		t.Errorf("the same call in other words: got %s, want %s", same, base)
-	}
-	for name, other := range map[string]string{
-		"arguments":   digest(`{"a": 2, "b": "x"}`, "/workspace", nil, ""),
-		"directory":   digest(`{"a": 1, "b": "x"}`, "/workspace/src", nil, ""),
-		"environment": digest(`{"a": 1, "b": "x"}`, "/workspace", map[string]string{"A": "b"}, ""),
-		"input":       digest(`{"a": 1, "b": "x"}`, "/workspace", nil, "sha256:00"),
-	} {
-		if other == base {
-			t.Errorf("another %s has the same digest", name)
-		}
-	}
-}
-
 // The facts are a contract with the authors of policies: what Build makes must
 // be what the schema of the input describes, or the schema misleads them.
 func TestBuiltInputDecidesInTheDefaultLibrary(t *testing.T) {

@@ -89,10 +89,12 @@ reasons := _first(_allowed) if outcome == "allow"
 default warnings := []
 
 warnings := [finding |
-	some effect in ["deny", "ask"]
-	some finding in _findings[effect]
+	some findings in [_denying, _asking]
+	some finding in findings
 	_mode(finding, "warn")
-]
+] if {
+	_softening
+}
 
 # METADATA
 # title: shadow
@@ -100,11 +102,13 @@ warnings := [finding |
 default shadow := []
 
 shadow := [entry |
-	some effect in ["deny", "ask", "allow"]
-	some finding in _findings[effect]
+	some effect, findings in {"deny": _denying, "ask": _asking, "allow": _allowing}
+	some finding in findings
 	_mode(finding, "shadow")
 	entry := {"rule": finding.rule, "would": effect, "message": finding.message}
-]
+] if {
+	_softening
+}
 
 # METADATA
 # title: ask
@@ -175,33 +179,33 @@ _hidden(name) if name in data.sandgate.profiles[input.session.profile].hidden
 
 # Rules in mode warn or shadow do not count; every other finding does, also one
 # without a mode, with an unknown mode or without a rule id.
-_denied := {finding | some finding in _findings.deny; not _softened(finding)} | _refused
+_denied := {finding | some finding in _denying; not _softened(finding)} | _refused
 
-_asked := {finding | some finding in _findings.ask; not _softened(finding)}
+_asked := {finding | some finding in _asking; not _softened(finding)}
 
-_allowed := {finding | some finding in _findings.allow; not _softened(finding)}
+_allowed := {finding | some finding in _allowing; not _softened(finding)}
 
 # Packages below data.sandgate.extra add rules of the operator's own to every
 # profile. They can deny, ask and label, but never allow.
-_findings.deny contains finding if {
+_denying contains finding if {
 	some finding in data.sandgate.profiles[input.session.profile].deny
 }
 
-_findings.deny contains finding if {
+_denying contains finding if {
 	some extra
 	some finding in data.sandgate.extra[extra].deny
 }
 
-_findings.ask contains finding if {
+_asking contains finding if {
 	some finding in data.sandgate.profiles[input.session.profile].ask
 }
 
-_findings.ask contains finding if {
+_asking contains finding if {
 	some extra
 	some finding in data.sandgate.extra[extra].ask
 }
 
-_findings.allow contains finding if {
+_allowing contains finding if {
 	some finding in data.sandgate.profiles[input.session.profile].allow
 }
 
@@ -242,8 +246,14 @@ _well_formed if {
 # of the cage, be it an empty object.
 _known_profile if is_object(data.sandgate.profiles[input.session.profile].obligations)
 
+# Whether there are modes at all: mostly there are none.
+_softening if count(data.sandgate.config.modes) > 0
+
 _mode(finding, mode) if data.sandgate.config.modes[finding.rule] == mode
 
-_softened(finding) if _mode(finding, ["warn", "shadow"][_])
+_softened(finding) if {
+	_softening
+	data.sandgate.config.modes[finding.rule] in {"warn", "shadow"}
+}
 
 _first(findings) := array.slice([finding | some finding in findings], 0, 20)

@@ -111,12 +111,31 @@ ask contains {
 
 # METADATA
 # title: obligations
-# description: A cell without network in which the workspace cannot be written.
-obligations := {"sandbox": {
-	"network": "none",
-	"reuse": "session",
-	"workspace": "ro",
-}}
+# description: >-
+#   A small, short-lived cell without network in which the workspace cannot be written. The configuration of
+#   a repository can name programs that git runs even to read, so what of it has no place here is overruled.
+obligations := {
+	"sandbox": {
+		"network": "none",
+		"reuse": "session",
+		"workspace": "ro",
+		"wall_time_ms": 30000,
+		"pids": 128,
+	},
+	"exec": {"env_set": {
+		"GIT_CONFIG_COUNT": "3",
+		"GIT_CONFIG_KEY_0": "core.fsmonitor",
+		"GIT_CONFIG_VALUE_0": "false",
+		"GIT_CONFIG_KEY_1": "core.hooksPath",
+		"GIT_CONFIG_VALUE_1": "/dev/null",
+		"GIT_CONFIG_KEY_2": "log.showSignature",
+		"GIT_CONFIG_VALUE_2": "false",
+		"GIT_OPTIONAL_LOCKS": "0",
+		"GIT_PAGER": "cat",
+		"GIT_TERMINAL_PROMPT": "0",
+		"PAGER": "cat",
+	}},
+}
 
 _read_only(command) if readers.read_only(command)
 
