@@ -39,10 +39,10 @@ func ansiC(s string) string {
 			n := digits(s[i:], 3, 8)
 			v, _ := strconv.ParseUint(s[i:i+n], 8, 16)
 			i += n - 1
-			if byte(v) == 0 {
+			if byte(v&0xff) == 0 {
 				return b.String()
 			}
-			b.WriteByte(byte(v))
+			b.WriteByte(byte(v & 0xff))
 		case 'x', 'u', 'U':
 			n, end := ansiHex(&b, s[i:])
 			if end {
@@ -100,7 +100,7 @@ func ansiHex(b *strings.Builder, s string) (n int, end bool) {
 	case err != nil || v == 0:
 		return 1 + n, true
 	case s[0] == 'x':
-		b.WriteByte(byte(v))
+		b.WriteByte(byte(v & 0xff))
 	case v > utf8.MaxRune || v >= 0xd800 && v < 0xe000:
 		b.WriteByte(0xff) // bash writes bytes that are no UTF-8 either
 	default:
@@ -109,18 +109,14 @@ func ansiHex(b *strings.Builder, s string) (n int, end bool) {
 	return 1 + n, false
 }
 
-// ansiBraced decodes \x{H…}, of which bash keeps the low byte.
+// ansiBraced decodes \x{H…}, of which bash keeps the low byte; without any digit that is a NUL.
 func ansiBraced(b *strings.Builder, s string) (n int, end bool) {
 	width := digits(s[2:], len(s), 16)
-	if width == 0 {
-		b.WriteString(`\x`)
-		return 1, false
-	}
 	v, err := strconv.ParseUint(s[2+max(0, width-8):2+width], 16, 64)
-	if err != nil || byte(v) == 0 {
+	if err != nil || byte(v&0xff) == 0 {
 		return 2 + width, true
 	}
-	b.WriteByte(byte(v))
+	b.WriteByte(byte(v & 0xff))
 	n = 2 + width
 	if strings.HasPrefix(s[n:], "}") {
 		n++

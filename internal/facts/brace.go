@@ -214,7 +214,7 @@ func (b *bracer) sequence(amble []atom) [][]atom {
 		if (from[0] < 'a') != (to[0] < 'a') {
 			return unknownField // what lies between the cases is quoted in odd ways
 		}
-		return b.count(int64(from[0]), int64(to[0]), by, func(v int64) string { return string(rune(v)) })
+		return b.count(int64(from[0]), int64(to[0]), by, func(v int64) string { return string([]byte{byte(v & 0xff)}) })
 	}
 	return nil
 }

@@ -9,14 +9,14 @@ import (
 )
 
 // verdict folds the pointers of path facts into something that can be written down.
-func verdict(real string, in *bool) string {
+func verdict(resolved string, in *bool) string {
 	switch {
 	case in == nil:
-		return "unknown " + real
+		return "unknown " + resolved
 	case *in:
-		return "inside " + real
+		return "inside " + resolved
 	}
-	return "outside " + real
+	return "outside " + resolved
 }
 
 var pathCases = map[string]string{

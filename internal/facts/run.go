@@ -2,6 +2,7 @@ package facts
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -125,12 +126,9 @@ func (a *analyzer) changeDir(c *Command, sc scope) {
 	a.cdSeen = true
 	var next []string
 	add := func(dir string) {
-		for _, b := range next {
-			if b == dir {
-				return
-			}
+		if !slices.Contains(next, dir) {
+			next = append(next, dir)
 		}
-		next = append(next, dir)
 	}
 	for _, b := range a.bases {
 		add(b)

@@ -197,10 +197,11 @@ func (a *analyzer) wrapped(c *Command, w wrapper, sc scope) {
 		}
 	}
 	switch {
+	case c.Base == "at" || c.Base == "batch":
+		a.stdinScript(c, sc)
+	case c.Base == "parallel" && len(beforeInputs(rest)) == 0:
+		a.parallelInputs(c, rest, sc)
 	case len(rest) == 0:
-		if c.Base == "parallel" {
-			c.opaque("it reads commands from its input")
-		}
 	case c.Base == "xargs":
 		a.xargs(c, rest, sc)
 	case w.scripts == "c" && a.lateScript(c, rest, sc):
@@ -234,6 +235,19 @@ func movesDir(c *Command) bool {
 		return len(c.Args) > 0 && strings.HasPrefix(c.Args[0].approx, "-") || c.Base == "chroot"
 	}
 	return false
+}
+
+// parallelInputs is GNU parallel without a command of its own: every input is one.
+func (a *analyzer) parallelInputs(c *Command, inputs []*Arg, sc scope) {
+	if len(inputs) == 0 {
+		a.stdinScript(c, sc)
+		return
+	}
+	for _, g := range inputs {
+		if !strings.HasPrefix(g.approx, ":::") {
+			a.text(c, g.approx, g.Literal, sc)
+		}
+	}
 }
 
 // beforeInputs cuts GNU parallel's ::: and what follows, which only adds words.
