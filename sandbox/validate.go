@@ -13,7 +13,7 @@ import (
 const (
 	maxIDBytes     = 128
 	minMemoryBytes = 4 << 20
-	maxArgvBytes   = 1 << 20 // argv and env together; the kernel takes about 2 MiB
+	maxArgvBytes   = 960 << 10 // argv and env together; a message to a cell and the kernel take a little more
 )
 
 // Validate reports what is wrong with the call, wrapping

@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/sandgate/sandgate/sandbox/cell"
+	"github.com/sandgate/sandgate/sandbox/cgroup"
 )
 
 // Budgets of a cell's life off the hot path.
@@ -38,11 +39,12 @@ type aCell struct {
 	gone  chan struct{} // closed when init has ended
 	code  uint32        // its exit code, valid after gone
 
-	key     string    // reuse key that it belongs to; guarded by the pool
-	since   time.Time // when it became idle; guarded by the pool
-	calls   int64     // calls that it has served
-	next    int64     // number of the next call's control group
-	staging *staging  // the next stage, being made or ready
+	key     string        // reuse key that it belongs to; guarded by the pool
+	since   time.Time     // when it became idle; guarded by the pool
+	calls   int64         // calls that it has served
+	next    int64         // number of the next call's control group
+	staging *staging      // the next stage, being made or ready
+	outer   cgroup.Limits // of the cell as a whole, as last written and read back
 }
 
 // staging is a stage being prepared in the background.

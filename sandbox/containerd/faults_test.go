@@ -38,7 +38,7 @@ func binariesBut(t *testing.T, name, text string) string {
 	for _, each := range []string{"containerd", "containerd-shim-runc-v2", "runc", "sandgate-init"} {
 		target := filepath.Join(dir, each)
 		if each == name {
-			if err := os.WriteFile(target, []byte(text), 0o700); err != nil { //nolint:gosec // a program
+			if err := os.WriteFile(target, []byte(text), 0o700); err != nil {
 				t.Fatal(err)
 			}
 			continue
@@ -212,7 +212,7 @@ func TestKilledCellIsTold(t *testing.T) {
 				t.Error(err)
 			}
 			for _, file := range found {
-				text, _ := os.ReadFile(file) //nolint:gosec // a control group; gone once the first is killed
+				text, _ := os.ReadFile(file) // gone once the first is killed
 				for f := range strings.FieldsSeq(string(text)) {
 					if pid, err := strconv.Atoi(f); err == nil {
 						_ = syscall.Kill(pid, syscall.SIGKILL) // killed once is enough
@@ -265,7 +265,7 @@ func TestWorkspaceErrorsSayWhatIsWrong(t *testing.T) {
 	if err != nil || res.ExitCode != 0 || string(res.Stdout.Head) != "700\n" || res.Receipt.Workspace != "directory" {
 		t.Errorf("prepared directory: %s %d %q, %v", res.Outcome, res.ExitCode, res.Stdout.Head, err)
 	}
-	if text, err := os.ReadFile(filepath.Join(own, "f")); err != nil || string(text) != "kept\n" { //nolint:gosec // the test's own directory
+	if text, err := os.ReadFile(filepath.Join(own, "f")); err != nil || string(text) != "kept\n" {
 		t.Errorf("file of the call: %q, %v", text, err)
 	}
 }
@@ -308,5 +308,49 @@ func TestCancelStorm(t *testing.T) {
 	res, err := r.Run(t.Context(), sandboxtest.Call("exit 7"))
 	if err != nil || res.ExitCode != 7 {
 		t.Errorf("call after the storm: %s %d, %v", res.Outcome, res.ExitCode, err)
+	}
+}
+
+func TestCloseCancelsRunningCalls(t *testing.T) {
+	requireRoot(t)
+	r := start(t, testConfig(t))
+	running, ended := make(chan struct{}), make(chan sandbox.Result, 1)
+	call := sandboxtest.Call("sleep 1000")
+	call.Observer = started(func() { close(running) })
+	go func() {
+		res, err := r.Run(context.Background(), call)
+		if err != nil {
+			t.Errorf("run: %v", err)
+		}
+		ended <- res
+	}()
+	<-running
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if res := <-ended; res.Outcome != sandbox.OutcomeCancelled {
+		t.Errorf("got %s, want CANCELLED", res.Outcome)
+	}
+}
+
+// TestLeastLimits runs a program under the smallest bounds that a call may have.
+func TestLeastLimits(t *testing.T) {
+	requireRoot(t)
+	r := start(t, testConfig(t))
+	for range 5 {
+		call := bashCall("")
+		call.Argv = []string{"/bin/true"}
+		call.Reuse, call.ReuseKey = sandbox.ReuseSession, "k"
+		call.Limits.Pids, call.Limits.MemoryBytes, call.Limits.CPUMillis = 1, 4<<20, 10
+		call.Limits.DiskBytes, call.Limits.OpenFiles = 1, 16
+		res, err := r.Run(t.Context(), call)
+		if err != nil || res.Outcome != sandbox.OutcomeExited || res.ExitCode != 0 {
+			t.Errorf("got %s %d %q, %v, want EXITED 0", res.Outcome, res.ExitCode, res.Message, err)
+		}
+	}
+	big := bashCall("true")
+	big.Env = []string{"BIG=" + strings.Repeat("x", 1<<20)}
+	if _, err := r.Run(t.Context(), big); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("a MiB of environment: got %v, want an invalid argument", err)
 	}
 }

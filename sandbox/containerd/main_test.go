@@ -80,17 +80,8 @@ func requireRoot(tb testing.TB) {
 // testConfig is a sandbox of its own, small and short-lived.
 func testConfig(tb testing.TB) containerd.Config {
 	tb.Helper()
-	dir, err := os.MkdirTemp("/tmp", "sg-")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			tb.Error(err)
-		}
-	})
 	return containerd.Config{
-		DataDir: dir, BinDir: binDir, PoolSize: 2, MaxCells: 12,
+		DataDir: tb.TempDir(), BinDir: binDir, PoolSize: 2, MaxCells: 12,
 		Logger: slog.New(slog.NewTextHandler(&tbWriter{tb: tb}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 }

@@ -97,6 +97,19 @@ func (p *pool) release(c *aCell, keep bool) {
 	p.dispatch()
 }
 
+// unclaim takes a cell back that ran nothing: its stage waits on.
+func (p *pool) unclaim(c *aCell) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || !c.alive() || c.key == "" && c.calls > 0 {
+		delete(p.busy, c)
+		p.destroy(c)
+	} else {
+		p.putBack(c)
+	}
+	p.dispatch()
+}
+
 // endKey destroys the idle cells of a key. Busy ones follow when they come back.
 func (p *pool) endKey(key string) {
 	p.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -34,11 +35,14 @@ func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, e
 	if call.Reuse != sandbox.ReuseNever && call.Reuse != "" {
 		key = string(call.Reuse) + "\x00" + call.ReuseKey
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })()
 	began := time.Now()
 	for try := 1; ; try++ {
 		c, err := r.pool.claim(ctx, cl, key)
 		if err != nil {
-			if ctx.Err() != nil {
+			if ctx.Err() != nil && r.ctx.Err() == nil {
 				return interrupted(ctx, time.Since(began)), nil
 			}
 			return sandbox.Result{}, err
@@ -46,19 +50,21 @@ func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, e
 		select {
 		case <-c.staging.done:
 		case <-ctx.Done():
-			r.pool.release(c, true)
+			r.pool.unclaim(c)
 			return interrupted(ctx, time.Since(began)), nil
 		}
-		if err := c.staging.err; err != nil {
-			r.log.Warn("cell unfit", "cell_id", c.id, "error", err)
-			r.pool.release(c, false)
-			if try == claimTries {
-				return sandbox.Result{}, classify(fmt.Errorf("no cell is fit, the last one: %w", err))
-			}
-			continue
-		}
 		run := &running{r: r, c: c, call: &call, env: env, stage: c.staging, queued: time.Since(began), from: time.Now()}
-		return run.do(ctx)
+		if err = c.staging.err; err == nil {
+			err = run.bound()
+		}
+		if err == nil {
+			return run.do(ctx)
+		}
+		r.log.Warn("cell unfit", "cell_id", c.id, "error", err)
+		r.pool.release(c, false)
+		if try == claimTries || c.calls == 0 && errdefs.IsFailedPrecondition(err) {
+			return sandbox.Result{}, classify(fmt.Errorf("no cell is fit, the last one: %w", err))
+		}
 	}
 }
 
@@ -66,6 +72,14 @@ func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, e
 func (r *Runtime) check(call *sandbox.Call) error {
 	if err := call.Validate(); err != nil {
 		return err
+	}
+	// Too large for one message to init; what an environment gets added is small.
+	total := 0
+	for _, s := range append(call.Argv[:len(call.Argv):len(call.Argv)], call.Env...) {
+		total += len(s) + 8
+	}
+	if total > cell.MaxFrameBytes-(64<<10) {
+		return fmt.Errorf("argv and env are %d bytes: at most %d: %w", total, cell.MaxFrameBytes-(64<<10), errdefs.ErrInvalidArgument)
 	}
 	if call.Limits.OutputBytes > cell.MaxOutputBytes {
 		return fmt.Errorf("limit output_bytes is %d: at most %d can be kept: %w",
@@ -94,6 +108,7 @@ type running struct {
 	workdir string    // what the receipt says of the workspace
 
 	enforced map[string]int64
+	killed   atomic.Bool // by the host's backstop
 	// Set by the handlers; read after Exec has returned.
 	started        bool
 	startTime      time.Duration
@@ -104,14 +119,12 @@ type running struct {
 
 // do runs the call and gives the cell back.
 func (u *running) do(ctx context.Context) (sandbox.Result, error) {
+	if err := u.mountWorkspace(); err != nil {
+		u.r.pool.unclaim(u.c) // nothing has run, and its stage waits on
+		return sandbox.Result{}, err
+	}
 	fit, keep := false, u.call.Reuse != sandbox.ReuseNever && u.call.Reuse != "" && u.c.calls+1 < u.r.cfg.MaxCalls
 	defer func() { u.giveBack(fit && keep) }()
-	if err := u.bound(); err != nil {
-		return sandbox.Result{}, err
-	}
-	if err := u.mountWorkspace(); err != nil {
-		return sandbox.Result{}, err
-	}
 	exit, err := u.exec(ctx, keep)
 	if err != nil {
 		return u.lost(ctx, err)
@@ -125,8 +138,11 @@ func (u *running) do(ctx context.Context) (sandbox.Result, error) {
 func (u *running) bound() error {
 	l := u.call.Limits
 	outer := cgroup.Limits{MemoryBytes: l.MemoryBytes + overheadBytes, Pids: l.Pids + overheadPids}
-	if _, err := u.r.groups.SetLimits(u.c.path, outer); err != nil {
-		return fmt.Errorf("bound cell %s: %w", u.c.id, err)
+	if outer != u.c.outer {
+		if _, err := u.r.groups.SetLimits(u.c.path, outer); err != nil {
+			return fmt.Errorf("bound cell %s: %w", u.c.id, err)
+		}
+		u.c.outer = outer
 	}
 	got, err := u.r.groups.SetLimits(u.stage.group, cgroup.Limits{
 		MemoryBytes: l.MemoryBytes, Pids: l.Pids, CPUMillis: l.CPUMillis,
@@ -144,7 +160,7 @@ func (u *running) exec(ctx context.Context, keep bool) (cell.Exit, error) {
 	l := u.call.Limits
 	unthrottle := time.AfterFunc(l.WallTime, func() { u.r.groups.Unthrottle(u.stage.group) })
 	defer unthrottle.Stop()
-	backstop := time.AfterFunc(l.WallTime+killGrace, u.backstop)
+	backstop := time.AfterFunc(l.WallTime+killGrace, u.kill)
 	defer backstop.Stop()
 	stop := context.AfterFunc(ctx, func() {
 		u.r.groups.Unthrottle(u.stage.group)
@@ -163,8 +179,9 @@ func (u *running) exec(ctx context.Context, keep bool) (cell.Exit, error) {
 	}, cell.Handlers{Started: u.onStarted, Output: u.onOutput})
 }
 
-// backstop ends a cell whose init did not end the call in time.
-func (u *running) backstop() {
+// kill ends a cell whose init did not end the call in time.
+func (u *running) kill() {
+	u.killed.Store(true)
 	u.r.log.Error("call outlived its deadline, cell is killed", "cell_id", u.c.id, "call_id", u.call.ID)
 	if err := u.r.killCell(u.c); err != nil {
 		u.r.log.Error("cell not killed", "cell_id", u.c.id, "error", err)
@@ -209,8 +226,8 @@ type chunk struct {
 
 // lost is the end of a call whose cell broke under it. Whatever of it may still
 // run is killed before this returns.
-func (u *running) lost(ctx context.Context, cause error) (sandbox.Result, error) {
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), destroyBudget, errors.New("processes do not end"))
+func (u *running) lost(caller context.Context, cause error) (sandbox.Result, error) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(caller), destroyBudget, errors.New("processes do not end"))
 	defer cancel()
 	usage := u.r.groups.Usage(u.stage.group)
 	if err := u.r.groups.RemoveTree(ctx, u.c.path); err != nil {
@@ -222,7 +239,12 @@ func (u *running) lost(ctx context.Context, cause error) (sandbox.Result, error)
 	res := u.base(usage)
 	res.Outcome, res.ExitCode = sandbox.OutcomeUnknown, -1
 	res.Message = fmt.Sprintf("the cell ended under the call (%v): it ran, how far is not known", cause)
-	if usage.OOMKills > 0 {
+	switch {
+	case u.killed.Load() && caller.Err() != nil:
+		res.Outcome, res.Message = interrupted(caller, 0).Outcome, ""
+	case u.killed.Load():
+		res.Outcome, res.Message = sandbox.OutcomeTimedOut, ""
+	case usage.OOMKills > 0:
 		res.Outcome, res.Message = sandbox.OutcomeOutOfMemory, ""
 	}
 	return res, nil

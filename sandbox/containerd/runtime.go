@@ -319,8 +319,8 @@ func (r *Runtime) teardown(ctx context.Context) error {
 	var errs []error
 	r.closing.Lock()
 	defer r.closing.Unlock()
+	r.cancel(errors.New("sandbox is closing")) // running calls end as CANCELLED
 	errs = append(errs, r.pool.close(ctx))
-	r.cancel(errors.New("sandbox is closing"))
 	r.background.Wait()
 	r.maps.close()
 	if r.torn {

@@ -14,9 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/containerd/errdefs"
-
 	ctd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
 )
 
 // Budgets of the supervised containerd.

@@ -37,7 +37,7 @@ func (m *idmaps) get(uid, gid, hostUID, hostGID uint32) (*os.File, error) {
 		return nil, fmt.Errorf("make user namespace for id mapping: %w", err)
 	}
 	if m.files == nil || len(m.files) >= maxIDMaps {
-		m.closeLocked()
+		// Those let go may be in use: the collector closes them.
 		m.files = map[[2]uint32]*os.File{}
 	}
 	m.files[owner] = f
@@ -47,14 +47,10 @@ func (m *idmaps) get(uid, gid, hostUID, hostGID uint32) (*os.File, error) {
 func (m *idmaps) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.closeLocked()
-	m.files = nil
-}
-
-func (m *idmaps) closeLocked() {
 	for _, f := range m.files {
 		_ = f.Close() // a mount that uses it holds its own reference
 	}
+	m.files = nil
 }
 
 // mountWorkspace puts the call's directory into the stage. The mount is made
@@ -113,9 +109,10 @@ func (u *running) cloneTree() (_ int, err error) {
 		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
 	}
 	hostUID, hostGID := u.r.cfg.IDBase+cell.PayloadUID, u.r.cfg.IDBase+cell.PayloadGID
+	var userns *os.File
 	switch {
 	case w.KeepOwner:
-		userns, err := u.r.maps.get(stat.Uid, stat.Gid, hostUID, hostGID)
+		userns, err = u.r.maps.get(stat.Uid, stat.Gid, hostUID, hostGID)
 		if err != nil {
 			return -1, err
 		}
@@ -126,7 +123,9 @@ func (u *running) cloneTree() (_ int, err error) {
 		return -1, fmt.Errorf("it belongs to uid %d: want %d (PrepareDir makes it so), or keep its owner by an id mapping: %w",
 			stat.Uid, hostUID, errdefs.ErrFailedPrecondition)
 	}
-	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+	err = unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &attr)
+	runtime.KeepAlive(userns)
+	if err != nil {
 		if w.KeepOwner {
 			return -1, fmt.Errorf("map its ids: %w: its file system has no id-mapped mounts, use a directory on ext4, xfs, btrfs or tmpfs: %w",
 				err, errdefs.ErrFailedPrecondition)
