@@ -58,15 +58,23 @@ func TestCommand(t *testing.T) {
 		name, tool, args string
 		want             Command
 	}{
-		{"bash is one argv item", "bash", `{"command":"echo \"$(id)\"; rm -rf /"}`,
-			Command{Argv: []string{"/bin/bash", "--noprofile", "--norc", "-c", `echo "$(id)"; rm -rf /`}}},
-		{"timeout", "bash", `{"command":"true","timeout_ms":1500}`,
-			Command{Argv: []string{"/bin/bash", "--noprofile", "--norc", "-c", "true"}, Timeout: 1500 * time.Millisecond}},
-		{"integer written as a float", "bash", `{"command":"true","timeout_ms":1.5e3}`,
-			Command{Argv: []string{"/bin/bash", "--noprofile", "--norc", "-c", "true"}, Timeout: 1500 * time.Millisecond}},
+		{
+			"bash is one argv item", "bash", `{"command":"echo \"$(id)\"; rm -rf /"}`,
+			Command{Argv: []string{"/bin/bash", "--noprofile", "--norc", "-c", `echo "$(id)"; rm -rf /`}},
+		},
+		{
+			"timeout", "bash", `{"command":"true","timeout_ms":1500}`,
+			Command{Argv: []string{"/bin/bash", "--noprofile", "--norc", "-c", "true"}, Timeout: 1500 * time.Millisecond},
+		},
+		{
+			"integer written as a float", "bash", `{"command":"true","timeout_ms":1.5e3}`,
+			Command{Argv: []string{"/bin/bash", "--noprofile", "--norc", "-c", "true"}, Timeout: 1500 * time.Millisecond},
+		},
 		{"python", "python", `{"code":"print(1)"}`, Command{Argv: []string{"python3", "-u", "-c", "print(1)"}}},
-		{"file tool gets its arguments on stdin", "read_file", `{"path":"a"}`,
-			Command{Argv: []string{"/cell/init", "tool", "read_file"}, Stdin: []byte(`{"path":"a"}`), StdinIsArgs: true}},
+		{
+			"file tool gets its arguments on stdin", "read_file", `{"path":"a"}`,
+			Command{Argv: []string{"/cell/init", "tool", "read_file"}, Stdin: []byte(`{"path":"a"}`), StdinIsArgs: true},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -196,9 +196,14 @@ func (d *Defaults) check() error {
 		name string
 		v    int64
 	}{
-		{"wall_time_ms", d.WallTimeMs}, {"cpu_millis", d.CPUMillis}, {"memory_bytes", d.MemoryBytes},
-		{"pids", d.Pids}, {"output_bytes", d.OutputBytes}, {"disk_bytes", d.DiskBytes},
-		{"file_bytes", d.FileBytes}, {"open_files", d.OpenFiles},
+		{"wall_time_ms", d.WallTimeMs},
+		{"cpu_millis", d.CPUMillis},
+		{"memory_bytes", d.MemoryBytes},
+		{"pids", d.Pids},
+		{"output_bytes", d.OutputBytes},
+		{"disk_bytes", d.DiskBytes},
+		{"file_bytes", d.FileBytes},
+		{"open_files", d.OpenFiles},
 	} {
 		if f.v < 0 {
 			return fmt.Errorf("defaults.%s is %d: want 0 (the daemon's default) or more", f.name, f.v)

@@ -20,8 +20,7 @@ func (t Tool) checkTokens(args []byte) error {
 	w := tokenWalk{dec: json.NewDecoder(bytes.NewReader(args)), tool: t}
 	w.dec.UseNumber()
 	if err := w.value("", 0); err != nil {
-		var ae *ArgumentError
-		if errors.As(err, &ae) {
+		if ae, ok := errors.AsType[*ArgumentError](err); ok {
 			return ae
 		}
 		return t.wrong("", "are not JSON ("+strings.TrimPrefix(err.Error(), "json: ")+")", "one JSON object")

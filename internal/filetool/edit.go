@@ -24,10 +24,10 @@ func editFile(p *place, raw []byte, out *bufio.Writer) error {
 	if err := decode(raw, &a); err != nil {
 		return err
 	}
-	switch {
-	case a.OldString == "":
+	switch a.OldString {
+	case "":
 		return fail(codeUsage, "old_string is empty: use write_file to make a file")
-	case a.OldString == a.NewString:
+	case a.NewString:
 		return fail(codeUsage, "old_string and new_string are the same: there is nothing to do")
 	}
 	rel, err := p.rel(a.Path)

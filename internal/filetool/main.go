@@ -182,8 +182,7 @@ func explain(name string, err error) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return fail(codeNoSpace, "%q could not be written: no space is left or the file would be too large for this call", name)
 	}
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pe.Err
 	}
 	return fail(codeIO, "%q: %v", name, err)

@@ -202,12 +202,21 @@ func TestGrep(t *testing.T) {
 		{"one file", m{"pattern": "^m", "path": "sub/b.txt", "output_mode": "content"}, "sub/b.txt:1:match\n"},
 		{"directory", m{"pattern": "m", "path": "sub"}, "sub/b.txt\n"},
 		{"after", m{"pattern": "one", "output_mode": "content", "-A": 1}, "a.go:1:one\na.go-2-Two match\n"},
-		{"context", m{"pattern": "one|five", "output_mode": "content", "-C": 1},
-			"a.go:1:one\na.go-2-Two match\n--\na.go-4-four\na.go:5:five\na.go-6-six match\n"},
-		{"context that meets", m{"pattern": "one|four", "output_mode": "content", "-B": 2},
-			"a.go:1:one\na.go-2-Two match\na.go-3-three\na.go:4:four\n"},
-		{"limit", m{"pattern": "e", "output_mode": "content", "head_limit": 2, "path": "a.go"},
-			"a.go:1:one\na.go:3:three\n[there is more: the first 2 matches are shown; narrow the search]\n"},
+		{
+			"context",
+			m{"pattern": "one|five", "output_mode": "content", "-C": 1},
+			"a.go:1:one\na.go-2-Two match\n--\na.go-4-four\na.go:5:five\na.go-6-six match\n",
+		},
+		{
+			"context that meets",
+			m{"pattern": "one|four", "output_mode": "content", "-B": 2},
+			"a.go:1:one\na.go-2-Two match\na.go-3-three\na.go:4:four\n",
+		},
+		{
+			"limit",
+			m{"pattern": "e", "output_mode": "content", "head_limit": 2, "path": "a.go"},
+			"a.go:1:one\na.go:3:three\n[there is more: the first 2 matches are shown; narrow the search]\n",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) { equal(t, "result", tt.want, b.ok("grep", tt.args)) })
 	}

@@ -31,5 +31,6 @@ func (e *FieldError) Unwrap() error { return errdefs.ErrInvalidArgument }
 var (
 	// ErrCancelRequested: the caller asked for it with Cancel.
 	ErrCancelRequested = errors.New("the caller cancelled the call")
+	errRecordTimeout   = fmt.Errorf("the journal took longer than %s: %w", recordTimeout, errdefs.ErrUnavailable)
 	errSessionEnded    = errors.New("the session of the call was ended")
 )

@@ -230,6 +230,7 @@ func (s *seen) add(what string) {
 	defer s.mu.Unlock()
 	s.order = append(s.order, what)
 }
+
 func (s *seen) Decided(id string, d policy.Decision) {
 	s.add("decided " + id + " " + string(d.Outcome))
 }

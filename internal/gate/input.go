@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 
 	"github.com/containerd/errdefs"
@@ -76,9 +77,7 @@ func sessionInput(p *prepared, state *session.State) policy.SessionInput {
 		return in
 	}
 	in.Seq = state.Seq
-	for k, v := range state.Counts {
-		in.Counts[k] = v
-	}
+	maps.Copy(in.Counts, state.Counts)
 	in.Labels = append(in.Labels, state.Labels...)
 	for _, r := range state.Recent {
 		in.Recent = append(in.Recent, policy.RecentCall{Seq: r.Seq, Tool: r.Tool, Outcome: r.Outcome, Digest: r.Digest})

@@ -65,8 +65,10 @@ func (l *ledger) claim(p *prepared, cancel context.CancelCauseFunc) (e *entry, m
 		}
 		return e, false, nil
 	}
-	e = &entry{key: p.key(), digest: p.digest, tool: p.tool.Name, session: p.call.SessionID, began: l.now(),
-		done: make(chan struct{}), cancel: cancel}
+	e = &entry{
+		key: p.key(), digest: p.digest, tool: p.tool.Name, session: p.call.SessionID, began: l.now(),
+		done: make(chan struct{}), cancel: cancel,
+	}
 	l.calls[e.key] = e
 	return e, true, nil
 }
@@ -105,18 +107,24 @@ func (l *ledger) giveUp(e *entry, err error) {
 // forget keeps the bounds. l.mu is held.
 func (l *ledger) forget() {
 	for el := l.outputs.Front(); el != nil; el = l.outputs.Front() {
-		e := el.Value.(*entry)
+		e := entryOf(el)
 		if l.bytes <= l.mem.OutputBytes && l.now().Sub(e.ended) < l.mem.OutputFor {
 			break
 		}
 		l.dropOutput(e)
 	}
 	for l.known.Len() > l.mem.Calls {
-		e := l.known.Front().Value.(*entry)
+		e := entryOf(l.known.Front())
 		l.dropOutput(e)
 		l.known.Remove(e.order)
 		delete(l.calls, e.key)
 	}
+}
+
+// entryOf reads an element of known or outputs, which hold nothing else.
+func entryOf(el *list.Element) *entry {
+	e, _ := el.Value.(*entry)
+	return e
 }
 
 func (l *ledger) dropOutput(e *entry) {

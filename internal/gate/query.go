@@ -120,7 +120,7 @@ func (g *Gate) EndSession(ctx context.Context, caller Caller, id string) error {
 	if err := g.cfg.Sessions.End(caller.ID, id); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordTimeout, errRecordTimeout)
 	defer cancel()
 	_, err := g.cfg.Journal.Append(ctx, journal.Entry{Kind: journal.KindSession, Caller: caller.ID, Session: id, Data: sessionData{Event: sessionEnded}})
 	if err != nil {

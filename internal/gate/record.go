@@ -91,7 +91,7 @@ func (w *way) entry(kind journal.Kind, data any) journal.Entry {
 
 // append writes a record even when the host has gone away meanwhile.
 func (w *way) append(ctx context.Context, e journal.Entry) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordTimeout, errRecordTimeout)
 	defer cancel()
 	if _, err := w.gate.cfg.Journal.Append(ctx, e); err != nil {
 		return fmt.Errorf("record %s of call %q: %w", e.Kind, w.call.ID, err)

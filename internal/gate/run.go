@@ -191,8 +191,14 @@ func overlay(o policy.SandboxObligations, d catalog.Defaults) policy.SandboxObli
 		to   *int64
 		want int64
 	}{
-		{&o.WallTimeMs, d.WallTimeMs}, {&o.CPUMillis, d.CPUMillis}, {&o.MemoryBytes, d.MemoryBytes}, {&o.Pids, d.Pids},
-		{&o.OutputBytes, d.OutputBytes}, {&o.DiskBytes, d.DiskBytes}, {&o.FileBytes, d.FileBytes}, {&o.OpenFiles, d.OpenFiles},
+		{&o.WallTimeMs, d.WallTimeMs},
+		{&o.CPUMillis, d.CPUMillis},
+		{&o.MemoryBytes, d.MemoryBytes},
+		{&o.Pids, d.Pids},
+		{&o.OutputBytes, d.OutputBytes},
+		{&o.DiskBytes, d.DiskBytes},
+		{&o.FileBytes, d.FileBytes},
+		{&o.OpenFiles, d.OpenFiles},
 	} {
 		if f.want > 0 {
 			*f.to = f.want

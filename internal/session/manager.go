@@ -56,6 +56,15 @@ func NewManager(cfg Config) (*Manager, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make sessions directory: %w", err)
 	}
+	left, err := filepath.Glob(filepath.Join(cfg.Dir, trashPrefix+"*"))
+	if err != nil {
+		return nil, fmt.Errorf("look for ended sessions: %w", err)
+	}
+	for _, dir := range left {
+		if err := os.RemoveAll(dir); err != nil {
+			return nil, fmt.Errorf("remove ended session: %w", err)
+		}
+	}
 	return &Manager{cfg: cfg, sessions: make(map[string]*Session)}, nil
 }
 
@@ -165,25 +174,55 @@ func (m *Manager) End(caller, id string) error {
 	if err := ValidateID(id); err != nil {
 		return err
 	}
-	key := Key(caller, id)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	dir := filepath.Join(m.cfg.Dir, key)
-	s := m.sessions[key]
-	if _, err := os.Lstat(dir); s == nil && errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("session %q: %w", id, errdefs.ErrNotFound)
+	trash, err := m.moveAway(caller, id)
+	if err != nil || trash == "" {
+		return err
 	}
-	if s != nil {
-		s.mu.Lock()
-		s.ended = true
-		s.mu.Unlock()
-	}
-	delete(m.sessions, key)
-	// RemoveAll does not follow symlinks that a tool left behind.
-	if err := os.RemoveAll(dir); err != nil {
+	// Not under the lock: it can take long. RemoveAll does not follow symlinks
+	// that a tool left behind.
+	if err := os.RemoveAll(trash); err != nil {
 		return fmt.Errorf("remove session %q: %w", id, err)
 	}
 	return nil
+}
+
+// trashPrefix marks directories of ended sessions; NewManager removes what a
+// crash has left of them.
+const trashPrefix = ".ended-"
+
+// moveAway takes the session out of memory and its directory out of the way. It
+// returns the directory's new name, empty if there is none.
+func (m *Manager) moveAway(caller, id string) (string, error) {
+	key := Key(caller, id)
+	dir := filepath.Join(m.cfg.Dir, key)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.sessions[key]
+	_, err := os.Lstat(dir)
+	missing := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case s == nil && missing:
+		return "", fmt.Errorf("session %q: %w", id, errdefs.ErrNotFound)
+	case err != nil && !missing:
+		return "", fmt.Errorf("end session %q: %w", id, err)
+	}
+	if s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.ended = true
+	}
+	delete(m.sessions, key)
+	if missing {
+		return "", nil
+	}
+	trash, err := os.MkdirTemp(m.cfg.Dir, trashPrefix)
+	if err != nil {
+		return "", fmt.Errorf("end session %q: %w", id, err)
+	}
+	if err := os.Rename(dir, filepath.Join(trash, key)); err != nil {
+		return "", fmt.Errorf("end session %q: %w", id, err)
+	}
+	return trash, nil
 }
 
 // get returns the session, from memory, put aside or new.

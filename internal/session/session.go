@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,9 +75,7 @@ type State struct {
 
 func (s State) clone() State {
 	counts := make(map[string]int, len(s.Counts))
-	for k, v := range s.Counts {
-		counts[k] = v
-	}
+	maps.Copy(counts, s.Counts)
 	s.Counts, s.Labels, s.Recent = counts, slices.Clone(s.Labels), slices.Clone(s.Recent)
 	return s
 }

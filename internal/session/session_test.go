@@ -210,8 +210,23 @@ func TestEndRemovesFilesButFollowsNoLink(t *testing.T) {
 	if err := s.EnsureWorkspace(); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("workspace of an ended session: got %v, want a failed precondition", err)
 	}
+	if left, err := os.ReadDir(m.cfg.Dir); err != nil || len(left) != 0 {
+		t.Errorf("left are %v (%v)", left, err)
+	}
 	if err := m.End("c", "s"); !errdefs.IsNotFound(err) {
 		t.Errorf("second end: got %v, want not found", err)
+	}
+}
+
+func TestLeftoversOfEndedSessionsAreRemovedAtStart(t *testing.T) {
+	dir := t.TempDir()
+	left := filepath.Join(dir, trashPrefix+"1", "x")
+	if err := os.MkdirAll(left, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	manager(t, Config{Dir: dir})
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("still there: %v", err)
 	}
 }
 
@@ -223,8 +238,10 @@ func TestRestore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := State{Caller: "c", ID: "s", Profile: "p", Seq: 2, Counts: map[string]int{"allow": 1, "deny": 1}, Labels: []string{"l"},
-		Recent: []Recent{{1, "bash", "EXITED", "allow"}, {2, "bash", "EXITED", "deny"}}, LastUsed: at}
+	want := State{
+		Caller: "c", ID: "s", Profile: "p", Seq: 2, Counts: map[string]int{"allow": 1, "deny": 1}, Labels: []string{"l"},
+		Recent: []Recent{{1, "bash", "EXITED", "allow"}, {2, "bash", "EXITED", "deny"}}, LastUsed: at,
+	}
 	got, ok, err := m.Peek("c", "s")
 	if diff := cmp.Diff(want, got); diff != "" || !ok || err != nil {
 		t.Errorf("%t %v (-want +got):\n%s", ok, err, diff)
