@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -312,6 +313,40 @@ func TestRevisionNamesTheContent(t *testing.T) {
 	c := newEngine(t, Config{Dir: dir}).Status()
 	if !strings.HasPrefix(c.Revision, "git:abc@sha256:") {
 		t.Errorf("got %+v, want the manifest's revision and a hash", c)
+	}
+}
+
+func TestPolicyOfAMountedConfigMap(t *testing.T) {
+	dir := t.TempDir()
+	writePolicy(t, dir, map[string]string{"..2026/sandgate/main.rego": policyOf(allowAnswer)["main.rego"]})
+	for link, target := range map[string]string{"..data": "..2026", "sandgate": "..data/sandgate"} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newEngine(t, Config{Dir: dir}).Status()
+	if s.Error != "" || !cmp.Equal(s.Files, []string{"sandgate/main.rego"}) {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestPolicyDirectoryThatIsATrap(t *testing.T) {
+	for name, tt := range map[string]struct {
+		make func(dir string) error
+		want string
+	}{
+		"a loop":            {func(dir string) error { return os.Symlink(".", filepath.Join(dir, "loop")) }, "loop of symlinks"},
+		"a fifo":            {func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, "x.rego"), 0o600) }, "not a regular file"},
+		"a dangling policy": {func(dir string) error { return os.Symlink("no-such", filepath.Join(dir, "x.rego")) }, "no such file"},
+	} {
+		dir := t.TempDir()
+		writePolicy(t, dir, policyOf(allowAnswer))
+		if err := tt.make(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := newEngine(t, Config{Dir: dir}).Ready(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %q", name, err, tt.want)
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 const (
 	maxPolicyFiles = 2_000
 	maxPolicyBytes = 32 << 20
+	maxPolicyDepth = 16
 )
 
 // EmbeddedSource is Status.Source of the default library.
@@ -60,38 +61,65 @@ func readSources(dir string) (sources, error) {
 
 // readPolicyFS reads what makes a policy: Rego, files called data.json or
 // data.yaml, and .manifest. Hidden directories are left out (a mounted
-// ConfigMap holds its former content in one); symlinks to files are followed.
+// ConfigMap holds its former content in one); symlinks are followed (it shows
+// its present content through them).
 func readPolicyFS(fsys fs.FS) (map[string][]byte, error) {
-	files := map[string][]byte{}
-	total := int64(0)
-	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			if name != "." && strings.HasPrefix(d.Name(), ".") {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if !isPolicyFile(name) {
-			return nil
-		}
-		body, err := readBounded(fsys, name, maxPolicyBytes-total)
-		if err != nil {
-			return err
-		}
-		total += int64(len(body))
-		files[name] = body
-		if len(files) > maxPolicyFiles {
-			return fmt.Errorf("more than %d policy files: is this the right directory?", maxPolicyFiles)
-		}
-		return nil
-	})
-	if err != nil {
+	r := policyReader{fsys: fsys, files: map[string][]byte{}, left: maxPolicyBytes}
+	if err := r.dir(".", 0); err != nil {
 		return nil, err
 	}
-	return files, nil
+	return r.files, nil
+}
+
+type policyReader struct {
+	fsys  fs.FS
+	files map[string][]byte
+	left  int64 // bytes
+}
+
+func (r *policyReader) dir(name string, depth int) error {
+	if depth > maxPolicyDepth {
+		return fmt.Errorf("%s: more than %d directories deep: is there a loop of symlinks?", name, maxPolicyDepth)
+	}
+	entries, err := fs.ReadDir(r.fsys, name)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if err := r.entry(path.Join(name, entry.Name()), depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *policyReader) entry(name string, depth int) error {
+	info, err := fs.Stat(r.fsys, name)
+	if err != nil {
+		if !isPolicyFile(name) {
+			return nil // a dangling symlink that is none of ours
+		}
+		return err
+	}
+	switch {
+	case info.IsDir() && strings.HasPrefix(path.Base(name), "."):
+		return nil
+	case info.IsDir():
+		return r.dir(name, depth+1)
+	case !isPolicyFile(name):
+		return nil
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file", name)
+	case len(r.files) >= maxPolicyFiles:
+		return fmt.Errorf("more than %d policy files: is this the right directory?", maxPolicyFiles)
+	}
+	body, err := readBounded(r.fsys, name, r.left)
+	if err != nil {
+		return err
+	}
+	r.left -= int64(len(body))
+	r.files[name] = body
+	return nil
 }
 
 func isPolicyFile(name string) bool {
