@@ -36,9 +36,8 @@ func (g *Gate) Execute(ctx context.Context, call Call, obs Observer) (Result, er
 	if !mine {
 		return g.attach(ctx, e, obs)
 	}
-	// A panic on the way must not leave the id running for ever.
-	defer g.ledger.giveUp(e, fmt.Errorf("call %q was given up: %w", p.call.ID, errdefs.ErrInternal))
 	w := &way{gate: g, prepared: p, obs: obs, began: began}
+	defer g.abandoned(e, w)
 	res, err := w.take(runCtx)
 	res.Duration.Total = g.now().Sub(began)
 	g.event(w, res, err)
@@ -48,6 +47,19 @@ func (g *Gate) Execute(ctx context.Context, call Call, obs Observer) (Result, er
 	}
 	g.ledger.finish(e, res)
 	return res, err
+}
+
+// abandoned settles a call that nothing else has settled, because of a panic on
+// its way: its id must neither be running for ever nor run again after an intent.
+func (g *Gate) abandoned(e *entry, w *way) {
+	if !w.intended {
+		g.ledger.giveUp(e, fmt.Errorf("call %q was given up: %w", w.call.ID, errdefs.ErrInternal))
+		return
+	}
+	g.ledger.finish(e, Result{
+		CallID: w.call.ID, Outcome: Outcome(unknownOutcome), ExitCode: -1, IsError: true, Message: unknownMessage,
+		Decision: w.decision, Digest: w.digest,
+	})
 }
 
 // attach waits for the call that has this id already.
@@ -112,6 +124,7 @@ type way struct {
 	seq      int64            // of the call in its session
 	decision policy.Decision
 	decided  time.Duration // time that the decision took, facts included
+	intended bool          // the intent is on disk
 }
 
 // take decides the call and goes on as decided.

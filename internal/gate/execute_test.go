@@ -136,6 +136,37 @@ func TestRuntimeErrors(t *testing.T) {
 	})
 }
 
+// panicky is a runtime that panics.
+type panicky struct{ sandbox.Runtime }
+
+func (panicky) Run(context.Context, sandbox.Call) (sandbox.Result, error) { panic("runtime") }
+
+func TestPanicOnTheWaySettlesTheID(t *testing.T) {
+	execute := func(b *bench) (panicked bool) {
+		defer func() { panicked = recover() != nil }()
+		if _, err := b.Execute(t.Context(), bash("c1", "true"), nil); err != nil {
+			t.Error(err)
+		}
+		return false
+	}
+	b := newBench(t, t.TempDir(), nil, nil)
+	b.policy.decide = func(policy.Input) policy.Decision { panic("policy") }
+	if !execute(b) {
+		t.Fatal("no panic")
+	}
+	b.policy.decide = nil
+	if res := b.do(t, bash("c1", "true")); res.Outcome != "EXITED" || res.Replayed {
+		t.Errorf("after a panic before the intent: %+v, want that it runs", res)
+	}
+	b = newBench(t, t.TempDir(), nil, func(c *gate.Config) { c.Runtime = panicky{c.Runtime} })
+	if !execute(b) {
+		t.Fatal("no panic")
+	}
+	if res := b.do(t, bash("c1", "true")); res.Outcome != "UNKNOWN" || !res.Replayed {
+		t.Errorf("after a panic after the intent: %+v, want UNKNOWN", res)
+	}
+}
+
 func TestSandboxCallIsWhatWasDecided(t *testing.T) {
 	b := newBench(t, t.TempDir(), nil, func(c *gate.Config) { c.Ceiling.MemoryBytes = 32 << 20 })
 	b.policy.decide = func(policy.Input) policy.Decision {

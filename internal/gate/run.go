@@ -38,6 +38,7 @@ func (w *way) run(ctx context.Context) (Result, error) {
 	if err := w.recordIntent(ctx, call); err != nil {
 		return Result{}, err
 	}
+	w.intended = true
 	if w.session != nil {
 		// Labels first, so that no call beside this one misses them.
 		if w.seq, err = w.session.Decided(string(policy.Allow), w.decision.Labels, w.gate.now()); err != nil {
