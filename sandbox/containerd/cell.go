@@ -19,7 +19,7 @@ import (
 // Budgets of a cell's life off the hot path.
 const (
 	createBudget  = 30 * time.Second
-	destroyBudget = 15 * time.Second
+	destroyBudget = 30 * time.Second
 	prepareBudget = 10 * time.Second
 )
 

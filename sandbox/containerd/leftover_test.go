@@ -95,8 +95,9 @@ func TestCloseLeavesNothing(t *testing.T) {
 	for i := range 5 {
 		wg.Go(func() {
 			call := sandboxtest.Call("sleep 1000 & sleep 0.2")
+			call.ReuseKey = fmt.Sprint(i)
 			if i%2 == 0 {
-				call.Reuse, call.ReuseKey = sandbox.ReuseSession, fmt.Sprint(i)
+				call.Reuse = sandbox.ReuseNever
 			}
 			if _, err := r.Run(t.Context(), call); err != nil {
 				t.Errorf("run: %v", err)

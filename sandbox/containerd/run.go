@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -75,7 +76,7 @@ func (r *Runtime) check(call *sandbox.Call) error {
 	}
 	// Too large for one message to init; what an environment gets added is small.
 	total := 0
-	for _, s := range append(call.Argv[:len(call.Argv):len(call.Argv)], call.Env...) {
+	for _, s := range slices.Concat(call.Argv, call.Env) {
 		total += len(s) + 8
 	}
 	if total > cell.MaxFrameBytes-(64<<10) {

@@ -28,12 +28,14 @@ const patience = 60 * time.Second
 
 var serial atomic.Int64
 
-// Call is a call of bash that has ample limits and a name of its own.
+// Call is a call of bash that has ample limits and a name of its own. All of
+// them share a session, so that the suite makes few cells.
 func Call(script string) sandbox.Call {
 	return sandbox.Call{
-		ID:   fmt.Sprintf("suite-%d", serial.Add(1)),
-		Argv: []string{"bash", "-c", script},
-		Env:  []string{"PATH=/usr/local/bin:/usr/bin:/bin"},
+		ID:    fmt.Sprintf("suite-%d", serial.Add(1)),
+		Argv:  []string{"bash", "-c", script},
+		Env:   []string{"PATH=/usr/local/bin:/usr/bin:/bin"},
+		Reuse: sandbox.ReuseSession, ReuseKey: "suite",
 		Limits: sandbox.Limits{
 			WallTime: patience, CPUMillis: 2000, MemoryBytes: 256 << 20, Pids: 128,
 			OutputBytes: 1 << 20, DiskBytes: 32 << 20,
@@ -120,7 +122,7 @@ func testBadCalls(t *testing.T, rt sandbox.Runtime) {
 		"env[0]":       func(c *sandbox.Call) { c.Env = []string{"novalue"} },
 		"cwd":          func(c *sandbox.Call) { c.Cwd = "relative" },
 		"reuse":        func(c *sandbox.Call) { c.Reuse = "always" },
-		"reuse key":    func(c *sandbox.Call) { c.Reuse = sandbox.ReuseSession },
+		"reuse key":    func(c *sandbox.Call) { c.ReuseKey = "" },
 		"isolation":    func(c *sandbox.Call) { c.Isolation = "none" },
 		"workspace":    func(c *sandbox.Call) { c.Workspace.HostDir = "/a/../b" },
 		"wall_time_ms": func(c *sandbox.Call) { c.Limits.WallTime = 0 },

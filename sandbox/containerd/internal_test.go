@@ -1,0 +1,150 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/cell"
+	"github.com/sandgate/sandgate/sandbox/oci"
+)
+
+func TestOutcomeNamesTheCause(t *testing.T) {
+	gone := errors.New("host went away")
+	for _, c := range []struct {
+		name  string
+		exit  cell.Exit
+		oom   int64
+		cause error
+		want  sandbox.Outcome
+	}{
+		{"exit 0", cell.Exit{}, 0, nil, sandbox.OutcomeExited},
+		{"exit 137 of its own", cell.Exit{ExitCode: 137}, 0, nil, sandbox.OutcomeExited},
+		{"exit 137 of its own, counter unknown", cell.Exit{ExitCode: 137}, -1, nil, sandbox.OutcomeExited},
+		{"killed for memory", cell.Exit{ExitCode: -1, Signal: 9}, 1, nil, sandbox.OutcomeOutOfMemory},
+		{"grandchild killed for memory", cell.Exit{ExitCode: 0}, 1, nil, sandbox.OutcomeOutOfMemory},
+		{"killed by a signal", cell.Exit{ExitCode: -1, Signal: 9}, 0, nil, sandbox.OutcomeSignaled},
+		{"deadline", cell.Exit{ExitCode: -1, Signal: 9, TimedOut: true}, 0, nil, sandbox.OutcomeTimedOut},
+		{"deadline after a memory kill", cell.Exit{ExitCode: -1, Signal: 9, TimedOut: true}, 3, nil, sandbox.OutcomeTimedOut},
+		{"cancelled", cell.Exit{ExitCode: -1, Signal: 9, Cancelled: true}, 0, gone, sandbox.OutcomeCancelled},
+		{"caller's deadline", cell.Exit{ExitCode: -1, Signal: 9, Cancelled: true}, 0, sandbox.ErrDeadline, sandbox.OutcomeTimedOut},
+		{"ended before the cancellation", cell.Exit{ExitCode: 3}, 0, gone, sandbox.OutcomeExited},
+		{"output", cell.Exit{ExitCode: -1, Signal: 9, OutputLimit: true}, 0, nil, sandbox.OutcomeOutputLimit},
+		{"disk", cell.Exit{ExitCode: 1, DiskFull: true}, 0, nil, sandbox.OutcomeDiskLimit},
+		{"file too large", cell.Exit{ExitCode: -1, Signal: 25}, 0, nil, sandbox.OutcomeDiskLimit},
+		{"not started", cell.Exit{ExitCode: -1, StartError: "no such file"}, 0, nil, sandbox.OutcomeStartFailed},
+	} {
+		if got := outcomeOf(c.exit, c.oom, c.cause); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestCollectorKeepsHeadAndTail(t *testing.T) {
+	var c collector
+	for _, chunk := range []struct {
+		offset int64
+		data   string
+	}{{0, "ab"}, {2, "cd"}, {90, "yx"}, {92, "z"}} {
+		c.add(chunk.offset, []byte(chunk.data))
+	}
+	want := sandbox.Output{Head: []byte("abcd"), Tail: []byte("yxz"), TotalBytes: 95}
+	if diff := cmp.Diff(want, c.output(95)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestEnvironmentAddsOnlyWhatIsMissing(t *testing.T) {
+	got := environment([]string{"A=1", "HOME=/x"}, []string{"PATH=/image/bin", "SECRET=1"})
+	want := []string{"A=1", "HOME=/x", "PATH=/image/bin", "TMPDIR=/tmp", "LANG=C.UTF-8"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := environment(nil, nil); !slices.Contains(got, "PATH="+defaultPath) {
+		t.Errorf("got %v, want the default path", got)
+	}
+}
+
+func TestHostImageHasNoSecrets(t *testing.T) {
+	rootfs := filepath.Join(t.TempDir(), "host")
+	binds, err := makeHostRootfs(rootfs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range binds {
+		if !strings.HasPrefix(b.Source, "/etc/") && !slices.Contains(hostTopDirs(), b.Source) || b.Source != b.Target {
+			t.Errorf("bind %+v: want only system directories in their own place", b)
+		}
+	}
+	for _, name := range []string{"etc/shadow", "etc/gshadow", "etc/sudoers", "etc/ssh", "etc/ssl/private", "etc/environment", "etc/gitconfig", "root", "var/lib"} {
+		if _, err := os.Lstat(filepath.Join(rootfs, name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is in the host image (%v)", name, err)
+		}
+	}
+	for _, point := range append(oci.MountPoints(), cell.MountPoints...) {
+		if info, err := os.Stat(filepath.Join(rootfs, point)); err != nil || !info.IsDir() || info.Mode().Perm() != 0o755 {
+			t.Errorf("mount point %s: %v, %v", point, info, err)
+		}
+	}
+	passwd, err := os.ReadFile(filepath.Join(rootfs, "etc/passwd"))
+	if err != nil || !strings.Contains(string(passwd), "agent:x:1000:1000:") || strings.Count(string(passwd), "\n") != 3 {
+		t.Errorf("passwd is %q, %v, want three users", passwd, err)
+	}
+}
+
+func TestConfigHasDefaults(t *testing.T) {
+	cfg, err := Config{DataDir: "/var/lib/sandgate/"}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.RunDir != "/run/sandgate-"+InstanceOf("/var/lib/sandgate") || cfg.Runtimes[sandbox.IsolationRunc].Binary != "runc" || cfg.IDBase == 0 {
+		t.Errorf("got %+v", cfg)
+	}
+}
+
+// TestPoolKeepsKeysApart drives the pool without any machine.
+func TestPoolKeepsKeysApart(t *testing.T) {
+	r := &Runtime{cfg: Config{MaxCells: 3, MaxCalls: 10, MaxAge: defaultMaxAge, IdleTimeout: defaultIdleTimeout}}
+	r.ctx = context.Background()
+	p := newPool(r)
+	std := r.standardClass()
+	add := func(key string, calls int64) *aCell {
+		c := &aCell{id: key, class: std, key: key, calls: calls, born: time.Now(), gone: make(chan struct{})}
+		if calls > 0 {
+			p.kept = append(p.kept, c)
+		} else {
+			p.fresh = append(p.fresh, c)
+		}
+		return c
+	}
+	a, b, fresh := add("a", 1), add("b", 1), add("", 0)
+	got, err := p.claim(t.Context(), std, "b")
+	if err != nil || got != b {
+		t.Fatalf("key b: got %v, %v, want its own cell", got, err)
+	}
+	if got, err = p.claim(t.Context(), std, "c"); err != nil || got != fresh || got.key != "c" {
+		t.Fatalf("key c: got %v, %v, want the fresh cell", got, err)
+	}
+	p.unclaim(got)
+	if len(p.fresh) != 1 || fresh.key != "" {
+		t.Errorf("a cell that ran nothing: fresh %v, key %q, want it fresh again", p.fresh, fresh.key)
+	}
+	b.calls++
+	p.release(b, true)
+	close(a.gone)
+	if c := p.take(&waiter{class: std, key: "a"}); c != fresh {
+		t.Errorf("key a got %v, want the fresh cell: its own has ended", c)
+	}
+	if c := p.take(&waiter{class: std, key: "a"}); c != nil {
+		t.Errorf("key a got %v, want none: the other belongs to b", c.id)
+	}
+}
