@@ -22,7 +22,12 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/sandgate/sandgate/internal/filetool"
 )
+
+// faceTool runs a built-in file tool; its name is the next argument.
+const faceTool = "tool"
 
 // version is set by the build.
 var version = "dev"
@@ -46,6 +51,20 @@ func main() {
 	case faceHolder:
 		debug.SetGCPercent(-1)
 		os.Exit(runHolder())
+	case faceTool:
+		runtime.UnlockOSThread()
+		name := ""
+		if len(os.Args) > 2 {
+			name = os.Args[2]
+		}
+		os.Exit(filetool.Main(name, os.Stdin, os.Stdout, os.Stderr))
+	case faceTool:
+		runtime.UnlockOSThread()
+		if len(os.Args) != 3 {
+			fmt.Fprintln(os.Stderr, "sandgate-init: tool: want the name of one tool")
+			os.Exit(2)
+		}
+		os.Exit(filetool.Main(os.Args[2], os.Stdin, os.Stdout, os.Stderr))
 	default:
 		fmt.Fprintf(os.Stderr, "sandgate-init: unknown argument %q: it is started by sandgated inside a cell\n", face)
 		os.Exit(2)
