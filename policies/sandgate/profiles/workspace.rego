@@ -308,6 +308,7 @@ _outside_word(command, arg) := {path |
 	_takes_paths(command)
 } if {
 	not arg.dynamic
+	not arg.glob
 }
 
 # An unfinished word whose known beginning is outside already.
@@ -316,6 +317,24 @@ _outside_word(command, arg) := {arg.prefix} if {
 	startswith(arg.prefix, "/")
 	_takes_paths(command)
 	not _below(arg.prefix, _readable | {"/workspace"})
+}
+
+# A pattern that is absolute, or all or some of whose matches are outside.
+_outside_word(command, arg) := {arg.value} if {
+	arg.glob
+	not arg.dynamic
+	_takes_paths(command)
+	_matches_outside(arg)
+}
+
+_matches_outside(arg) if {
+	startswith(arg.value, "/")
+	not _below(arg.value, _readable | {"/workspace"})
+}
+
+_matches_outside(arg) if {
+	arg.in_workspace == false
+	not startswith(arg.value, "/")
 }
 
 # `-rf` or `HEAD..main` is not a path. What begins with a slash or climbs is.
@@ -412,6 +431,32 @@ _network(command) if {
 	arg.value in subcommands
 }
 
+# yarn alone installs; go install with a version does; python -m pip is pip.
+_network(command) if {
+	command.base == "yarn"
+	count(command.args) == 0
+}
+
+_network(command) if {
+	command.base == "go"
+	command.args[0].value == "install"
+	some arg in command.args
+	contains(arg.value, "@")
+}
+
+_network(command) if {
+	startswith(command.base, "python")
+	some i
+	command.args[i].value == "-m"
+	command.args[i + 1].value == "pip"
+	command.args[i + 2].value in _package_managers.pip
+}
+
+_network(command) if {
+	command.base == "openssl"
+	command.args[0].value in {"s_client", "s_time"}
+}
+
 _package_managers := {
 	"pip": {"install", "download", "wheel", "search"},
 	"pip3": {"install", "download", "wheel", "search"},
@@ -424,6 +469,6 @@ _package_managers := {
 	"gem": {"install", "update", "push"},
 	"bundle": {"install", "update"},
 	"cargo": {"install", "add", "update", "fetch", "publish"},
-	"go": {"get", "install"},
+	"go": {"get", "download"},
 	"composer": {"install", "require", "update"},
 }

@@ -130,6 +130,40 @@ _cases := {
 		"input": _script([_with(_command("cat", []), {"args": [{"tilde": false, "dynamic": true, "prefix": "/workspace/"}]})]),
 		"rule": "script-in-workspace",
 	},
+	"a pattern outside": {
+		"input": _script([_with(_command("rm", []), {"args": [{"value": "/*", "glob": true, "tilde": false, "dynamic": false}]})]),
+		"rule": "outside-workspace",
+	},
+	"a pattern that climbs": {
+		"input": _script([_with(_command("rm", []), {"args": [{
+			"value": "../*",
+			"glob": true,
+			"tilde": false,
+			"dynamic": false,
+			"in_workspace": false,
+		}]})]),
+		"rule": "outside-workspace",
+	},
+	"a pattern inside": {
+		"input": _script([_with(_command("rm", []), {"args": [{
+			"value": "*.o",
+			"glob": true,
+			"tilde": false,
+			"dynamic": false,
+			"in_workspace": true,
+		}]})]),
+		"rule": "script-in-workspace",
+	},
+	"a pattern of headers": {
+		"input": _script([_with(_command("ls", []), {"args": [{
+			"value": "/usr/include/*.h",
+			"glob": true,
+			"tilde": false,
+			"dynamic": false,
+			"in_workspace": false,
+		}]})]),
+		"rule": "script-in-workspace",
+	},
 	"a variable": {
 		"input": _script([_with(_command("cat", []), {"args": [{"tilde": false, "dynamic": true}]})]),
 		"rule": "script-in-workspace",
@@ -194,6 +228,13 @@ _cases := {
 		"input": _script([_with(_command("git", ["commit"]), {"git": {"sub": "commit"}})]),
 		"rule": "script-in-workspace",
 	},
+	"yarn": {"input": _script([_command("yarn", [])]), "rule": "network"},
+	"yarn test": {"input": _script([_command("yarn", ["test"])]), "rule": "script-in-workspace"},
+	"go install of a module": {"input": _script([_command("go", ["install", "a.b/c@latest"])]), "rule": "network"},
+	"go install of a package": {"input": _script([_command("go", ["install", "./c"])]), "rule": "script-in-workspace"},
+	"python -m pip": {"input": _script([_command("python3", ["-m", "pip", "install", "x"])]), "rule": "network"},
+	"python -m pytest": {"input": _script([_command("python3", ["-m", "pytest"])]), "rule": "script-in-workspace"},
+	"openssl": {"input": _script([_command("openssl", ["s_client"])]), "rule": "network"},
 	"npm ci": {"input": _script([_command("npm", ["ci"])]), "rule": "network"},
 	"npm test": {"input": _script([_command("npm", ["test"])]), "rule": "script-in-workspace"},
 	"a file inside": {
