@@ -281,6 +281,15 @@ func TestCancelEndsTheCall(t *testing.T) {
 	}
 }
 
+// TestFileToolRunsAsACall: the built-in tools are this binary's fourth face.
+func TestFileToolRunsAsACall(t *testing.T) {
+	c := startCell(t)
+	r := c.run(t, base("bash", "-c", `echo hello > a; echo '{"path":"a"}' | exec /sandgate-init tool read_file`))
+	if r.ExitCode != 0 || !bytes.Contains(r.stdout, []byte("hello")) {
+		t.Errorf("got %+v, %q, %q", r.Exit, r.stdout, r.stderr)
+	}
+}
+
 func TestCommonProgramsWork(t *testing.T) {
 	c := startCell(t)
 	for _, tc := range []struct{ program, script, want string }{

@@ -58,13 +58,6 @@ func main() {
 			name = os.Args[2]
 		}
 		os.Exit(filetool.Main(name, os.Stdin, os.Stdout, os.Stderr))
-	case faceTool:
-		runtime.UnlockOSThread()
-		if len(os.Args) != 3 {
-			fmt.Fprintln(os.Stderr, "sandgate-init: tool: want the name of one tool")
-			os.Exit(2)
-		}
-		os.Exit(filetool.Main(os.Args[2], os.Stdin, os.Stdout, os.Stderr))
 	default:
 		fmt.Fprintf(os.Stderr, "sandgate-init: unknown argument %q: it is started by sandgated inside a cell\n", face)
 		os.Exit(2)
