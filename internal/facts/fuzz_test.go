@@ -2,11 +2,16 @@ package facts
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -128,4 +133,84 @@ func FuzzShellBounded(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+var scriptSeeds = []string{
+	"a x; b y && c z || d", "a # b\nc", "a # b \\\nc", "a <<E; b\n# x \\\nc $y\nE\nd", "a \\\nb", "a | b |& c", "! a; b", "a;b#c", "a\n\n b \t c\n",
+	"a <<-E\n\tE\n\tb\n\tE\nb", "a <<'E' <<F\n$(b)\nE\nx\nF\nc", "a 'b\nc' \"d\ne\"\nf", "{ a; b; }", "(a; b)", "if a; then b; else c; fi", "a & b",
+	"while a; do b; break; done", "for i in 1; do a; done", "case x in x) a;; y) b;; esac", "a $(b) `c`", "a <<< b", "time a", "f() { a; }; f", "a=1 b", "a=1; b",
+	"[[ x == x ]] && a", "((1)) && a", "a \"$(b \"$(c)\")\"", "a `b \\`c\\``", "eval 'a; b'", "a <<E\n`b`\n$(c)\nE", "a;# b\\\nc", "a 2>&1", "{ a\n}", "a ${x:-$(b)}",
+	"a \"# \\\nb\" # \\\nc", "case a in (a) b ;& c) d ;;& *) e; esac", "a\\\n#b\nc", "a <<\\E\n\\\nE\nb", "a <<E\\\nF\nx\nEF\nb", "a <<\"E F\"\nE F\nb",
+}
+
+// FuzzShellCommands holds the list of commands against bash: every command that bash runs must be in it. Every name
+// but a few builtins is unknown to bash here, so that its own hook reports it instead of anything being run.
+func FuzzShellCommands(f *testing.F) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		f.Skip("needs bash to compare with")
+	}
+	for _, s := range scriptSeeds {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, script string) {
+		if len(script) > 300 || strings.ContainsAny(script, ">/~*?[\x00") {
+			return
+		}
+		sh := AnalyzeShell(script, Options{})
+		if !sh.Parsed || sh.Overflow || sh.Opaque || len(sh.Functions) > 0 {
+			return
+		}
+		known := map[string]bool{}
+		for _, c := range sh.Commands {
+			if !c.NameStatic {
+				return // it could be anything
+			}
+			known[c.Name] = true
+		}
+		for _, name := range bashCommands(t, bash, script) {
+			if !known[name] {
+				t.Errorf("bash runs %q in %q; the facts know %q", name, script, sortedKeys(known))
+			}
+		}
+	})
+}
+
+func bashCommands(t *testing.T, bash, script string) []string {
+	t.Helper()
+	const hook = "command_not_found_handle() { builtin printf '%s\\0' \"$1\" >&9; }\n" +
+		"enable -n kill exec exit return source . cd pushd popd dirs trap alias unalias wait read mapfile readarray suspend " +
+		"logout ulimit umask bind history fc complete compgen compopt set shopt hash disown jobs fg bg times enable\n"
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, errors.New("the script does not end"))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, bash, "--norc", "--noprofile", "-c", hook+script)
+	cmd.Dir = t.TempDir()
+	cmd.Env = []string{"LC_ALL=C.UTF-8", "PATH=/nonexistent", "HOME=/nonexistent"}
+	cmd.ExtraFiles = []*os.File{in, in, in, in, in, in, in} // descriptor 9 is the last of them
+	cmd.WaitDelay = time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	runErr := cmd.Run() // its failure is of no interest: most scripts fail
+	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		t.Fatal(err) // what it left in the background
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	got, readErr := io.ReadAll(out)
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) == 0 {
+		t.Logf("bash: %v, read: %v", runErr, readErr)
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(got), "\x00"), "\x00")
 }

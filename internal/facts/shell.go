@@ -125,19 +125,7 @@ func (a *analyzer) script(text string, sc scope) error {
 	if !ok {
 		return errors.New("private-use characters U+F700 or U+F70D in the script")
 	}
-	var stmts []*syntax.Stmt
-	parser := syntax.NewParser(syntax.Variant(syntax.LangBash), syntax.KeepComments(true))
-	var perr error
-	for stmt, err := range parser.StmtsSeq(strings.NewReader(src)) {
-		if err != nil {
-			perr = err
-			break
-		}
-		stmts = append(stmts, stmt)
-	}
-	if perr != nil {
-		stmts = linesBefore(stmts, perr)
-	}
+	stmts, perr := parse(src)
 	if strings.Contains(src, "#") {
 		a.comments(stmts)
 	}

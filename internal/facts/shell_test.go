@@ -134,6 +134,39 @@ func TestListContexts(t *testing.T) {
 	}
 }
 
+// TestCommentEndsWithItsLine guards against the parser's reading of a backslash at the end of a comment: bash runs the
+// next line.
+func TestCommentEndsWithItsLine(t *testing.T) {
+	tests := map[string]string{
+		"ls # \\\nrm x":                  "ls | rm x",
+		"ls #\\\nrm x # a\\\ncat y":      "ls | rm x | cat y",
+		"# a\\\nrm x":                    "rm x",
+		"ls # a \\\\\nrm x":              "ls | rm x",
+		"{ ls # \\\nrm x; }":             "ls in {block} | rm x in {block}",
+		"a=(b # \\\nc)\nrm x":            "?assign env:a | rm x",
+		"case a in # \\\na) rm x;; esac": "rm x in case",
+		"echo $(ls # \\\nrm x\n)":        "echo ? | ls in cmdsubst | rm x in cmdsubst",
+		"if ls # \\\nthen rm x; fi":      "ls in if | rm x in if",
+		"ls '# \\\nrm' x":                "ls # \\\nrm x",
+		"ls \"# \\\nrm\" x":              "ls # rm x",
+		"ls a#b \\\n-la":                 "ls a#b -la",
+		"ls \\# b \\\n-la":               "ls # b -la",
+		"cat <<E\n# a\\\nrm x\nE":        "cat redirect:heredoc",
+		"cat <<'E'\n# a\\\nrm x\nE":      "cat redirect:heredoc",
+		"cat <<E # \\\nx\nE\nrm x":       "cat redirect:heredoc | rm x",
+	}
+	for script, want := range tests {
+		sh := AnalyzeShell(script, Options{})
+		got := strings.Join(summary(sh), " | ")
+		if got != want && sh.Parsed {
+			t.Errorf("%q: got %q, want %q", script, got, want)
+		}
+		if !sh.Parsed {
+			t.Logf("%q: %s", script, sh.Error)
+		}
+	}
+}
+
 func TestFeatures(t *testing.T) {
 	tests := map[string]string{
 		`ls`:                    "",

@@ -197,10 +197,10 @@ _reader_argument(_, _, arg) if {
 
 _reader_argument(_, _, arg) if arg.value == "--"
 
-_reader_argument(command, _, arg) if arg.value in _reads[command.git.sub].flags
+_reader_argument(command, _, arg) if arg.value in _reads[command.git.sub].flags[_]
 
 _reader_argument(command, _, arg) if {
-	some pattern in _reads[command.git.sub].patterns
+	some pattern in _reads[command.git.sub].patterns[_]
 	regex.match(pattern, arg.value)
 	not contains(arg.value, "%G") # %G? and its like run gpg
 }
@@ -231,7 +231,7 @@ _form(command) if {
 _form(command) if {
 	_reads[command.git.sub].form == "list"
 	some arg in arguments(command)
-	arg.value in _reads[command.git.sub].listing
+	arg.value in _reads[command.git.sub].listing[_]
 }
 
 _form(command) if {
@@ -248,180 +248,246 @@ _form(command) if {
 	}
 }
 
-_reads := {
-	"blame": {
-		"form": "any",
-		"flags": (_diff_flags | {
-			"--incremental", "--line-porcelain", "--porcelain", "--show-email", "--show-name",
-			"--show-number", "-e", "-f", "-l", "-n", "-p", "-t",
-		}),
-		"patterns": {`^-L`, `^-[wMCs]+$`, `^--(date|abbrev)=[a-z0-9:-]+$`},
-	},
-	"branch": {
-		"form": "list",
-		"flags": (_list_flags | {
-			"--all", "--list", "--remotes", "--show-current", "--verbose", "-a", "-i", "-l", "-r", "-v",
-			"-vv", "-av", "-avv", "-rv", "-va", "-vva",
-		}),
-		"patterns": _list_patterns,
-		"listing": _listing,
-	},
-	"cat-file": {"form": "any", "flags": {"-e", "-p", "-s", "-t"}, "patterns": set()},
-	"cherry": {"form": "any", "flags": {"-v"}, "patterns": {`^--abbrev=[0-9]+$`}},
-	"config": {
-		"form": "verb",
-		"verbs": {"--get"},
-		"bare": false,
-		"flags": {"--get", "--local"},
-		"patterns": set(),
-	},
-	"count-objects": {
-		"form": "any",
-		"flags": {"--human-readable", "--verbose", "-H", "-v", "-vH"},
-		"patterns": set(),
-	},
-	"describe": {
-		"form": "any",
-		"flags": {
-			"--all", "--always", "--contains", "--dirty", "--exact-match", "--first-parent", "--long",
-			"--tags",
-		},
-		"patterns": {`^--(abbrev|candidates)=[0-9]+$`, `^--(match|exclude)=`},
-	},
-	"diff": {"form": "any", "flags": _diff_flags, "patterns": _diff_patterns},
-	"diff-files": {"form": "any", "flags": _diff_flags, "patterns": _diff_patterns},
-	"diff-index": {"form": "any", "flags": _diff_flags, "patterns": _diff_patterns},
-	"diff-tree": {
-		"form": "any",
-		"flags": (_diff_flags | {"--no-commit-id", "--root", "-m", "-r", "-t", "-v"}),
-		"patterns": _diff_patterns,
-	},
-	"for-each-ref": {"form": "any", "flags": _list_flags, "patterns": _list_patterns},
-	"grep": {
-		"form": "any",
-		"flags": {
-			"--all-match", "--and", "--break", "--cached", "--count", "--extended-regexp",
-			"--files-with-matches", "--fixed-strings", "--full-name", "--function-context", "--heading",
-			"--ignore-case", "--invert-match", "--line-number", "--name-only", "--no-color", "--not",
-			"--only-matching", "--or", "--perl-regexp", "--show-function", "--untracked", "--word-regexp",
-			"-e",
-		},
-		"patterns": {
-			`^-[iwvhHnlLcopEFGPzqaIW0-9]+$`, `^-[ABC][0-9]+$`, `^--color(=[a-z]+)?$`,
-			`^--(context|after-context|before-context|max-depth|threads)=[0-9]+$`,
-		},
-	},
-	"log": {"form": "any", "flags": _log_flags, "patterns": _log_patterns},
-	"ls-files": {
-		"form": "any",
-		"flags": {
-			"--cached", "--deduplicate", "--deleted", "--directory", "--eol", "--error-unmatch",
-			"--exclude-standard", "--full-name", "--ignored", "--killed", "--modified",
-			"--no-empty-directory", "--others", "--stage", "--unmerged",
-		},
-		"patterns": {`^-[cdmoisukztvf]+$`, `^--(exclude|abbrev|format)=`},
-	},
-	"ls-tree": {
-		"form": "any",
-		"flags": {"--full-name", "--full-tree", "--long", "--name-only", "--name-status", "--object-only"},
-		"patterns": {`^-[drtlz]+$`, `^--(abbrev|format)=`},
-	},
-	"merge-base": {
-		"form": "any",
-		"flags": {"--all", "--fork-point", "--independent", "--is-ancestor", "--octopus", "-a"},
-		"patterns": set(),
-	},
-	"name-rev": {
-		"form": "any",
-		"flags": {"--all", "--always", "--name-only", "--tags", "--no-undefined"},
-		"patterns": {`^--(refs|exclude)=`},
-	},
-	"reflog": {
-		"form": "verb",
-		"verbs": {"show", "list", "exists"},
-		"bare": true,
-		"flags": _log_flags,
-		"patterns": _log_patterns,
-	},
-	"remote": {
-		"form": "verb",
-		"verbs": {"get-url"},
-		"bare": true,
-		"flags": {"--all", "--push", "--verbose", "-v"},
-		"patterns": set(),
-	},
-	"rev-list": {
-		"form": "any",
-		"flags": (_log_flags | {"--count", "--objects", "--header", "--timestamp"}),
-		"patterns": _log_patterns,
-	},
-	"rev-parse": {
-		"form": "any",
-		"flags": {
-			"--abbrev-ref", "--absolute-git-dir", "--all", "--branches", "--git-common-dir", "--git-dir",
-			"--is-bare-repository", "--is-inside-git-dir", "--is-inside-work-tree",
-			"--is-shallow-repository", "--no-flags", "--no-revs", "--quiet", "--revs-only", "--short",
-			"--show-cdup", "--show-prefix", "--show-superproject-working-tree", "--show-toplevel",
-			"--symbolic", "--symbolic-full-name", "--tags", "--verify", "-q",
-		},
-		"patterns": {`^--short=[0-9]+$`, `^--abbrev-ref=[a-z]+$`},
-	},
-	"shortlog": {
-		"form": "any",
-		"flags": (_log_flags | {"--email", "--numbered", "--summary"}),
-		"patterns": (_log_patterns | {`^-[snec]+$`, `^--group=`}),
-	},
-	"show": {"form": "any", "flags": _log_flags, "patterns": _log_patterns},
-	"show-branch": {
-		"form": "any",
-		"flags": {"--all", "--current", "--list", "--remotes", "-a", "-r"},
-		"patterns": set(),
-	},
-	"show-ref": {
-		"form": "any",
-		"flags": {
-			"--dereference", "--hash", "--head", "--heads", "--branches", "--tags", "--quiet", "--verify",
-			"-d", "-q", "-s",
-		},
-		"patterns": {`^--(abbrev|hash)=[0-9]+$`},
-	},
-	"stash": {
-		"form": "verb",
-		"verbs": {"list", "show"},
-		"bare": false,
-		"flags": _log_flags,
-		"patterns": _log_patterns,
-	},
-	"status": {
-		"form": "any",
-		"flags": {
-			"--ahead-behind", "--branch", "--ignored", "--long", "--no-ahead-behind", "--no-renames",
-			"--porcelain", "--renames", "--short", "--show-stash", "--verbose",
-		},
-		"patterns": {
-			`^-[sbvz]+$`, `^-u(no|normal|all)?$`,
-			`^--(porcelain|untracked-files|ignored|ignore-submodules|column|find-renames)(=[A-Za-z0-9,]+)?$`,
-		},
-	},
-	"tag": {
-		"form": "list",
-		"flags": (_list_flags | {"--list", "-l"}),
-		"patterns": (_list_patterns | {`^-n[0-9]*$`}),
-		"listing": (_listing | {"-l"}),
-	},
-	"whatchanged": {"form": "any", "flags": _log_flags, "patterns": _log_patterns},
-	"worktree": {
-		"form": "verb",
-		"verbs": {"list"},
-		"bare": false,
-		"flags": {"--porcelain", "--verbose", "-v", "-z"},
-		"patterns": set(),
-	},
+# The reading subcommands: which form of them reads, and with which options, exact or by pattern. Sets are listed, not
+# joined, because joining them anew for every call costs more than all else.
+_reads["blame"] := {
+	"form": "any",
+	"flags": [_diff_flags, {
+		"--incremental", "--line-porcelain", "--porcelain", "--show-email", "--show-name",
+		"--show-number", "-e", "-f", "-l", "-n", "-p", "-t",
+	}],
+	"patterns": [{`^-L`, `^-[wMCs]+$`, `^--(date|abbrev)=[a-z0-9:-]+$`}],
+}
+
+_reads["branch"] := {
+	"form": "list",
+	"flags": [_listing, _list_flags, {
+		"--all", "--list", "--remotes", "--show-current", "--verbose", "-a", "-i", "-l", "-r", "-v",
+		"-vv", "-av", "-avv", "-rv", "-va", "-vva",
+	}],
+	"patterns": [_list_patterns],
+	"listing": [_listing],
+}
+
+_reads["cat-file"] := {
+	"form": "any",
+	"flags": [{"-e", "-p", "-s", "-t"}],
+	"patterns": [set()],
+}
+
+_reads["cherry"] := {
+	"form": "any",
+	"flags": [{"-v"}],
+	"patterns": [{`^--abbrev=[0-9]+$`}],
+}
+
+_reads["config"] := {
+	"form": "verb",
+	"verbs": {"--get"},
+	"bare": false,
+	"flags": [{"--get", "--local"}],
+	"patterns": [set()],
+}
+
+_reads["count-objects"] := {
+	"form": "any",
+	"flags": [{"--human-readable", "--verbose", "-H", "-v", "-vH"}],
+	"patterns": [set()],
+}
+
+_reads["describe"] := {
+	"form": "any",
+	"flags": [{
+		"--all", "--always", "--contains", "--dirty", "--exact-match", "--first-parent", "--long",
+		"--tags",
+	}],
+	"patterns": [{`^--(abbrev|candidates)=[0-9]+$`, `^--(match|exclude)=`}],
+}
+
+_reads["diff"] := {
+	"form": "any",
+	"flags": [_diff_flags],
+	"patterns": [_diff_patterns],
+}
+
+_reads["diff-files"] := {
+	"form": "any",
+	"flags": [_diff_flags],
+	"patterns": [_diff_patterns],
+}
+
+_reads["diff-index"] := {
+	"form": "any",
+	"flags": [_diff_flags],
+	"patterns": [_diff_patterns],
+}
+
+_reads["diff-tree"] := {
+	"form": "any",
+	"flags": [_diff_flags, {"--no-commit-id", "--root", "-m", "-r", "-t", "-v"}],
+	"patterns": [_diff_patterns],
+}
+
+_reads["for-each-ref"] := {
+	"form": "any",
+	"flags": [_listing, _list_flags],
+	"patterns": [_list_patterns],
+}
+
+_reads["grep"] := {
+	"form": "any",
+	"flags": [{
+		"--all-match", "--and", "--break", "--cached", "--count", "--extended-regexp",
+		"--files-with-matches", "--fixed-strings", "--full-name", "--function-context", "--heading",
+		"--ignore-case", "--invert-match", "--line-number", "--name-only", "--no-color", "--not",
+		"--only-matching", "--or", "--perl-regexp", "--show-function", "--untracked", "--word-regexp",
+		"-e",
+	}],
+	"patterns": [{
+		`^-[iwvhHnlLcopEFGPzqaIW0-9]+$`, `^-[ABC][0-9]+$`, `^--color(=[a-z]+)?$`,
+		`^--(context|after-context|before-context|max-depth|threads)=[0-9]+$`,
+	}],
+}
+
+_reads["log"] := {
+	"form": "any",
+	"flags": [_diff_flags, _log_flags],
+	"patterns": [_diff_patterns, _log_patterns],
+}
+
+_reads["ls-files"] := {
+	"form": "any",
+	"flags": [{
+		"--cached", "--deduplicate", "--deleted", "--directory", "--eol", "--error-unmatch",
+		"--exclude-standard", "--full-name", "--ignored", "--killed", "--modified",
+		"--no-empty-directory", "--others", "--stage", "--unmerged",
+	}],
+	"patterns": [{`^-[cdmoisukztvf]+$`, `^--(exclude|abbrev|format)=`}],
+}
+
+_reads["ls-tree"] := {
+	"form": "any",
+	"flags": [{"--full-name", "--full-tree", "--long", "--name-only", "--name-status", "--object-only"}],
+	"patterns": [{`^-[drtlz]+$`, `^--(abbrev|format)=`}],
+}
+
+_reads["merge-base"] := {
+	"form": "any",
+	"flags": [{"--all", "--fork-point", "--independent", "--is-ancestor", "--octopus", "-a"}],
+	"patterns": [set()],
+}
+
+_reads["name-rev"] := {
+	"form": "any",
+	"flags": [{"--all", "--always", "--name-only", "--tags", "--no-undefined"}],
+	"patterns": [{`^--(refs|exclude)=`}],
+}
+
+_reads["reflog"] := {
+	"form": "verb",
+	"verbs": {"show", "list", "exists"},
+	"bare": true,
+	"flags": [_diff_flags, _log_flags],
+	"patterns": [_diff_patterns, _log_patterns],
+}
+
+_reads["remote"] := {
+	"form": "verb",
+	"verbs": {"get-url"},
+	"bare": true,
+	"flags": [{"--all", "--push", "--verbose", "-v"}],
+	"patterns": [set()],
+}
+
+_reads["rev-list"] := {
+	"form": "any",
+	"flags": [_diff_flags, _log_flags, {"--count", "--objects", "--header", "--timestamp"}],
+	"patterns": [_diff_patterns, _log_patterns],
+}
+
+_reads["rev-parse"] := {
+	"form": "any",
+	"flags": [{
+		"--abbrev-ref", "--absolute-git-dir", "--all", "--branches", "--git-common-dir", "--git-dir",
+		"--is-bare-repository", "--is-inside-git-dir", "--is-inside-work-tree",
+		"--is-shallow-repository", "--no-flags", "--no-revs", "--quiet", "--revs-only", "--short",
+		"--show-cdup", "--show-prefix", "--show-superproject-working-tree", "--show-toplevel",
+		"--symbolic", "--symbolic-full-name", "--tags", "--verify", "-q",
+	}],
+	"patterns": [{`^--short=[0-9]+$`, `^--abbrev-ref=[a-z]+$`}],
+}
+
+_reads["shortlog"] := {
+	"form": "any",
+	"flags": [_diff_flags, _log_flags, {"--email", "--numbered", "--summary"}],
+	"patterns": [_diff_patterns, _log_patterns, {`^-[snec]+$`, `^--group=`}],
+}
+
+_reads["show"] := {
+	"form": "any",
+	"flags": [_diff_flags, _log_flags],
+	"patterns": [_diff_patterns, _log_patterns],
+}
+
+_reads["show-branch"] := {
+	"form": "any",
+	"flags": [{"--all", "--current", "--list", "--remotes", "-a", "-r"}],
+	"patterns": [set()],
+}
+
+_reads["show-ref"] := {
+	"form": "any",
+	"flags": [{
+		"--dereference", "--hash", "--head", "--heads", "--branches", "--tags", "--quiet", "--verify",
+		"-d", "-q", "-s",
+	}],
+	"patterns": [{`^--(abbrev|hash)=[0-9]+$`}],
+}
+
+_reads["stash"] := {
+	"form": "verb",
+	"verbs": {"list", "show"},
+	"bare": false,
+	"flags": [_diff_flags, _log_flags],
+	"patterns": [_diff_patterns, _log_patterns],
+}
+
+_reads["status"] := {
+	"form": "any",
+	"flags": [{
+		"--ahead-behind", "--branch", "--ignored", "--long", "--no-ahead-behind", "--no-renames",
+		"--porcelain", "--renames", "--short", "--show-stash", "--verbose",
+	}],
+	"patterns": [{
+		`^-[sbvz]+$`, `^-u(no|normal|all)?$`,
+		`^--(porcelain|untracked-files|ignored|ignore-submodules|column|find-renames)(=[A-Za-z0-9,]+)?$`,
+	}],
+}
+
+_reads["tag"] := {
+	"form": "list",
+	"flags": [_listing, _list_flags, {"--list", "-l"}],
+	"patterns": [_list_patterns, {`^-n[0-9]*$`}],
+	"listing": [_listing, {"-l"}],
+}
+
+_reads["whatchanged"] := {
+	"form": "any",
+	"flags": [_diff_flags, _log_flags],
+	"patterns": [_diff_patterns, _log_patterns],
+}
+
+_reads["worktree"] := {
+	"form": "verb",
+	"verbs": {"list"},
+	"bare": false,
+	"flags": [{"--porcelain", "--verbose", "-v", "-z"}],
+	"patterns": [set()],
 }
 
 _listing := {"--contains", "--list", "--merged", "--no-contains", "--no-merged", "--points-at"}
 
-_list_flags := _listing | {"--color", "--column", "--ignore-case", "--no-color", "--no-column", "--omit-empty"}
+_list_flags := {"--color", "--column", "--ignore-case", "--no-color", "--no-column", "--omit-empty"}
 
 _list_patterns := {`^--(sort|format|color|column|count|contains|merged|no-merged|no-contains|points-at)=`}
 
@@ -444,7 +510,7 @@ _diff_patterns := {
 }
 
 # The options with a value in the next word stand here too: the value is judged like any other word.
-_log_flags := _diff_flags | {
+_log_flags := {
 	"-S", "-G", "-L", "--author", "--committer", "--grep", "--since", "--until", "--after", "--before",
 	"--date", "--max-count", "--skip",
 	"--abbrev-commit", "--all", "--all-match", "--ancestry-path", "--author-date-order", "--basic-regexp", "--bisect",
@@ -457,7 +523,7 @@ _log_flags := _diff_flags | {
 	"-c", "-i", "-m", "-n", "-r", "-t", "-E", "-F", "-P", "-g",
 }
 
-_log_patterns := _diff_patterns | {
+_log_patterns := {
 	`^-[0-9]+$`, `^-n[0-9]+$`, `^-L.+`,
 	`^--(max-count|skip|min-parents|max-parents)=[0-9]+$`,
 	`^--(author|committer|grep|grep-reflog|since|after|until|before|since-as-filter)=`,

@@ -27,9 +27,8 @@ destructive_prefixes := {"mkfs.", "mkfs", "mke2fs"}
 # title: destructive verbs
 # description: Arguments with which a command destroys; any position counts.
 destructive_verbs := {
-	"apk": {"del"}, "apt": _remove, "apt-get": _remove, "aptitude": _remove, "brew": _remove, "dnf": _remove,
-	"dpkg": {"--purge", "--remove", "-P", "-r"}, "gem": _remove, "npm": (_remove | {"unpublish"}), "pip": _remove,
-	"pip3": _remove, "snap": _remove, "yum": _remove, "zypper": _remove,
+	"apk": {"del"},
+	"dpkg": {"--purge", "--remove", "-P", "-r"},
 	"aws": {"rm", "delete-bucket", "delete-object", "terminate-instances"},
 	"az": {"delete"},
 	"cargo": {"clean"},
@@ -74,20 +73,12 @@ network := {
 # title: network verbs
 # description: Arguments with which a command reaches the network; any position counts.
 network_verbs := {
-	"apk": _install,
-	"apt": _install,
-	"apt-get": _install,
-	"aptitude": _install,
-	"brew": _install,
 	"bun": {"add", "i", "install", "update", "x"},
-	"bundle": _install,
-	"bundler": _install,
 	"busybox": {"wget", "nc", "telnet", "ftpget", "ftpput", "ping", "nslookup"},
 	"cargo": {"add", "fetch", "install", "login", "publish", "search", "update"},
 	"composer": {"create-project", "install", "require", "update"},
 	"conda": {"create", "install", "search", "update"},
 	"corepack": {"install", "prepare"},
-	"dnf": _install,
 	"docker": {"login", "pull", "push", "search"},
 	"dotnet": {"add", "restore"},
 	"gem": {"fetch", "install", "push", "update"},
@@ -106,15 +97,26 @@ network_verbs := {
 	"podman": {"login", "pull", "push", "search"},
 	"poetry": {"add", "install", "publish", "update"},
 	"resolvectl": {"query"},
-	"snap": _install,
 	"terraform": {"init"},
 	"tofu": {"init"},
 	"uv": {"add", "install", "pip", "sync", "tool"},
 	"yarn": {"add", "dlx", "install", "upgrade"},
-	"yum": _install,
-	"zypper": _install,
 }
 
-_remove := {"autoremove", "erase", "purge", "remove", "rm", "uninstall"}
+# METADATA
+# title: package managers
+# description: Programs that fetch packages to install and remove installed ones.
+package_managers := {
+	"apk", "apt", "apt-get", "aptitude", "brew", "bundle", "bundler", "dnf", "gem", "npm", "pip", "pip3", "snap", "yum",
+	"zypper",
+}
 
-_install := {"add", "dist-upgrade", "full-upgrade", "install", "reinstall", "source", "update", "upgrade", "download"}
+# METADATA
+# title: installing
+# description: Arguments with which a package manager reaches the network.
+installing := {"add", "dist-upgrade", "download", "full-upgrade", "install", "reinstall", "source", "update", "upgrade"}
+
+# METADATA
+# title: removing
+# description: Arguments with which a package manager removes what is installed.
+removing := {"autoremove", "erase", "purge", "remove", "rm", "uninstall", "unpublish"}

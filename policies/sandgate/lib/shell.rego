@@ -99,7 +99,16 @@ destructive(command) if {
 	verb in values(command)
 }
 
-destructive(command) if git.destructive(command)
+destructive(command) if {
+	startswith(command.base, "git")
+	git.destructive(command)
+}
+
+destructive(command) if {
+	lower(command.base) in names.package_managers
+	some verb in names.removing
+	verb in values(command)
+}
 
 destructive(command) if {
 	some redirect in command.redirects
@@ -124,7 +133,16 @@ network(command) if {
 	verb in values(command)
 }
 
-network(command) if git.network(command)
+network(command) if {
+	startswith(command.base, "git")
+	git.network(command)
+}
+
+network(command) if {
+	lower(command.base) in names.package_managers
+	some verb in names.installing
+	verb in values(command)
+}
 
 network(command) if {
 	some redirect in command.redirects
