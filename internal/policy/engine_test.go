@@ -190,8 +190,10 @@ func TestBadPolicyIsRefused(t *testing.T) {
 		},
 		{
 			"allows a tool that is not declared",
-			map[string]string{"main.rego": strings.Replace(good, `input.tool.name == "bash"`, `input.call.tool == "bash"`, 1),
-				"profiles/test.rego": "package sandgate.profiles.test\n\nx := 1\n"},
+			map[string]string{
+				"main.rego":          strings.Replace(good, `input.tool.name == "bash"`, `input.call.tool == "bash"`, 1),
+				"profiles/test.rego": "package sandgate.profiles.test\n\nx := 1\n",
+			},
 			"not declared in the profile test",
 		},
 		{

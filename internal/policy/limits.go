@@ -48,11 +48,15 @@ func checkSandbox(ob, ceiling SandboxObligations, isolations []string) []problem
 		value, limit := *a.of(&ob), *a.of(&ceiling)
 		switch {
 		case value < 0:
-			found = append(found, problem{RuleInvalidDecision,
-				fmt.Sprintf("obligations.sandbox.%s is %d, want a positive number", a.name, value)})
+			found = append(found, problem{
+				RuleInvalidDecision,
+				fmt.Sprintf("obligations.sandbox.%s is %d, want a positive number", a.name, value),
+			})
 		case limit > 0 && value > limit:
-			found = append(found, problem{RuleObligationCeiling,
-				fmt.Sprintf("obligations.sandbox.%s is %d, above the daemon's ceiling of %d", a.name, value, limit)})
+			found = append(found, problem{
+				RuleObligationCeiling,
+				fmt.Sprintf("obligations.sandbox.%s is %d, above the daemon's ceiling of %d", a.name, value, limit),
+			})
 		}
 	}
 	for _, w := range words {
@@ -61,8 +65,10 @@ func checkSandbox(ob, ceiling SandboxObligations, isolations []string) []problem
 		}
 	}
 	if isolations != nil && ob.Isolation != "" && !slices.Contains(isolations, ob.Isolation) {
-		found = append(found, problem{RuleObligationUnsupported,
-			fmt.Sprintf("the policy demands the isolation %q, which this daemon cannot make", ob.Isolation)})
+		found = append(found, problem{
+			RuleObligationUnsupported,
+			fmt.Sprintf("the policy demands the isolation %q, which this daemon cannot make", ob.Isolation),
+		})
 	}
 	return found
 }
@@ -73,8 +79,10 @@ func (w word) check(value, ceiling string) *problem {
 	}
 	at := slices.Index(w.values, value)
 	if at < 0 && w.name == "network" {
-		return &problem{RuleObligationUnsupported,
-			fmt.Sprintf("the policy demands the network %q, which this daemon cannot enforce; it can do none", value)}
+		return &problem{
+			RuleObligationUnsupported,
+			fmt.Sprintf("the policy demands the network %q, which this daemon cannot enforce; it can do none", value),
+		}
 	}
 	if at < 0 {
 		return &problem{RuleInvalidDecision, fmt.Sprintf("obligations.sandbox.%s is %q, want one of %q", w.name, value, w.values)}
@@ -83,8 +91,10 @@ func (w word) check(value, ceiling string) *problem {
 		return nil
 	}
 	if (w.ranked && at > slices.Index(w.values, ceiling)) || (!w.ranked && value != ceiling) {
-		return &problem{RuleObligationCeiling,
-			fmt.Sprintf("obligations.sandbox.%s is %q, the daemon's ceiling is %q", w.name, value, ceiling)}
+		return &problem{
+			RuleObligationCeiling,
+			fmt.Sprintf("obligations.sandbox.%s is %q, the daemon's ceiling is %q", w.name, value, ceiling),
+		}
 	}
 	return nil
 }

@@ -160,8 +160,10 @@ func samples(profiles []string) []sample {
 		list = append(list,
 			sample{"an input of another schema in the profile " + profile, fmt.Sprintf(`{"schema": "other/v9", "session": {"profile": %s},
 				"call": {"tool": "bash", "args": {}}, "tool": {"name": "bash"}}`, name)},
-			sample{"a call of no tool in the profile " + profile,
-				fmt.Sprintf(`{"schema": "sandgate.input/v1", "session": {"profile": %s}}`, name)},
+			sample{
+				"a call of no tool in the profile " + profile,
+				fmt.Sprintf(`{"schema": "sandgate.input/v1", "session": {"profile": %s}}`, name),
+			},
 			sample{"a call of a tool that is not declared in the profile " + profile, fmt.Sprintf(
 				`{"schema": "sandgate.input/v1", "session": {"profile": %s}, "call": {"tool": "bash", "args": {}}}`, name)})
 	}

@@ -144,9 +144,9 @@ func shapeStruct(value any, t reflect.Type, at string) *problem {
 		return wrongType(value, "an object", at)
 	}
 	fields := make(map[string]reflect.Type, t.NumField())
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		fields[name] = t.Field(i).Type
+	for field := range t.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		fields[name] = field.Type
 	}
 	for key, item := range object {
 		field, known := fields[key]
