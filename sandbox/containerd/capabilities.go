@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,15 +24,54 @@ func (r *Runtime) Capabilities(ctx context.Context) (sandbox.Capabilities, error
 		Kernel: kernelRelease(), CgroupVersion: r.groups.Version(),
 		Runtime: r.runtimeVersion(sandbox.IsolationRunc), Controls: append([]sandbox.Control(nil), r.controls...),
 	}
-	process := sandbox.Control{
-		Name: "cell_process", Required: true, Binds: true, Detail: "a process ran in a cell, behind both walls",
-	}
-	if err := r.Ready(ctx); err != nil {
-		process.Binds, process.Detail = false, err.Error()
-		process.Remedy = "see the log of the daemon and of containerd in the data directory"
-	}
-	caps.Controls = append(caps.Controls, process)
+	caps.Controls = append(caps.Controls, r.probeFindings(ctx)...)
 	return caps, nil
+}
+
+// probeFindings are what the readiness probe has shown by running in a cell.
+func (r *Runtime) probeFindings(ctx context.Context) []sandbox.Control {
+	err := r.Ready(ctx)
+	r.mu.Lock()
+	res := r.probeResult
+	r.mu.Unlock()
+	seen, usage := res.Receipt, res.Usage
+	counters := make([]string, 0, 4)
+	for name, value := range map[string]int64{
+		"peak memory": usage.MemoryPeakBytes, "peak pids": usage.PidsPeak, "memory kills": usage.OOMKills, "io": usage.IOReadBytes,
+	} {
+		if value < 0 {
+			counters = append(counters, name)
+		}
+	}
+	slices.Sort(counters)
+	controls := []sandbox.Control{
+		{Name: "cell_process", Required: true, Binds: true, Detail: "a process ran in a cell, behind both walls"},
+		{
+			Name: "user_namespace", Required: true, Binds: seen.HostUID > 0,
+			Detail: fmt.Sprintf("the program is uid %d of the machine", seen.HostUID),
+		},
+		{
+			Name: "seccomp", Required: true, Binds: seen.SeccompMode == 2,
+			Detail: fmt.Sprintf("mode %d, filter %.16s", seen.SeccompMode, seen.SeccompSHA256),
+		},
+		{
+			Name: "privileges", Required: true, Binds: seen.NoNewPrivs && seen.CapEffective == 0,
+			Detail: fmt.Sprintf("no_new_privs %v, capabilities %#x", seen.NoNewPrivs, seen.CapEffective),
+		},
+		{Name: "disk_bytes", Required: true, Binds: seen.Enforced["disk_bytes"] > 0, Detail: "the size of a call's tmpfs mounts was read back"},
+		{Name: "usage_counters", Binds: len(counters) == 0, Detail: "all counters are there"},
+	}
+	if len(counters) > 0 {
+		controls[5].Detail = "the kernel does not tell " + strings.Join(counters, ", ")
+		controls[5].Remedy = "results show them as -1; a newer kernel has them"
+	}
+	if err != nil {
+		for i := range controls {
+			controls[i].Binds, controls[i].Detail = false, err.Error()
+			controls[i].Remedy = "see the log of the daemon, and containerd/containerd.log in the data directory"
+		}
+	}
+	return controls
 }
 
 // probeControls tries what can be tried without a cell.

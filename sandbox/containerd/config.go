@@ -54,6 +54,10 @@ type Config struct {
 
 	// CgroupRoot is where control groups are mounted. Default /sys/fs/cgroup.
 	CgroupRoot string
+	// CgroupParent is the group, from the root of each hierarchy, in which the
+	// cells' groups are made: one that is delegated to the daemon, where the root
+	// itself is not. Default "/".
+	CgroupParent string
 	// Logger gets the life of containerd and of cells. Default: discarded.
 	Logger *slog.Logger
 }
@@ -99,6 +103,10 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxAge, defaultMaxAge)
 	setDefault(&c.MaxCalls, defaultMaxCalls)
 	setDefault(&c.CgroupRoot, cgroup.DefaultRoot)
+	setDefault(&c.CgroupParent, "/")
+	if !filepath.IsAbs(c.CgroupParent) || filepath.Clean(c.CgroupParent) != c.CgroupParent {
+		return c, fmt.Errorf("control group %q: want a clean absolute path: %w", c.CgroupParent, errdefs.ErrInvalidArgument)
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

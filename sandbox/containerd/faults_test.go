@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/cgroup"
 	"github.com/sandgate/sandgate/sandbox/containerd"
 	"github.com/sandgate/sandgate/sandbox/sandboxtest"
 )
@@ -132,6 +133,58 @@ func TestMissingControllerRefusesCalls(t *testing.T) {
 	for _, c := range caps.Controls {
 		if c.Name == "pids" && (c.Binds || c.Remedy == "") {
 			t.Errorf("control %+v, want it unbound with a remedy", c)
+		}
+	}
+}
+
+func TestCapabilitiesAreFoundByTrying(t *testing.T) {
+	requireRoot(t)
+	r := start(t, testConfig(t))
+	caps, err := r.Capabilities(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, c := range caps.Controls {
+		seen[c.Name] = c.Binds
+		if c.Required && !c.Binds || c.Detail == "" || !c.Binds && c.Remedy == "" {
+			t.Errorf("control %+v: want it bound, or with a remedy", c)
+		}
+	}
+	for _, name := range []string{
+		"memory_bytes", "cpu_millis", "pids", "idmapped_mounts", "runtime", "cell_process", "user_namespace", "seccomp", "privileges", "disk_bytes",
+	} {
+		if !seen[name] {
+			t.Errorf("control %s is not told as bound", name)
+		}
+	}
+	if caps.Kernel == "" || !strings.HasPrefix(caps.Runtime, "runc ") || caps.CgroupVersion < 1 {
+		t.Errorf("got kernel %q, runtime %q, cgroup v%d", caps.Kernel, caps.Runtime, caps.CgroupVersion)
+	}
+}
+
+// TestDelegatedGroup keeps to the group that it was given.
+func TestDelegatedGroup(t *testing.T) {
+	requireRoot(t)
+	cfg := testConfig(t)
+	cfg.CgroupParent = "/sgparent-" + containerd.InstanceOf(cfg.DataDir)
+	t.Cleanup(func() {
+		m, err := cgroup.Open(cgroup.DefaultRoot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.RemoveTree(context.Background(), cfg.CgroupParent); err != nil {
+			t.Error(err)
+		}
+	})
+	r := start(t, cfg)
+	res, err := r.Run(t.Context(), bashCall("exit 8"))
+	if err != nil || res.ExitCode != 8 {
+		t.Errorf("got %s %d, %v, want EXITED 8", res.Outcome, res.ExitCode, err)
+	}
+	for _, left := range leftovers(t, cfg.DataDir) {
+		if strings.HasPrefix(left, "/sys/fs/cgroup") {
+			t.Errorf("group %s outside of the given one", left)
 		}
 	}
 }

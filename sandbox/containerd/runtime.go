@@ -47,10 +47,11 @@ type Runtime struct {
 	closing    sync.Mutex  // held by teardown
 	torn       bool        // guarded by closing
 
-	mu       sync.Mutex
-	probed   error             // why the readiness probe failed; errNotProbed before it ended
-	versions map[string]string // of OCI runtimes, by path
-	controls []sandbox.Control // found at start
+	mu          sync.Mutex
+	probed      error             // why the readiness probe failed; errNotProbed before it ended
+	probeResult sandbox.Result    // of the last probe
+	versions    map[string]string // of OCI runtimes, by path
+	controls    []sandbox.Control // found at start
 }
 
 var (
@@ -81,7 +82,7 @@ func New(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 		cfg: cfg, log: cfg.Logger, instance: InstanceOf(cfg.DataDir),
 		probed: errNotProbed, versions: map[string]string{},
 	}
-	r.cgroupRoot = "/sandgate-" + r.instance
+	r.cgroupRoot = filepath.Join(cfg.CgroupParent, "sandgate-"+r.instance)
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	r.pool = newPool(r)
 	defer func() {
@@ -227,9 +228,9 @@ func (r *Runtime) standardClass() class {
 // probe runs a process in a cell until that has worked, then keeps the pool warm.
 func (r *Runtime) probe() {
 	for wait := time.Second; ; wait = min(wait*2, failBackoffLast) {
-		err := r.probeOnce()
+		res, err := r.probeOnce()
 		r.mu.Lock()
-		r.probed = err
+		r.probed, r.probeResult = err, res
 		r.mu.Unlock()
 		if err == nil {
 			r.warm.Store(true)
@@ -247,22 +248,22 @@ func (r *Runtime) probe() {
 	}
 }
 
-func (r *Runtime) probeOnce() error {
+func (r *Runtime) probeOnce() (sandbox.Result, error) {
 	ctx, cancel := context.WithTimeoutCause(r.ctx, probeBudget, errors.New("probe took too long"))
 	defer cancel()
 	res, err := r.Run(ctx, sandbox.Call{
-		ID: "readiness-probe", Argv: []string{"/.sandgate/init", "--version"},
+		ID: "readiness-probe", Argv: []string{oci.InitPath, "probe"},
 		Limits: sandbox.Limits{
 			WallTime: 10 * time.Second, CPUMillis: 1000, MemoryBytes: 64 << 20, Pids: 64, OutputBytes: 4096, DiskBytes: 1 << 20,
 		},
 	})
 	if err != nil {
-		return err
+		return res, err
 	}
-	if res.Outcome != sandbox.OutcomeExited {
-		return fmt.Errorf("probe ended as %s: %s", res.Outcome, res.Message)
+	if res.Outcome != sandbox.OutcomeExited { // with which code does not matter: it ran
+		return res, fmt.Errorf("probe ended as %s: %s", res.Outcome, res.Message)
 	}
-	return nil
+	return res, nil
 }
 
 func (r *Runtime) sweep() {

@@ -150,7 +150,7 @@ func (s *supervisor) loop(ctx context.Context, first chan<- error) {
 		if time.Since(began) > stableAfter {
 			backoff = restartFirst
 		}
-		s.log.Error("containerd ended", "error", err, "restart_in", backoff)
+		s.log.Error("containerd ended", "error", err, "log", s.lastLog(), "restart_in", backoff)
 		select {
 		case <-ctx.Done():
 			return
