@@ -82,6 +82,24 @@ func namespacesOf(tb testing.TB, kind string) []string {
 	return out
 }
 
+// threadsOutside lists threads of this process in another mount namespace than
+// its parent.
+func threadsOutside(tb testing.TB) []string {
+	tb.Helper()
+	own, err := os.Readlink("/proc/" + strconv.Itoa(os.Getppid()) + "/ns/mnt")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tasks, err := filepath.Glob("/proc/self/task/*/ns/mnt")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return slices.DeleteFunc(tasks, func(task string) bool {
+		link, err := os.Readlink(task)
+		return err != nil || link == own
+	})
+}
+
 func TestCloseLeavesNothing(t *testing.T) {
 	requireRoot(t)
 	cfg := testConfig(t)
@@ -107,8 +125,19 @@ func TestCloseLeavesNothing(t *testing.T) {
 	wg.Wait()
 	dirty := sandboxtest.Call("true")
 	dirty.Workspace = sandbox.Workspace{HostDir: t.TempDir(), KeepOwner: true}
-	if _, err := r.Run(t.Context(), dirty); err != nil {
-		t.Errorf("run with a directory: %v", err)
+	for range 10 { // on whatever threads they come to
+		if _, err := r.Run(t.Context(), dirty); err != nil {
+			t.Errorf("run with a directory: %v", err)
+		}
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; { // a thread may still be ending
+		stayed := threadsOutside(t)
+		if len(stayed) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("threads stayed in a cell: %v", stayed)
+		}
 	}
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatalf("close: %v", err)

@@ -20,6 +20,9 @@ import (
 // end by init's hand; then the host kills the cell.
 const killGrace = 2 * time.Second
 
+// startGrace is how long init may take to start the program.
+const startGrace = 20 * time.Second
+
 // claimTries bounds how many unfit cells a call goes through.
 const claimTries = 4
 
@@ -110,8 +113,10 @@ type running struct {
 
 	enforced map[string]int64
 	killed   atomic.Bool // by the host's backstop
+	backstop *time.Timer // kills the cell
 	// Set by the handlers; read after Exec has returned.
 	started        bool
+	unthrottle     *time.Timer
 	startTime      time.Duration
 	receipt        sandbox.Receipt
 	stdout, stderr collector
@@ -159,15 +164,18 @@ func (u *running) bound() error {
 // own deadline stands the host's.
 func (u *running) exec(ctx context.Context, keep bool) (cell.Exit, error) {
 	l := u.call.Limits
-	unthrottle := time.AfterFunc(l.WallTime, func() { u.r.groups.Unthrottle(u.stage.group) })
-	defer unthrottle.Stop()
-	backstop := time.AfterFunc(l.WallTime+killGrace, u.kill)
-	defer backstop.Stop()
+	u.backstop = time.AfterFunc(startGrace+l.WallTime+killGrace, u.kill)
+	defer u.backstop.Stop()
 	stop := context.AfterFunc(ctx, func() {
 		u.r.groups.Unthrottle(u.stage.group)
-		backstop.Reset(killGrace)
+		u.backstop.Reset(killGrace)
 	})
 	defer stop()
+	defer func() {
+		if u.unthrottle != nil {
+			u.unthrottle.Stop()
+		}
+	}()
 	kind := cell.WorkspaceEphemeral
 	if u.call.Workspace.HostDir != "" {
 		kind = cell.WorkspaceMoved
@@ -193,6 +201,10 @@ func (u *running) onStarted(s cell.Started) {
 	u.started = true
 	u.startTime = time.Since(u.from)
 	u.receipt = u.makeReceipt(s)
+	// From here on init's deadline runs. Killed processes must not wait for cpu time.
+	wall := u.call.Limits.WallTime
+	u.unthrottle = time.AfterFunc(wall, func() { u.r.groups.Unthrottle(u.stage.group) })
+	u.backstop.Reset(wall + killGrace)
 	if u.call.Observer == nil {
 		return
 	}

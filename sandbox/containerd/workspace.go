@@ -136,12 +136,19 @@ func (u *running) cloneTree() (_ int, err error) {
 }
 
 // attachIn attaches a detached mount in the mount namespace of a process. It is
-// done on a thread of its own, which ends with it: it could not come back.
+// done on a thread that ends with it, since it could not come back. The main
+// thread never ends, and what /proc says of this process is said of that one, so
+// it is held back while another thread does the work.
 func attachIn(pid, tree, target int) error {
 	result := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		result <- attach(pid, tree, target)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			result <- attachIn(pid, tree, target)
+			runtime.UnlockOSThread()
+			return
+		}
+		result <- attach(pid, tree, target) // never unlocked: the thread ends with the goroutine
 	}()
 	return <-result
 }
