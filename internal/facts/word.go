@@ -304,7 +304,7 @@ func unescape(s string) []frag {
 			out = append(out, frag{text: s[start:i]})
 		}
 		if i++; i >= len(s) {
-			return append(out, frag{text: `\`, quoted: true}) // a backslash at the very end stays
+			return append(out, frag{dynamic: true}) // at the very end of a script: bash keeps it at times only
 		}
 		end := i + 1
 		for end < len(s) && s[end]&0xc0 == 0x80 {
