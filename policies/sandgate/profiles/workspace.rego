@@ -337,14 +337,10 @@ _matches_outside(arg) if {
 	not startswith(arg.value, "/")
 }
 
-# `-rf` or `HEAD..main` is not a path. What begins with a slash or climbs is.
-_looks_like_path(arg) if startswith(arg.value, "/")
+# `-rf` or `HEAD..main` is not a path, but an option can hold one that climbs.
+_looks_like_path(arg) if not startswith(arg.value, "-")
 
 _looks_like_path(arg) if contains(arg.value, "../")
-
-_looks_like_path(arg) if endswith(arg.value, "..")
-
-_looks_like_path(arg) if not startswith(arg.value, "-")
 
 _looks_like_path(arg) if arg.eq
 

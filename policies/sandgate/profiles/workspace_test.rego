@@ -97,12 +97,13 @@ _cases := {
 		}]})]),
 		"rule": "outside-workspace",
 	},
-	"a climbing end": {
-		"input": _script([_with(_command("ls", []), {"args": [{
-			"value": "-x/../..",
+	"through a symlink that leaves": {
+		"input": _script([_with(_command("cat", []), {"args": [{
+			"value": "link/passwd",
 			"dynamic": false,
 			"tilde": false,
-			"path": "/",
+			"path": "/workspace/link/passwd",
+			"real": "/etc/passwd",
 			"in_workspace": false,
 		}]})]),
 		"rule": "outside-workspace",
