@@ -94,6 +94,9 @@ func (a *analyzer) globFacts(g *Arg, bases []string) PathFacts {
 	_, last := path.Split(*g.Value)
 	prefix, suffix := literalEnds(last)
 	f, none := a.res.glob(base, dir, func(name string) bool {
+		if name == ".." && !strings.HasPrefix(last, ".") {
+			return false
+		}
 		return strings.HasPrefix(name, prefix) && strings.HasSuffix(name, suffix)
 	})
 	g.NoMatch = none

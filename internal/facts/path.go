@@ -196,7 +196,7 @@ func (r *resolver) glob(base, dir string, match func(name string) bool) (f PathF
 		return PathFacts{}, false
 	}
 	none = true
-	for _, name := range names {
+	for _, name := range append(names, "..") { // which .* matches before bash 5.2
 		if !match(name) {
 			continue
 		}

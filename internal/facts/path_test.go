@@ -112,8 +112,9 @@ func TestGlobFacts(t *testing.T) {
 	want := []string{
 		"*.md inside ", "R* inside ", "src/*.go inside ", "l* unknown ", "-* unknown ", "s*/a.go unknown ", "* unknown ",
 		"/etc/* outside ", "link/* outside ", "../* outside ", "none/* inside ", "[R]EADME.md inside ", "?dash unknown ",
+		".* unknown ", ".g* inside ", "src/.* inside ", "src/* inside ",
 	}
-	got := globs(testFS, "cat *.md R* src/*.go l* -* s*/a.go * /etc/* link/* ../* none/* [R]EADME.md ?dash")
+	got := globs(testFS, "cat *.md R* src/*.go l* -* s*/a.go * /etc/* link/* ../* none/* [R]EADME.md ?dash .* .g* src/.* src/*")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
