@@ -105,8 +105,13 @@ func TestWords(t *testing.T) {
 			name string
 			set  bool
 		}{
-			{"literal", g.Literal}, {"dynamic", g.Dynamic}, {"glob", g.Glob}, {"tilde", g.Tilde},
-			{"brace", g.Brace}, {"quoted", g.Quoted}, {"splits", g.Splits},
+			{"literal", g.Literal},
+			{"dynamic", g.Dynamic},
+			{"glob", g.Glob},
+			{"tilde", g.Tilde},
+			{"brace", g.Brace},
+			{"quoted", g.Quoted},
+			{"splits", g.Splits},
 		} {
 			if f.set {
 				got = append(got, f.name)
