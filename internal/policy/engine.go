@@ -46,7 +46,9 @@ type Engine struct {
 	cfg     Config
 	current atomic.Pointer[revision] // nil: no policy was ever valid
 
-	mu     sync.Mutex // serialises Reload, guards status
+	reload sync.Mutex // serialises Reload
+
+	mu     sync.Mutex // guards status; never held while a policy is loaded
 	status Status
 }
 
@@ -85,9 +87,11 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 // Reload reads the policy anew. One that is refused changes nothing but the
 // status: what decided before goes on deciding.
 func (e *Engine) Reload(ctx context.Context) error {
+	e.reload.Lock()
+	defer e.reload.Unlock()
+	rev, err := load(ctx, e.cfg)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	rev, err := load(ctx, e.cfg)
 	if err != nil {
 		e.status.Error, e.status.ErrorAt = err.Error(), time.Now().UTC()
 		if e.status.Source == "" {

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sandgate/sandgate/internal/facts"
 )
 
 // input is a call of bash that the profile open allows.
@@ -93,6 +95,29 @@ func TestEmbeddedPolicyIsReadyAndDecides(t *testing.T) {
 		}
 		if d.ID == "" || d.Profile != tt.profile || d.Revision != s.Revision {
 			t.Errorf("profile %q: got id %q, profile %q, revision %q", tt.profile, d.ID, d.Profile, d.Revision)
+		}
+	}
+}
+
+func TestTheLibraryFitsUnderEveryCeiling(t *testing.T) {
+	// An operator who lowers the ceiling must not lose the default library.
+	low := SandboxObligations{Reuse: "never", Network: "none", Workspace: "ro"}
+	for _, a := range amounts {
+		*a.of(&low) = 1
+	}
+	e := newEngine(t, Config{Ceiling: low})
+	if err := e.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	for _, profile := range e.Status().Profiles {
+		in := input(profile)
+		in.Call.Shell = facts.AnalyzeShell("ls", facts.Options{Root: facts.NewMemFS(nil, nil)})
+		d := e.Decide(t.Context(), in)
+		if strings.HasPrefix(d.Reasons[0].Rule, reservedPrefix) {
+			t.Errorf("%s: got %+v", profile, d.Reasons)
+		}
+		if profile != "locked" && (d.Outcome != Allow || d.Obligations.Sandbox.Reuse != "never" || d.Obligations.Sandbox.Workspace != "ro") {
+			t.Errorf("%s: got %+v, want an allow in the smallest cage", profile, d)
 		}
 	}
 }

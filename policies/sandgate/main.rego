@@ -128,8 +128,8 @@ _profile_terms := data.sandgate.profiles[input.session.profile].ask_terms
 # METADATA
 # title: obligations
 # description: >-
-#   The cage that the profile demands. Numbers are lowered to the daemon's
-#   ceiling, since the daemon refuses a decision that exceeds it.
+#   The cage that the profile demands, lowered to the daemon's ceiling, since
+#   the daemon refuses a decision that exceeds it.
 default obligations := {}
 
 obligations := object.union(_demanded, {"sandbox": sandbox}) if {
@@ -149,6 +149,15 @@ _exceeds(key, value) if {
 	limit > 0
 	value > limit
 }
+
+_exceeds(key, value) if {
+	some rank, limit in _ranks[key]
+	limit == input.sandbox.ceiling[key]
+	not value in array.slice(_ranks[key], 0, rank + 1)
+}
+
+# The words of the cage, the tightest first.
+_ranks := {"reuse": ["never", "session", "caller"], "workspace": ["ro", "rw"]}
 
 # METADATA
 # title: labels

@@ -15,7 +15,7 @@ _finding(rule) := {"rule": rule, "message": "m"}
 _decide(says, modes) := decision if {
 	decision := data.sandgate.decision with input as _call("made")
 		with data.sandgate.profiles.made as object.union({"obligations": {}}, says)
-		with data.sandgate.config.modes as modes
+		with data.sandgate.config as {"modes": modes, "ask": {"approvers": ["role:operator"], "on_timeout": "deny"}}
 }
 
 _rules(decision) := [reason.rule | some reason in decision.reasons]
@@ -179,15 +179,24 @@ test_obligations_are_lowered_to_the_ceiling if {
 		"memory_bytes": 1000,
 		"wall_time_ms": 0,
 		"reuse": "session",
+		"workspace": "rw",
+		"network": "none",
 	}}})
 	demanded := {
-		"sandbox": {"pids": 20, "memory_bytes": 500, "wall_time_ms": 7, "reuse": "caller", "network": "none"},
+		"sandbox": {"pids": 20, "memory_bytes": 500, "wall_time_ms": 7, "reuse": "caller", "workspace": "ro", "network": "none"},
 		"exec": {"env_set": {"A": "b"}},
 	}
 	decision := data.sandgate.decision with input as call
 		with data.sandgate.profiles.made as {"obligations": demanded}
 	decision.obligations == {
-		"sandbox": {"pids": 10, "memory_bytes": 500, "wall_time_ms": 7, "reuse": "caller", "network": "none"},
+		"sandbox": {
+			"pids": 10,
+			"memory_bytes": 500,
+			"wall_time_ms": 7,
+			"reuse": "session",
+			"workspace": "ro",
+			"network": "none",
+		},
 		"exec": {"env_set": {"A": "b"}},
 	}
 }
