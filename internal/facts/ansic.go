@@ -3,11 +3,17 @@ package facts
 import (
 	"strconv"
 	"strings"
-	"unicode/utf8"
+	"unicode"
 )
 
-// ansiC decodes the inside of $'…' as bash does in a UTF-8 locale. A NUL ends the string. Where bash makes bytes that
-// are not UTF-8, so does it, though not always the same ones.
+// ansiSimple are the escapes of one letter.
+var ansiSimple = map[byte]byte{
+	'a': 7, 'b': 8, 'e': 27, 'E': 27, 'f': 12, 'n': '\n', 'r': '\r', 't': '\t', 'v': 11,
+	'\\': '\\', '\'': '\'', '"': '"', '?': '?',
+}
+
+// ansiC decodes the inside of $'…' as bash does; a NUL ends the string. Where what bash makes is not UTF-8, or depends
+// on the locale, the result is not UTF-8 either, though not always the same bytes.
 func ansiC(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -16,25 +22,11 @@ func ansiC(s string) string {
 			continue
 		}
 		i++
-		switch c := s[i]; c {
-		case 'a':
-			b.WriteByte(7)
-		case 'b':
-			b.WriteByte(8)
-		case 'e', 'E':
-			b.WriteByte(27)
-		case 'f':
-			b.WriteByte(12)
-		case 'n':
-			b.WriteByte('\n')
-		case 'r':
-			b.WriteByte('\r')
-		case 't':
-			b.WriteByte('\t')
-		case 'v':
-			b.WriteByte(11)
-		case '\\', '\'', '"', '?':
+		if c, ok := ansiSimple[s[i]]; ok {
 			b.WriteByte(c)
+			continue
+		}
+		switch c := s[i]; c {
 		case '0', '1', '2', '3', '4', '5', '6', '7':
 			n := digits(s[i:], 3, 8)
 			v, _ := strconv.ParseUint(s[i:i+n], 8, 16)
@@ -101,8 +93,8 @@ func ansiHex(b *strings.Builder, s string) (n int, end bool) {
 		return 1 + n, true
 	case s[0] == 'x':
 		b.WriteByte(byte(v & 0xff))
-	case v > utf8.MaxRune || v >= 0xd800 && v < 0xe000:
-		b.WriteByte(0xff) // bash writes bytes that are no UTF-8 either
+	case v > unicode.MaxASCII:
+		b.WriteByte(0xff) // what bash writes depends on the locale
 	default:
 		b.WriteRune(rune(v))
 	}
