@@ -277,7 +277,9 @@ func (p *pool) make(cl class) {
 // failed tells the calls that wait for this class, and pauses before the next try.
 func (p *pool) failed(cl class, err error) {
 	p.lastFail = err
-	p.r.log.Error("cell not made", "image", cl.image, "isolation", string(cl.isolation), "error", err)
+	if p.r.ctx.Err() == nil {
+		p.r.log.Error("cell not made", "image", cl.image, "isolation", string(cl.isolation), "error", err)
+	}
 	p.waiters = slices.DeleteFunc(p.waiters, func(w *waiter) bool {
 		if w.class != cl {
 			return false

@@ -19,22 +19,22 @@ import (
 //go:embed seccomp_allow.txt
 var allowed string
 
-// forInit are the calls with which init builds the inner wall. A call's program
-// never reaches them: its own filter, inside, refuses them.
+// forInit are the calls with which init builds the inner wall, beside clone with
+// flags. A call's program never reaches them: its own filter, inside, refuses
+// them. The host attaches workspaces from outside, where no filter is.
 func forInit() []string {
-	return []string{
-		"chroot", "fsconfig", "fsmount", "fsopen", "mount", "mount_setattr", "move_mount", "open_tree",
-		"pivot_root", "setdomainname", "sethostname", "setns", "umount2", "unshare",
-	}
+	return []string{"mount", "mount_setattr", "sethostname", "umount2"}
 }
 
 // Address families and errno values as the kernel numbers them, equal on all
 // architectures that Go builds for Linux.
 const (
-	afUnix    = 1
-	afInet    = 2
-	afInet6   = 10
-	afNetlink = 16
+	afUnix       = 1
+	afInet       = 2
+	afInet6      = 10
+	afNetlink    = 16
+	cloneNewUser = 0x10000000
+
 	errnoPerm = 1
 	errnoSys  = 38
 )
@@ -45,7 +45,13 @@ func Seccomp() *specs.LinuxSeccomp {
 	perm, nosys := uint(errnoPerm), uint(errnoSys)
 	syscalls := []specs.LinuxSyscall{
 		{Names: strings.Fields(allowed), Action: specs.ActAllow},
-		{Names: append([]string{"clone"}, forInit()...), Action: specs.ActAllow},
+		{Names: forInit(), Action: specs.ActAllow},
+		// Any namespace but another user namespace, in which a process would have
+		// capabilities that it has not here.
+		{
+			Names: []string{"clone"}, Action: specs.ActAllow,
+			Args: []specs.LinuxSeccompArg{{Index: 0, Value: cloneNewUser, ValueTwo: 0, Op: specs.OpMaskedEqual}},
+		},
 		// The flags of clone3 are behind a pointer, where a filter cannot look.
 		// ENOSYS makes libraries fall back to clone, whose flags the inner wall checks.
 		{Names: []string{"clone3"}, Action: specs.ActErrno, ErrnoRet: &nosys},

@@ -65,16 +65,12 @@ type Cell struct {
 	OpenFiles uint64
 }
 
-// Capabilities of init, all of them in the cell's user namespace only: it makes
-// namespaces and mounts (SYS_ADMIN, SYS_CHROOT), brings the call's loopback up
+// capabilities are those of init, all of them in the cell's user namespace only:
+// it makes namespaces and mounts (SYS_ADMIN), brings the call's loopback up
 // (NET_ADMIN), becomes the payload's user without any capability (SETUID,
-// SETGID, SETPCAP) and ends what the payload left (KILL). CHOWN, FOWNER and
-// DAC_OVERRIDE are for the call's fresh tmpfs mounts.
+// SETGID, SETPCAP) and ends what the payload left (KILL).
 func capabilities() []string {
-	return []string{
-		"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_NET_ADMIN",
-		"CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_ADMIN", "CAP_SYS_CHROOT",
-	}
+	return []string{"CAP_KILL", "CAP_NET_ADMIN", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_ADMIN"}
 }
 
 // Build returns the runtime-spec of a cell, or an error wrapping
@@ -108,8 +104,12 @@ func Build(c Cell) (*specs.Spec, error) {
 			GIDMappings: ids,
 			CgroupsPath: c.CgroupsPath,
 			Namespaces: []specs.LinuxNamespace{
-				{Type: specs.UserNamespace}, {Type: specs.PIDNamespace}, {Type: specs.MountNamespace},
-				{Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.NetworkNamespace},
+				{Type: specs.UserNamespace},
+				{Type: specs.PIDNamespace},
+				{Type: specs.MountNamespace},
+				{Type: specs.IPCNamespace},
+				{Type: specs.UTSNamespace},
+				{Type: specs.NetworkNamespace},
 				{Type: specs.CgroupNamespace},
 			},
 			Resources: &specs.LinuxResources{
