@@ -79,7 +79,7 @@ type walked struct {
 func (r *resolver) walk(full string) walked {
 	todo := strings.Split(full, "/")
 	cur, kind := "/", "dir"
-	exists, blind, links := true, false, 0
+	exists, gone, blind, links := true, false, false, 0
 	for len(todo) > 0 {
 		step := todo[0]
 		todo = todo[1:]
@@ -90,7 +90,8 @@ func (r *resolver) walk(full string) walked {
 			if blind {
 				return walked{} // the directory passed may have been a symlink
 			}
-			cur, kind = path.Dir(cur), "dir"
+			// After a missing directory the kernel gives up; but it may be made before the call runs.
+			cur, kind, exists = path.Dir(cur), "dir", true
 			continue
 		}
 		next := path.Join(cur, step)
@@ -108,7 +109,7 @@ func (r *resolver) walk(full string) walked {
 		case lookUnknown:
 			return walked{}
 		case lookMissing:
-			exists, kind, cur = false, "", next
+			exists, gone, kind, cur = false, true, "", next
 		case lookLink:
 			if links++; links > maxSymlinks {
 				return walked{}
@@ -127,7 +128,10 @@ func (r *resolver) walk(full string) walked {
 	if r.root == nil {
 		return walked{outside: !within(cur, r.ws)}
 	}
-	return walked{real: cur, known: true, exists: exists, kind: kind}
+	if gone {
+		kind = ""
+	}
+	return walked{real: cur, known: true, exists: !gone, kind: kind}
 }
 
 type lookState int
