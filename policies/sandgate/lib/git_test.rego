@@ -17,6 +17,38 @@ test_reads[words] if {
 	git.read_only(facts.command(words))
 }
 
+_each_subcommand := [
+	["git", "blame", "-L", "1,2", "f"],
+	["git", "cat-file", "-p", "HEAD"],
+	["git", "cherry", "-v"],
+	["git", "config", "--get", "user.name"],
+	["git", "count-objects", "-v"],
+	["git", "describe", "--tags"],
+	["git", "diff-files"],
+	["git", "diff-index", "HEAD"],
+	["git", "diff-tree", "-r", "HEAD"],
+	["git", "for-each-ref", "--sort=x"],
+	["git", "ls-files", "-o"],
+	["git", "ls-tree", "HEAD"],
+	["git", "merge-base", "a", "b"],
+	["git", "name-rev", "HEAD"],
+	["git", "rev-list", "--count", "HEAD"],
+	["git", "rev-parse", "HEAD"],
+	["git", "shortlog", "-sn"],
+	["git", "show", "HEAD"],
+	["git", "show-branch"],
+	["git", "show-ref"],
+	["git", "whatchanged"],
+	["git", "worktree", "list"],
+]
+
+test_reads_with_each_subcommand[words] if {
+	some words in _each_subcommand
+	git.read_only(facts.command(words))
+	not git.read_only(facts.command(array.concat(words, ["--unknown"])))
+	not git.read_only(facts.command(array.concat(words, ["/etc/passwd"])))
+}
+
 _does_not := [
 	["git"], ["git", "x"], ["git", "branch", "new"], ["git", "branch", "-v", "new"], ["git", "tag", "v1"],
 	["git", "diff", "--output=x"],

@@ -48,6 +48,20 @@ test_destructive[words] if {
 	shell.destructive(facts.command(words))
 }
 
+test_copying_onto_a_device_is_destructive if {
+	device := object.union(facts.word("/dev/sda"), {"path": "/dev/sda"})
+	shell.destructive(facts.with_args("tee", [device]))
+	not shell.destructive(facts.with_args("tee", [object.union(device, {"path": "/dev/null"})]))
+	not shell.destructive(facts.with_args("ls", [device]))
+}
+
+test_package_managers if {
+	shell.destructive(facts.command(["apt-get", "-y", "remove", "x"]))
+	not shell.destructive(facts.command(["apt-get", "list"]))
+	shell.network(facts.command(["APT", "install", "x"]))
+	not shell.network(facts.command(["apt", "list"]))
+}
+
 test_not_destructive[words] if {
 	some words in [["ls"], ["rmx"], ["kubectl", "get", "pods"], ["find", "."], ["git", "stash", "list"], ["cp", "a", "b"]]
 	not shell.destructive(facts.command(words))
