@@ -57,6 +57,7 @@ type Options struct {
 // Daemon is one sandgate daemon. Run it once.
 type Daemon struct {
 	cfg    config.Config
+	root   *zap.Logger // the parts name their own loggers from it
 	logger *zap.Logger
 	open   OpenSandbox
 
@@ -78,7 +79,7 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 	if o.Logger == nil || o.OpenSandbox == nil {
 		return nil, errors.New("daemon: logger and sandbox are required")
 	}
-	return &Daemon{cfg: cfg, logger: o.Logger.Named("daemon"), open: o.OpenSandbox}, nil
+	return &Daemon{cfg: cfg, root: o.Logger, logger: o.Logger.Named("daemon"), open: o.OpenSandbox}, nil
 }
 
 // Run builds the parts, serves until ctx ends, and takes everything down again,
@@ -146,7 +147,7 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	path, err := gate.New(ctx, gate.Config{
 		Catalog: tools, Policy: rules.Engine, Runtime: box, Journal: record, Sessions: sessions, Replay: replay,
 		Profiles: d.profiles, WorkspaceDirs: d.workspaceDirs,
-		Ceiling: limits(d.cfg.Ceiling), Defaults: defaults(d.cfg.Defaults), Logger: d.logger.Named("gate"),
+		Ceiling: limits(d.cfg.Ceiling), Defaults: defaults(d.cfg.Defaults), Logger: d.root,
 		Memory: gate.Memory{
 			Calls: d.cfg.Results.MaxCount, OutputBytes: d.cfg.Results.MaxSize.Int64(), OutputFor: d.cfg.Results.Keep.Std(),
 		},
@@ -156,7 +157,7 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	}
 	server, listeners, err := d.openFront(rpc.Config{
 		Gate: path, Policy: rules, Sandbox: box, Images: box, Access: d.access,
-		Version: version.Get(), Logger: d.logger.Named("rpc"), AllowAnonymous: d.cfg.Listen.TCP.AllowAnonymous,
+		Version: version.Get(), Logger: d.root.Named("rpc"), AllowAnonymous: d.cfg.Listen.TCP.AllowAnonymous,
 	})
 	if err != nil {
 		return parts{}, err
@@ -276,7 +277,7 @@ func (d *Daemon) openPolicy(ctx context.Context, record *journal.Journal) (*reco
 	if err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}
-	rules := &recordedPolicy{Engine: engine, journal: record, logger: d.logger.Named("policy")}
+	rules := &recordedPolicy{Engine: engine, journal: record, logger: d.root.Named("policy")}
 	if err := rules.record(ctx); err != nil {
 		return nil, err
 	}
@@ -287,7 +288,7 @@ func (d *Daemon) openPolicy(ctx context.Context, record *journal.Journal) (*reco
 }
 
 func (d *Daemon) openSandbox(ctx context.Context) (Sandbox, error) {
-	box, err := d.open(ctx, d.cfg, d.logger.Named("sandbox"))
+	box, err := d.open(ctx, d.cfg, d.root.Named("sandbox"))
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}

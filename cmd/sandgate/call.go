@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/sandgate/sandgate/internal/version"
+	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+)
+
+// stdinChunk is how much of stdin goes into one message.
+const stdinChunk = 256 << 10
+
+// callOptions are the flags of `sandgate call`.
+type callOptions struct {
+	args                                  []string
+	session, profile, workspace, cwd, id  string
+	env                                   []string
+	timeout                               time.Duration
+	stdin, asJSON, dryRun, quiet, explain bool
+}
+
+func newCallCommand(c *client) *cobra.Command {
+	var o callOptions
+	cmd := &cobra.Command{
+		Use:   "call TOOL [JSON|@FILE|-]",
+		Short: "Send a tool call; its output and exit code become this command's",
+		Long: `Sends a tool call to the daemon, which decides it and, if policy allows it, runs it
+in a sandbox. The tool's output is streamed to stdout and stderr.
+
+The arguments are one JSON object: as text, in a file (@FILE) or on stdin (-).
+--arg NAME=TEXT adds a text argument, --arg NAME:=JSON any other.
+
+Exit codes:
+  0-122   the tool's own
+  123     the tool ran into its output or disk limit
+  124     the deadline passed
+  125     sandgate could not do it, or what came of the call is not known
+  126     denied by policy, or an approval is needed; the reason is on stderr
+  127     the program could not be started
+  128+N   signal N ended the tool; 130 also: you cancelled, 137 also: out of memory
+A tool may exit with any of these itself: --json tells them apart.`,
+		Example: `  sandgate call bash '{"command": "ls -la"}'
+  sandgate call bash --arg command='grep -rn TODO .' --workspace ~/src/project
+  sandgate call read_file --arg path=README.md --arg limit:=20
+  echo hello | sandgate call bash --arg command=cat --stdin`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error { return runCall(cmd, c, o, args) },
+	}
+	fl := cmd.Flags()
+	fl.StringArrayVarP(&o.args, "arg", "a", nil, "argument NAME=TEXT or NAME:=JSON; may be repeated")
+	fl.StringVarP(&o.session, "session", "s", "", "session whose workspace is used; made on first use")
+	fl.StringVarP(&o.profile, "profile", "p", "", "policy profile, one of those the daemon gave you")
+	fl.StringVarP(&o.workspace, "workspace", "w", "", "directory of the machine to work on, where the daemon permits it")
+	fl.StringVar(&o.cwd, "cwd", "", "working directory in the sandbox (default the workspace)")
+	fl.StringArrayVarP(&o.env, "env", "e", nil, "variable NAME=VALUE of the call; may be repeated")
+	fl.DurationVar(&o.timeout, "timeout", 0, "end the call after this long; policy may end it earlier")
+	fl.BoolVar(&o.stdin, "stdin", false, "give this command's stdin to the tool")
+	fl.BoolVar(&o.asJSON, "json", false, "print the whole result as JSON instead of streaming the output")
+	fl.StringVar(&o.id, "call-id", "", "id of the call: the same call under the same id never runs twice")
+	fl.BoolVarP(&o.dryRun, "dry-run", "n", false, "only decide: run nothing and print the decision")
+	fl.BoolVar(&o.explain, "explain", false, "with --dry-run --json: also print the input that policy saw")
+	fl.BoolVarP(&o.quiet, "quiet", "q", false, "do not say on stderr what sandgate has to say of the result")
+	return cmd
+}
+
+func runCall(cmd *cobra.Command, c *client, o callOptions, args []string) error {
+	call, err := o.call(cmd.InOrStdin(), args)
+	if err != nil {
+		return err
+	}
+	conn, err := c.dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // nothing is lost with it
+	api := sandgatev1.NewToolServiceClient(conn)
+	if o.dryRun {
+		return o.evaluate(cmd, api, call)
+	}
+	return o.execute(cmd, api, call)
+}
+
+// call makes the call of the flags and arguments.
+func (o *callOptions) call(stdin io.Reader, args []string) (*sandgatev1.Call, error) {
+	source := ""
+	if len(args) == 2 {
+		source = args[1]
+	}
+	if source == "-" && o.stdin {
+		return nil, errors.New("stdin cannot be both the arguments (-) and the tool's stdin (--stdin)")
+	}
+	text, err := callArguments(stdin, source, o.args)
+	if err != nil {
+		return nil, err
+	}
+	env, err := parseVariables(o.env)
+	if err != nil {
+		return nil, err
+	}
+	dir := o.workspace
+	if dir != "" {
+		if dir, err = filepath.Abs(dir); err != nil {
+			return nil, fmt.Errorf("--workspace %q: %w", o.workspace, err)
+		}
+	}
+	call := &sandgatev1.Call{
+		CallId: o.id, SessionId: o.session, Profile: o.profile, Tool: args[0], ArgsJson: text, Cwd: o.cwd, Env: env, WorkspaceDir: dir,
+		Agent: &sandgatev1.Agent{Name: "sandgate-cli", Version: version.Get().Version},
+	}
+	if o.timeout != 0 {
+		call.Timeout = durationpb.New(o.timeout)
+	}
+	return call, nil
+}
+
+func (o *callOptions) evaluate(cmd *cobra.Command, api sandgatev1.ToolServiceClient, call *sandgatev1.Call) error {
+	resp, err := api.Evaluate(cmd.Context(), &sandgatev1.EvaluateRequest{Call: call, Explain: o.explain})
+	if err != nil {
+		return err
+	}
+	d := resp.GetDecision()
+	if o.asJSON {
+		err = writeIndented(cmd.OutOrStdout(), plainJSON(resp))
+	} else {
+		err = newReporter(cmd.OutOrStdout()).decision(d)
+	}
+	if err == nil && d.GetOutcome() != sandgatev1.DecisionOutcome_DECISION_OUTCOME_ALLOW {
+		return exitCode(exitDenied)
+	}
+	return err
+}
+
+func (o *callOptions) execute(cmd *cobra.Command, api sandgatev1.ToolServiceClient, call *sandgatev1.Call) error {
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	stream, err := api.ExecuteStream(ctx)
+	if err != nil {
+		return err
+	}
+	start := &sandgatev1.ExecuteStreamRequest{Event: &sandgatev1.ExecuteStreamRequest_Start{
+		Start: &sandgatev1.ExecuteStart{Call: call, Stdin: o.stdin},
+	}}
+	// A failed Send only says io.EOF: the reason comes with Recv.
+	if err := stream.Send(start); err == nil && o.stdin {
+		go sendStdin(stream, cmd.InOrStdin(), cancel)
+	} else if err := stream.CloseSend(); err != nil {
+		return err
+	}
+	out, errOut := cmd.OutOrStdout(), cmd.ErrOrStderr()
+	if o.asJSON {
+		out, errOut = io.Discard, io.Discard
+	}
+	res, err := receive(stream, newOutputs(out, errOut))
+	if err != nil {
+		if cmd.Context().Err() != nil {
+			return exitCode(exitCancelled)
+		}
+		return err
+	}
+	if o.asJSON {
+		err = writeIndented(cmd.OutOrStdout(), plainJSON(res))
+	} else if !o.quiet {
+		err = newReporter(cmd.ErrOrStderr()).result(res)
+	}
+	if err != nil {
+		return err
+	}
+	if code := codeOf(res); code != 0 {
+		return exitCode(code)
+	}
+	return nil
+}
+
+// sendStdin hands a reader over to the call. It ends with the process at the
+// latest: a read of a terminal cannot be interrupted.
+func sendStdin(stream sandgatev1.ToolService_ExecuteStreamClient, from io.Reader, cancel context.CancelFunc) {
+	for {
+		buf := make([]byte, stdinChunk)
+		n, err := from.Read(buf)
+		if n > 0 {
+			chunk := &sandgatev1.ExecuteStreamRequest{Event: &sandgatev1.ExecuteStreamRequest_Stdin{Stdin: buf[:n]}}
+			if stream.Send(chunk) != nil {
+				return
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			_ = stream.CloseSend() // the answer tells
+			return
+		}
+		if err != nil {
+			cancel() // half a stdin must not pass for a whole one
+			return
+		}
+	}
+}
+
+// receive writes output as it comes and returns the result.
+func receive(stream sandgatev1.ToolService_ExecuteStreamClient, out *outputs) (*sandgatev1.Result, error) {
+	for {
+		msg, err := stream.Recv()
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil, errors.New("the daemon ended the stream without a result: see its log")
+			}
+			return nil, err
+		}
+		switch event := msg.GetEvent().(type) {
+		case *sandgatev1.ExecuteStreamResponse_Output:
+			err = out.event(event.Output)
+		case *sandgatev1.ExecuteStreamResponse_Result:
+			return event.Result, out.rest(event.Result)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("write output: %w", err)
+		}
+	}
+}

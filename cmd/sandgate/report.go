@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+)
+
+// Exit codes of `sandgate call` that are not the tool's; its help tells them.
+const (
+	exitLimit     = 123
+	exitTimedOut  = 124
+	exitFault     = 125
+	exitDenied    = 126
+	exitNoStart   = 127
+	exitSignal    = 128
+	exitCancelled = exitSignal + int(unix.SIGINT)
+	exitNoMemory  = exitSignal + int(unix.SIGKILL)
+)
+
+// codeOf is the exit code for a result.
+func codeOf(r *sandgatev1.Result) int {
+	switch r.GetOutcome() {
+	case sandgatev1.Outcome_OUTCOME_EXITED:
+		return int(r.GetExitCode())
+	case sandgatev1.Outcome_OUTCOME_SIGNALED:
+		if n := unix.SignalNum(r.GetSignal()); n != 0 {
+			return exitSignal + int(n)
+		}
+		return exitFault
+	case sandgatev1.Outcome_OUTCOME_TIMED_OUT:
+		return exitTimedOut
+	case sandgatev1.Outcome_OUTCOME_OUT_OF_MEMORY:
+		return exitNoMemory
+	case sandgatev1.Outcome_OUTCOME_OUTPUT_LIMIT, sandgatev1.Outcome_OUTCOME_DISK_LIMIT:
+		return exitLimit
+	case sandgatev1.Outcome_OUTCOME_DENIED, sandgatev1.Outcome_OUTCOME_APPROVAL_REQUIRED:
+		return exitDenied
+	case sandgatev1.Outcome_OUTCOME_CANCELLED:
+		return exitCancelled
+	case sandgatev1.Outcome_OUTCOME_START_FAILED:
+		return exitNoStart
+	case sandgatev1.Outcome_OUTCOME_UNKNOWN, sandgatev1.Outcome_OUTCOME_UNSPECIFIED:
+	}
+	return exitFault
+}
+
+// reporter says in words what came of a call.
+type reporter struct {
+	w io.Writer
+	p palette
+}
+
+func newReporter(w io.Writer) reporter { return reporter{w, newPalette(w)} }
+
+// result says what the tool's own output and exit code do not. A plain exit is
+// passed over in silence.
+func (r reporter) result(res *sandgatev1.Result) error {
+	text := ""
+	limits := res.GetReceipt().GetEnforced()
+	switch res.GetOutcome() { //nolint:exhaustive // the others have their say below
+	case sandgatev1.Outcome_OUTCOME_EXITED:
+		return r.warnings(res.GetDecision())
+	case sandgatev1.Outcome_OUTCOME_DENIED, sandgatev1.Outcome_OUTCOME_APPROVAL_REQUIRED:
+		return r.decision(res.GetDecision())
+	case sandgatev1.Outcome_OUTCOME_SIGNALED:
+		text = "ended by " + res.GetSignal()
+	case sandgatev1.Outcome_OUTCOME_TIMED_OUT:
+		text = within("timed out", limits["wall_time_ms"], " ms")
+	case sandgatev1.Outcome_OUTCOME_OUT_OF_MEMORY:
+		text = within("out of memory", limits["memory_bytes"], " bytes")
+	case sandgatev1.Outcome_OUTCOME_OUTPUT_LIMIT:
+		text = "ended: it wrote more output than it may"
+	case sandgatev1.Outcome_OUTCOME_DISK_LIMIT:
+		text = within("failed: its disk is full", limits["disk_bytes"], " bytes")
+	case sandgatev1.Outcome_OUTCOME_CANCELLED:
+		text = "cancelled"
+	case sandgatev1.Outcome_OUTCOME_START_FAILED:
+		text = "could not be started"
+	default:
+		text = "what came of the call is not known; it is not run again"
+	}
+	if m := res.GetMessage(); m != "" {
+		text += ": " + m
+	}
+	_, err := fmt.Fprintln(r.w, r.p.red("sandgate: ")+text)
+	return err
+}
+
+func within(what string, limit int64, unit string) string {
+	if limit <= 0 {
+		return what
+	}
+	return fmt.Sprintf("%s (limit %d%s)", what, limit, unit)
+}
+
+// decision prints a decision with its rules and what may be done instead.
+func (r reporter) decision(d *sandgatev1.Decision) error {
+	var b strings.Builder
+	switch d.GetOutcome() {
+	case sandgatev1.DecisionOutcome_DECISION_OUTCOME_ALLOW:
+		b.WriteString(r.p.green("allowed"))
+	case sandgatev1.DecisionOutcome_DECISION_OUTCOME_ASK:
+		b.WriteString(r.p.yellow("approval required"))
+	default:
+		b.WriteString(r.p.red("denied"))
+	}
+	if p := d.GetProfile(); p != "" {
+		b.WriteString(" by policy, profile " + p)
+	}
+	b.WriteString("\n")
+	for _, reason := range d.GetReasons() {
+		r.reason(&b, "", reason)
+	}
+	for _, reason := range d.GetWarnings() {
+		r.reason(&b, r.p.yellow("warning "), reason)
+	}
+	_, err := io.WriteString(r.w, b.String())
+	return err
+}
+
+func (r reporter) warnings(d *sandgatev1.Decision) error {
+	var b strings.Builder
+	for _, reason := range d.GetWarnings() {
+		r.reason(&b, r.p.yellow("warning "), reason)
+	}
+	_, err := io.WriteString(r.w, b.String())
+	return err
+}
+
+func (r reporter) reason(b *strings.Builder, label string, reason *sandgatev1.Reason) {
+	fmt.Fprintf(b, "  %s%s: %s\n", label, r.p.bold(reason.GetRule()), reason.GetMessage())
+	if instead := reason.GetRemediation(); instead != "" {
+		fmt.Fprintf(b, "    instead: %s\n", instead)
+	}
+}
