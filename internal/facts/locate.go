@@ -7,11 +7,15 @@ import (
 
 // locate fills in the path facts of a command, read in the working directories that are possible there.
 func (a *analyzer) locate(c *Command) {
-	argBases := c.bases
+	argBases, from := c.bases, 0
 	if c.Git != nil {
-		argBases = a.gitBases(c)
+		argBases, from = a.gitBases(c), c.Git.At
 	}
-	for _, g := range c.Args {
+	for i, g := range c.Args {
+		if i < from {
+			a.locateArg(g, c.bases)
+			continue
+		}
 		a.locateArg(g, argBases)
 	}
 	for _, r := range c.Redirects {

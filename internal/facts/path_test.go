@@ -194,3 +194,31 @@ func TestChangedDirectory(t *testing.T) {
 		}
 	}
 }
+
+// TestGitReadsItsArgumentsWhereItIs: -C moves the arguments after it, not itself.
+func TestGitReadsItsArgumentsWhereItIs(t *testing.T) {
+	for script, want := range map[string]string{
+		"git -C src log ../README.md":      "-C src log inside /workspace/README.md",
+		"git -C src -C .. log README.md":   "-C src -C .. log inside /workspace/README.md",
+		"git -C src log ../../x":           "-C src log outside ",
+		"git -C link log x":                "-C link log unknown ",
+		"git -C /etc log x":                "-C /etc log unknown ",
+		"git -C $x log y":                  "-C ? log unknown ",
+		"git --no-pager log README.md":     "--no-pager log inside /workspace/README.md",
+		"git -C src -c a=b log /workspace": "-C src -c a=b log inside /workspace",
+	} {
+		c := AnalyzeShell(script, Options{Root: testFS}).Commands[0]
+		got := ""
+		for _, g := range c.Args[:len(c.Args)-1] {
+			got += argText(g) + " "
+		}
+		last := c.Args[len(c.Args)-1]
+		if got += verdict(last.Real, last.InWorkspace); got != want {
+			t.Errorf("%s: got %q, want %q", script, got, want)
+		}
+	}
+	c := AnalyzeShell("git -C ../x log", Options{Root: testFS}).Commands[0]
+	if in := c.Args[1].InWorkspace; in == nil || *in {
+		t.Error("the argument of -C itself is read where git starts")
+	}
+}
