@@ -34,7 +34,8 @@ type Config struct {
 	// Address is the socket of a running containerd to be used instead of a
 	// private one; Namespace is the containerd namespace, default "sandgate".
 	Address, Namespace string
-	// Runtimes says what is behind an isolation class. Default: runc.
+	// Runtimes says what is behind an isolation class. Only sandbox.IsolationRunc
+	// can be had: others show the machine no process to bound and to verify.
 	Runtimes map[sandbox.Isolation]RuntimeClass
 
 	// IDBase and IDCount are the ids of the machine that cells are mapped to.
@@ -113,10 +114,12 @@ func (c Config) withDefaults() (Config, error) {
 	classes := map[sandbox.Isolation]RuntimeClass{sandbox.IsolationRunc: {}}
 	maps.Copy(classes, c.Runtimes)
 	for isolation, class := range classes {
-		setDefault(&class.Shim, runcShim)
-		if isolation == sandbox.IsolationRunc {
-			setDefault(&class.Binary, "runc")
+		if isolation != sandbox.IsolationRunc {
+			return c, fmt.Errorf("isolation %q cannot be verified by this runtime: only %q can: %w",
+				isolation, sandbox.IsolationRunc, errdefs.ErrInvalidArgument)
 		}
+		setDefault(&class.Shim, runcShim)
+		setDefault(&class.Binary, "runc")
 		classes[isolation] = class
 	}
 	c.Runtimes = classes

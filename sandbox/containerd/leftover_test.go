@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/containerd"
 	"github.com/sandgate/sandgate/sandbox/sandboxtest"
@@ -108,6 +110,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	goroutines := goleak.IgnoreCurrent()
 	r := start(t, cfg)
 	var wg sync.WaitGroup
 	for i := range 5 {
@@ -147,6 +150,9 @@ func TestCloseLeavesNothing(t *testing.T) {
 	}
 	if after := namespacesOf(t, "net"); os.Getenv("SANDGATE_ALONE") == "1" && len(after) > len(before) {
 		t.Errorf("network namespaces grew from %v to %v", before, after)
+	}
+	if err := goleak.Find(goroutines); err != nil {
+		t.Errorf("goroutines: %v", err)
 	}
 	if now, err := os.ReadDir("/proc/self/fd"); err != nil || len(now) > len(fds)+2 { // the poller and its eventfd stay
 		t.Errorf("%d descriptors were open, now %d (%v)", len(fds), len(now), err)
