@@ -104,7 +104,7 @@ func (h *health) print(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "state:   %s\n", state)
 	for _, reason := range h.Reasons {
-		fmt.Fprintf(&b, "         %s\n", reason)
+		fmt.Fprintf(&b, "         %s\n", indented(reason))
 	}
 	fmt.Fprintf(&b, "kernel:  %s, cgroup v%d\n", h.Kernel, h.Cgroup)
 	if h.Runtime != "" {
@@ -113,8 +113,10 @@ func (h *health) print(w io.Writer) error {
 	if h.Policy != "" {
 		fmt.Fprintf(&b, "policy:  %s\n", h.Policy)
 	}
-	for _, problem := range h.Problems {
-		fmt.Fprintf(&b, "         %s\n", p.red(problem))
+	if h.Ready { // else it is among the reasons
+		for _, problem := range h.Problems {
+			fmt.Fprintf(&b, "         the newest one was refused: %s\n", indented(problem))
+		}
 	}
 	b.WriteString("\n")
 	for _, c := range h.Controls {
@@ -125,11 +127,16 @@ func (h *health) print(w io.Writer) error {
 		case !c.OK:
 			mark = p.yellow("no  ")
 		}
-		fmt.Fprintf(&b, "%s  %-22s %s\n", mark, c.Name, c.Detail)
+		fmt.Fprintf(&b, "%s  %-24s %s\n", mark, c.Name, c.Detail)
 		if !c.OK && c.Remedy != "" {
-			fmt.Fprintf(&b, "      %-22s to mend: %s\n", "", c.Remedy)
+			fmt.Fprintf(&b, "      %-24s to mend: %s\n", "", c.Remedy)
 		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// indented puts the further lines of a text under its first.
+func indented(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, "\t", "  "), "\n", "\n         ")
 }

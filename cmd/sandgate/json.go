@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"strings"
 	"unicode/utf8"
 
@@ -15,7 +16,7 @@ import (
 // plainJSON makes of a message what scripts like to read: snake_case names,
 // numbers as numbers, enums without their prefix, durations in milliseconds
 // under NAME_ms, bytes as text where they are UTF-8 and as NAME_base64 where
-// they are not. Unset messages and empty text and lists are left out.
+// they are not, text NAME_json that holds JSON as that under NAME. Unset messages and empty text and lists are left out.
 func plainJSON(m proto.Message) map[string]any {
 	return plainMessage(m.ProtoReflect())
 }
@@ -59,6 +60,9 @@ func plainMessage(m protoreflect.Message) map[string]any {
 
 // plainValue returns a value and the name to put it under.
 func plainValue(name string, fd protoreflect.FieldDescriptor, v protoreflect.Value) (string, any) {
+	if short, ok := strings.CutSuffix(name, "_json"); ok && json.Valid([]byte(v.String())) {
+		return short, json.RawMessage(v.String())
+	}
 	switch fd.Kind() { //nolint:exhaustive // the others are what JSON has
 	case protoreflect.EnumKind:
 		return name, enumName(fd.Enum(), v.Enum())

@@ -26,7 +26,7 @@ type systemService struct {
 func (s *systemService) GetCapabilities(ctx context.Context, _ *sandgatev1.GetCapabilitiesRequest) (*sandgatev1.GetCapabilitiesResponse, error) {
 	out := &sandgatev1.GetCapabilitiesResponse{Policy: policyStatus(s.policy.Status())}
 	if reason := s.server.reason.Load(); reason != nil {
-		out.NotReadyReasons = strings.Split(validText(*reason), "\n")
+		out.NotReadyReasons = []string{validText(*reason)}
 	}
 	out.Ready = len(out.NotReadyReasons) == 0
 	found, err := s.sandbox.Capabilities(ctx)
