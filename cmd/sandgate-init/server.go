@@ -29,12 +29,15 @@ type server struct {
 	digest string
 	null   *os.File
 
+	children sync.Mutex   // held while one is made: not mu, frames must go on
+	stages   map[int]bool // guarded by children; pids of those not yet reaped
+
 	mu        sync.Mutex
-	call      *call      // guarded by mu; running
-	next      *stageProc // guarded by mu; prepared and told to the host
-	preparing bool       // guarded by mu
-	doubt     error      // guarded by mu; why no further stage could be made
-	last      *stageProc // guarded by mu; of the call before: must be gone before the next is told
+	call      *call        // guarded by mu; running
+	next      *stageProc   // guarded by mu; prepared and told to the host
+	preparing bool         // guarded by mu
+	doubt     error        // guarded by mu; why no further stage could be made
+	used      []*stageProc // guarded by mu; of calls before: must be gone before the next stage is told
 }
 
 // runInit serves the host until its end of stdin is closed. As PID 1 it takes
@@ -79,7 +82,7 @@ func newServer(out io.Writer) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{out: cell.NewFrameWriter(out), filter: filter, digest: filter.SHA256(), null: null}
+	s := &server{out: cell.NewFrameWriter(out), filter: filter, digest: filter.SHA256(), null: null, stages: make(map[int]bool)}
 	hello := cell.Hello{Protocol: cell.ProtocolVersion, Version: version, SeccompSHA256: s.digest}
 	if err := s.out.Write(cell.KindHello, cell.AppendHello(nil, hello)); err != nil {
 		return nil, fmt.Errorf("say hello: %w", err)
@@ -146,7 +149,7 @@ func (s *server) prepare() error {
 func (s *server) prepareStage() {
 	stage, err := s.newStage()
 	if err == nil {
-		err = s.checkLast()
+		err = s.checkUsed()
 	}
 	if err != nil {
 		s.poison(err)
@@ -158,15 +161,20 @@ func (s *server) prepareStage() {
 	s.send(cell.KindPrepared, cell.AppendPrepared(nil, stage.prepared))
 }
 
-// checkLast makes sure that the call before has left nothing: its stage is gone,
+// checkUsed makes sure that the calls before have left nothing: their stages are gone,
 // init has no child that it does not know and no descriptor too many.
-func (s *server) checkLast() error {
+func (s *server) checkUsed() error {
 	s.mu.Lock()
-	last := s.last
-	s.last = nil
+	used := s.used
+	s.used = nil
 	s.mu.Unlock()
-	if last != nil && !last.waitGone() {
-		return fmt.Errorf("the stage of the call before is still there after %v", goneAfter)
+	for _, stage := range used {
+		if !stage.waitGone() {
+			return fmt.Errorf("the stage of a call before is still there after %v", goneAfter)
+		}
+	}
+	if err := s.checkChildren(); err != nil {
+		return err
 	}
 	names, err := readNames("/proc/self/fd")
 	if err != nil {
@@ -176,6 +184,29 @@ func (s *server) checkLast() error {
 		return fmt.Errorf("%d descriptors are open, at most %d are used", len(names), maxDescriptors)
 	}
 	return nil
+}
+
+// checkChildren reaps what has become init's child without being a stage: there
+// is no way for it in a sound cell. A stage that it happens to reap is as gone as
+// if its own goroutine had done it.
+func (s *server) checkChildren() error {
+	for {
+		pid, err := unix.Wait4(-1, nil, unix.WALL|unix.WNOHANG, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ECHILD), err == nil && pid == 0:
+			return nil
+		case err != nil:
+			return fmt.Errorf("look for unknown children: %w", err)
+		}
+		s.children.Lock()
+		known := s.stages[pid]
+		s.children.Unlock()
+		if !known {
+			return fmt.Errorf("process %d became a child of init and is no stage", pid)
+		}
+	}
 }
 
 // exec runs a call in the stage that waits.
@@ -197,7 +228,7 @@ func (s *server) exec(request cell.Request, body []byte) error {
 // finish ends a call: from now on the next may come.
 func (s *server) finish(c *call, end cell.Exit) {
 	s.mu.Lock()
-	s.call, s.last = nil, c.stage
+	s.call, s.used = nil, append(s.used, c.stage)
 	doubt := s.doubt
 	s.mu.Unlock()
 	if doubt != nil && end.Poisoned == "" {

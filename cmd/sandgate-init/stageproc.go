@@ -55,6 +55,7 @@ func (s *server) newStage() (*stageProc, error) {
 		return nil, err
 	}
 	null := s.null.Fd()
+	s.children.Lock() // until the pid is known
 	p.pid, err = forkStage(&syscall.ProcAttr{
 		Dir: "/",
 		Env: childEnv(),
@@ -63,13 +64,17 @@ func (s *server) newStage() (*stageProc, error) {
 			uintptr(theirs.stdin), uintptr(theirs.stdout), uintptr(theirs.stderr),
 		},
 	})
+	if err == nil {
+		s.stages[p.pid] = true
+	}
+	s.children.Unlock()
 	for _, f := range []int{theirs.control, theirs.report, theirs.holder, theirs.stdin, theirs.stdout, theirs.stderr} {
 		err = errors.Join(err, unix.Close(f))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("start stage: %w", err)
 	}
-	go p.reap()
+	go s.reap(p)
 	if err := p.awaitReady(s); err != nil {
 		p.kill()
 		return nil, err
@@ -89,19 +94,22 @@ func forkStage(attr *syscall.ProcAttr) (int, error) {
 	return pid, err
 }
 
-// reap waits for the stage; it is the only one who does.
-func (p *stageProc) reap() {
+// reap waits for a stage; checkChildren may have been faster.
+func (s *server) reap(p *stageProc) {
 	for {
 		_, err := unix.Wait4(p.pid, nil, unix.WALL, nil)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, unix.ECHILD) {
 			logf("wait for stage %d: %v", p.pid, err)
 		}
-		close(p.gone)
-		return
+		break
 	}
+	s.children.Lock()
+	delete(s.stages, p.pid)
+	s.children.Unlock()
+	close(p.gone)
 }
 
 func (p *stageProc) awaitReady(s *server) error {

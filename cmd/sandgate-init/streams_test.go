@@ -1,0 +1,150 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/sandgate/sandgate/sandbox/cell"
+)
+
+// TestRingKeepsTheLastBytes compares the ring with keeping everything.
+func TestRingKeepsTheLastBytes(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test's choice of sizes
+	for range 500 {
+		r := ring{size: random.IntN(40)}
+		var all []byte
+		for range random.IntN(10) {
+			p := pattern(random.IntN(60))
+			all = append(all, p...)
+			r.add(p)
+			if len(r.buf) > r.size {
+				t.Fatalf("a ring of %d holds %d bytes", r.size, len(r.buf))
+			}
+		}
+		a, b := r.parts()
+		want := all[max(0, len(all)-r.size):]
+		if got := append(bytes.Clone(a), b...); !bytes.Equal(got, want) {
+			t.Fatalf("ring of %d after %d bytes: got %x, want %x", r.size, len(all), got, want)
+		}
+	}
+}
+
+// frameLog takes what a server sends to the host.
+type frameLog struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *frameLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func osPipe(t *testing.T) (*os.File, *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, f := range []*os.File{r, w} {
+			if err := f.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+				t.Error(err)
+			}
+		}
+	})
+	return r, w
+}
+
+// TestPumpSendsHeadAndTail: nothing is lost of what fits, and of more the middle.
+func TestPumpSendsHeadAndTail(t *testing.T) {
+	for _, tc := range []struct{ size, keep, want int }{
+		{0, 10, 0}, {1, 1, 1}, {10, 10, 10}, {11, 10, 10}, {5, 100, 5}, {300 << 10, 300 << 10, 300 << 10}, {300 << 10, 1001, 1001}, {300 << 10, 1, 1},
+	} {
+		data := pattern(tc.size)
+		sent := &frameLog{}
+		r, w := osPipe(t)
+		v := &volume{}
+		p := newPump(&server{out: cell.NewFrameWriter(sent)}, cell.Stdout, r, int64(tc.keep), v)
+		var writer sync.WaitGroup
+		writer.Go(func() {
+			if _, err := w.Write(data); err != nil {
+				t.Error(err)
+			}
+			if err := w.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		p.run()
+		p.flush()
+		writer.Wait()
+		got := 0
+		frames := cell.NewFrameReader(&sent.b)
+		for {
+			_, body, err := frames.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := cell.DecodeOutput(body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(o.Data, data[o.Offset:o.Offset+int64(len(o.Data))]) {
+				t.Errorf("%d of %d: wrong bytes at offset %d", tc.keep, tc.size, o.Offset)
+			}
+			got += len(o.Data)
+		}
+		if got != tc.want || p.total != int64(tc.size) || v.total.Load() != int64(tc.size) {
+			t.Errorf("%d of %d: got %d bytes of a total of %d, want %d", tc.keep, tc.size, got, p.total, tc.want)
+		}
+	}
+}
+
+func TestStdinFeedIsBounded(t *testing.T) {
+	_, w := osPipe(t)
+	f := newStdinFeed(&server{out: cell.NewFrameWriter(&frameLog{})}, w, 1, true)
+	if err := f.add(make([]byte, cell.StdinWindowBytes)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.add([]byte("x")); !errors.Is(err, cell.ErrProtocol) {
+		t.Errorf("a byte beyond the window: got %v, want a protocol error", err)
+	}
+	f.finish()
+	if err := f.add(nil); !errors.Is(err, cell.ErrProtocol) {
+		t.Errorf("stdin after its end: got %v, want a protocol error", err)
+	}
+}
+
+// TestStdinFeedStops although nobody reads: the call is over.
+func TestStdinFeedStops(t *testing.T) {
+	_, w := osPipe(t)
+	f := newStdinFeed(&server{out: cell.NewFrameWriter(&frameLog{})}, w, 1, true)
+	if err := f.add(make([]byte, cell.StdinWindowBytes)); err != nil { // more than a pipe takes
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(f.run)
+	f.stop()
+	running.Wait()
+	f.stop() // again, after the end
+}
+
+func TestMountinfoIsRead(t *testing.T) {
+	if got, want := unescapeMount(`/a\040b\134c`), `/a b\c`; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := mountFlags("rw,nosuid,nodev,noexec,relatime"); got&0xf != 0xe {
+		t.Errorf("got flags %#x, want nosuid, nodev and noexec, not read-only", got)
+	}
+}
