@@ -33,7 +33,7 @@
 // init wants to be PID 1 with stdin and stdout as this protocol's pipes, root in
 // a user namespace that maps at least ids 0 and PayloadUID, with the capabilities
 // SYS_ADMIN, SETUID, SETGID, SETPCAP and KILL in it (NET_ADMIN brings loopback
-// up; without it the call has no working 127.0.0.1). The cell's /proc must be
+// up; without it the call has no working 127.0.0.1; gVisor wants CHOWN too). The cell's /proc must be
 // unmasked: the kernel refuses a fresh procfs in a nested namespace otherwise.
 // The directories MountPoints must exist in its root, which may be read-only.
 package cell

@@ -139,7 +139,9 @@ type Exit struct {
 	Cancelled   bool // a Kill frame came
 	OutputLimit bool // OutputTotalBytes was exceeded
 
-	DiskFull bool // a tmpfs of the call was full at the end, and the program failed
+	// DiskFull says that a tmpfs of the call was full when the program had ended,
+	// and that it had failed: by an exit code or by a signal, mostly SIGXFSZ.
+	DiskFull bool
 
 	// StartError is not empty when no program was executed: the cause in one
 	// line. StartErrno is the kernel's number for it, 0 if there is none.
