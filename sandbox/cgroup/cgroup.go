@@ -185,6 +185,21 @@ func (m *Manager) Procs(path string) ([]int, error) {
 	return readProcs(m.b.dirs(path)[0])
 }
 
+// Children returns the names of the groups in a group.
+func (m *Manager) Children(path string) ([]string, error) {
+	entries, err := os.ReadDir(m.b.dirs(path)[0])
+	if err != nil {
+		return nil, fmt.Errorf("list control group: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
 // checkPath refuses what could reach a group of somebody else.
 func checkPath(path string) error {
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" {

@@ -325,6 +325,37 @@ func TestWorkspaceErrorsSayWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestIdleCellGoes(t *testing.T) {
+	requireRoot(t)
+	cfg := testConfig(t)
+	cfg.IdleTimeout, cfg.PoolSize = time.Millisecond, -1
+	r := start(t, cfg)
+	if _, err := r.Run(t.Context(), sandboxtest.Call("true")); err != nil {
+		t.Fatal(err)
+	}
+	m, err := cgroup.Open(cgroup.DefaultRoot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent := "/sandgate-" + containerd.InstanceOf(cfg.DataDir)
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		cells, err := m.Children(parent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(cells) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("cells %v are kept", cells)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	if err := r.Ready(t.Context()); err != nil {
+		t.Errorf("without a cell: %v, want still ready", err)
+	}
+}
+
 // TestMoreCallsThanCells runs many sessions through few cells.
 func TestMoreCallsThanCells(t *testing.T) {
 	requireRoot(t)

@@ -80,10 +80,14 @@ func requireRoot(tb testing.TB) {
 // testConfig is a sandbox of its own, small and short-lived.
 func testConfig(tb testing.TB) containerd.Config {
 	tb.Helper()
-	return containerd.Config{
+	cfg := containerd.Config{
 		DataDir: tb.TempDir(), BinDir: binDir, PoolSize: 2, MaxCells: 12,
 		Logger: slog.New(slog.NewTextHandler(&tbWriter{tb: tb}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
+	if os.Getenv("SANDGATE_CGROUP2_GUEST") != "" {
+		cfg.PoolSize = 1 // to make and to remove a cell takes seconds under emulation
+	}
+	return cfg
 }
 
 type tbWriter struct{ tb testing.TB }
