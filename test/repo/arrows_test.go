@@ -47,6 +47,7 @@ var arrows = []arrow{
 	{
 		imports: module + "internal/daemon",
 		only:    []string{"internal/daemon", "cmd/sandgated", "test"},
+		tests:   true,
 		why:     "the composition root puts the parts together; no part may reach back into it",
 	},
 	{

@@ -83,7 +83,11 @@ func (c *collector) endPackage(e event, output []string) {
 	case e.Action == "fail":
 		// A package can fail without a failed test: a build, a panic, os.Exit.
 		c.results = append(c.results, result{Package: e.Package, Action: e.Action})
-		c.printf("%sFAIL\t%s\t%.3fs\n", strings.Join(output, ""), e.Package, e.Elapsed)
+		text := strings.Join(output, "")
+		c.printf("%s", text)
+		if line := "FAIL\t" + e.Package; !strings.Contains(text, line) {
+			c.printf("%s\t%.3fs\n", line, e.Elapsed)
+		}
 	case c.counts[e.Package] == 0:
 		// Packages without tests would only be noise.
 	default:
