@@ -48,7 +48,7 @@ Exit codes:
   128+N   signal N ended the tool; 130 also: you cancelled, 137 also: out of memory
 A tool may exit with any of these itself: --json tells them apart.`,
 		Example: `  sandgate call bash '{"command": "ls -la"}'
-  sandgate call bash --arg command='grep -rn TODO .' --workspace ~/src/project
+  sandgate call bash --arg command='grep -rn error .' --workspace ~/src/project
   sandgate call read_file --arg path=README.md --arg limit:=20
   echo hello | sandgate call bash --arg command=cat --stdin`,
 		Args: cobra.RangeArgs(1, 2),
@@ -139,8 +139,8 @@ func (o *callOptions) evaluate(cmd *cobra.Command, api sandgatev1.ToolServiceCli
 }
 
 func (o *callOptions) execute(cmd *cobra.Command, api sandgatev1.ToolServiceClient, call *sandgatev1.Call) error {
-	ctx, cancel := context.WithCancel(cmd.Context())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(cmd.Context())
+	defer cancel(nil)
 	stream, err := api.ExecuteStream(ctx)
 	if err != nil {
 		return err
@@ -160,6 +160,9 @@ func (o *callOptions) execute(cmd *cobra.Command, api sandgatev1.ToolServiceClie
 	}
 	res, err := receive(stream, newOutputs(out, errOut))
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && cmd.Context().Err() == nil {
+			return cause // stdin could not be read
+		}
 		if cmd.Context().Err() != nil {
 			return exitCode(exitCancelled)
 		}
@@ -181,7 +184,7 @@ func (o *callOptions) execute(cmd *cobra.Command, api sandgatev1.ToolServiceClie
 
 // sendStdin hands a reader over to the call. It ends with the process at the
 // latest: a read of a terminal cannot be interrupted.
-func sendStdin(stream sandgatev1.ToolService_ExecuteStreamClient, from io.Reader, cancel context.CancelFunc) {
+func sendStdin(stream sandgatev1.ToolService_ExecuteStreamClient, from io.Reader, cancel context.CancelCauseFunc) {
 	for {
 		buf := make([]byte, stdinChunk)
 		n, err := from.Read(buf)
@@ -196,7 +199,7 @@ func sendStdin(stream sandgatev1.ToolService_ExecuteStreamClient, from io.Reader
 			return
 		}
 		if err != nil {
-			cancel() // half a stdin must not pass for a whole one
+			cancel(fmt.Errorf("read stdin: %w", err)) // half a stdin must not pass for a whole one
 			return
 		}
 	}

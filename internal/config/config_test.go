@@ -175,3 +175,21 @@ func TestFirstMatchingCallerCounts(t *testing.T) {
 		t.Errorf("got %v, want locked", r.Profiles)
 	}
 }
+
+// The reference says of itself that it is the defaults.
+func TestReferenceIsTheDefaults(t *testing.T) {
+	raw, err := os.ReadFile("../../deploy/reference.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := example.Validate(); err != nil {
+		t.Errorf("the example leaves nothing to be filled in but is not valid: %v", err)
+	}
+	if diff := cmp.Diff(Config{DataDir: SystemDataDir}.WithDefaults(0), example); diff != "" {
+		t.Errorf("-defaults +example:\n%s", diff)
+	}
+}

@@ -98,8 +98,11 @@ func (c *Config) override(o Overrides) error {
 		from string
 		path bool
 	}{
-		{&c.DataDir, o.DataDir, true}, {&c.Policy.Dir, o.PolicyDir, true}, {&c.Containerd.BinDir, o.BinDir, true},
-		{&c.Log.Level, o.LogLevel, false}, {&c.Log.Format, o.LogFormat, false},
+		{&c.DataDir, o.DataDir, true},
+		{&c.Policy.Dir, o.PolicyDir, true},
+		{&c.Containerd.BinDir, o.BinDir, true},
+		{&c.Log.Level, o.LogLevel, false},
+		{&c.Log.Format, o.LogFormat, false},
 	} {
 		switch {
 		case f.from == "":

@@ -25,10 +25,14 @@ func (c *Config) Validate() error {
 		key, path string
 		required  bool
 	}{
-		{"data_dir", c.DataDir, true}, {"listen.unix.path", c.Listen.Unix.Path, true},
-		{"listen.tcp.tokens_file", c.Listen.TCP.TokensFile, false}, {"containerd.address", c.Containerd.Address, false},
-		{"containerd.bin_dir", c.Containerd.BinDir, false}, {"policy.dir", c.Policy.Dir, false},
-		{"journal.path", c.Journal.Path, true}, {"tools.dir", c.Tools.Dir, false},
+		{"data_dir", c.DataDir, true},
+		{"listen.unix.path", c.Listen.Unix.Path, true},
+		{"listen.tcp.tokens_file", c.Listen.TCP.TokensFile, false},
+		{"containerd.address", c.Containerd.Address, false},
+		{"containerd.bin_dir", c.Containerd.BinDir, false},
+		{"policy.dir", c.Policy.Dir, false},
+		{"journal.path", c.Journal.Path, true},
+		{"tools.dir", c.Tools.Dir, false},
 	} {
 		if p.path == "" && !p.required {
 			continue

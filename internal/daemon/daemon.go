@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,6 +35,9 @@ const (
 	// there and after.
 	readyPoll, steadyPoll = 100 * time.Millisecond, 2 * time.Second
 )
+
+// errBudget is the cause of a context that ended because a step took too long.
+var errBudget = errors.New("the step took longer than its budget")
 
 // Sandbox is what the daemon runs calls in.
 type Sandbox interface {
@@ -180,7 +184,7 @@ func (d *Daemon) serve(ctx context.Context, p parts) error {
 		<-ctx.Done()
 		p.server.Drain()
 		d.logger.Info("stopping")
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), callGrace)
+		grace, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), callGrace, errBudget)
 		defer cancel()
 		p.server.Close(grace)
 		return nil
@@ -225,8 +229,7 @@ func (d *Daemon) watchReadiness(ctx context.Context, p parts) {
 // takeDown undoes what build has made, newest first, and goes on after errors.
 func (d *Daemon) takeDown(ctx context.Context) error {
 	var errs []error
-	for i := len(d.undo) - 1; i >= 0; i-- {
-		step := d.undo[i]
+	for _, step := range slices.Backward(d.undo) {
 		if err := step.run(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("stop %s: %w", step.name, err))
 		}
@@ -247,7 +250,7 @@ func (d *Daemon) openJournal(ctx context.Context, replay *gate.Replay) (*journal
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	d.later("journal", func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, recordBudget)
+		ctx, cancel := context.WithTimeoutCause(ctx, recordBudget, errBudget)
 		defer cancel()
 		_, err := record.Append(ctx, journal.Entry{Kind: journal.KindStop})
 		return errors.Join(err, record.Close())
@@ -293,7 +296,7 @@ func (d *Daemon) openSandbox(ctx context.Context) (Sandbox, error) {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
 	d.later("sandbox", func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, sandboxBudget)
+		ctx, cancel := context.WithTimeoutCause(ctx, sandboxBudget, errBudget)
 		defer cancel()
 		return box.Close(ctx)
 	})

@@ -35,7 +35,7 @@ const patience = 20 * time.Second
 // settings returns the configuration of a daemon in a short directory of its own.
 func settings(t *testing.T) config.Config {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sgd") // short: the kernel bounds a socket's path
+	dir, err := os.MkdirTemp("", "sgd") //nolint:usetesting // must be short: the kernel bounds a socket's path
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestRunTellsWhatIsWrongAndLeavesNothing(t *testing.T) {
 		}, "address already in use"},
 		{"tokens that others can read", func(t *testing.T, c *config.Config) daemon.OpenSandbox {
 			path := filepath.Join(t.TempDir(), "tokens")
-			if err := os.WriteFile(path, []byte("a 0123456789abcdef"), 0o644); err != nil { //nolint:gosec // that is the point
+			if err := os.WriteFile(path, []byte("a 0123456789abcdef"), 0o644); err != nil {
 				t.Fatal(err)
 			}
 			c.Listen.TCP = config.TCP{Address: "127.0.0.1:0", TokensFile: path}

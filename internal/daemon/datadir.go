@@ -38,7 +38,7 @@ func (d *Daemon) takeDataDir() error {
 	if err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // a file descriptor fits
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		holder, _ := os.ReadFile(lock.Name()) // only for the message
 		_ = lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {

@@ -44,7 +44,7 @@ func (p *recordedPolicy) record(ctx context.Context) error {
 	} else {
 		p.logger.Info("policy is in force", zap.String(logging.KeyPath, s.Source), zap.String(logging.KeyRevision, s.Revision), zap.Strings("profiles", s.Profiles))
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordBudget)
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordBudget, errBudget)
 	defer cancel()
 	entry := journal.Entry{Kind: journal.KindPolicy, Data: policyData{Revision: s.Revision, Source: s.Source, Error: s.Error}}
 	if _, err := p.journal.Append(ctx, entry); err != nil {

@@ -47,7 +47,7 @@ func (d *Daemon) workspaceDirs(c gate.Caller, dir string) error {
 			return nil
 		}
 		// The gate asks a second time with all symlinks resolved.
-		if real, err := filepath.EvalSymlinks(given); err == nil && beneath(real, dir) {
+		if resolved, err := filepath.EvalSymlinks(given); err == nil && beneath(resolved, dir) {
 			return nil
 		}
 	}

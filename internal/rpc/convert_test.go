@@ -146,7 +146,8 @@ func TestAmbiguousAcceptsPlainJSON(t *testing.T) {
 // what it lets through keeps the bounds that the gate and the sandbox rely on.
 func FuzzConvertExecuteRequest(f *testing.F) {
 	for _, req := range []*sandgatev1.ExecuteRequest{
-		{}, {Call: &sandgatev1.Call{Tool: "bash", ArgsJson: `{"command":"ls"}`}, Stdin: []byte("x")},
+		{},
+		{Call: &sandgatev1.Call{Tool: "bash", ArgsJson: `{"command":"ls"}`}, Stdin: []byte("x")},
 		{Call: &sandgatev1.Call{Tool: "a", ArgsJson: `{"a":{"a":1},"a":2}`, Env: map[string]string{"A": "\x00"}, WorkspaceDir: "/a/.."}},
 		{Call: &sandgatev1.Call{Tool: "a", CallId: "..", Timeout: &durationpb.Duration{Seconds: 1 << 62, Nanos: -5}}},
 	} {

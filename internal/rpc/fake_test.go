@@ -126,7 +126,7 @@ func serve(t *testing.T, change func(*harness, *Config)) *harness {
 	}
 	h.server = s
 	s.SetReady(nil)
-	dir, err := os.MkdirTemp("", "rpc") // short: the kernel bounds a socket's path
+	dir, err := os.MkdirTemp("", "rpc") //nolint:usetesting // must be short: the kernel bounds a socket's path
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,8 +79,7 @@ func (s *Server) begin(ctx context.Context, method string, setHeader func(metada
 			if err != nil {
 				fields = append(fields, zap.Error(err))
 			}
-			var p *panicError
-			if errors.As(err, &p) {
+			if p, ok := errors.AsType[*panicError](err); ok {
 				fields = append(fields, zap.ByteString(logging.KeyStack, p.stack))
 			}
 			entry.Write(fields...)
@@ -124,7 +123,7 @@ func (s *Server) admitNotReady(method string) error {
 // fromHandler sorts out the statuses that handlers return which are not ours:
 // gRPC's own services, and the generated answer to what is not implemented.
 func fromHandler(method string, err error) error {
-	st, ok := err.(interface{ GRPCStatus() *status.Status }) //nolint:errorlint // only what the handler itself returned
+	st, ok := err.(interface{ GRPCStatus() *status.Status }) // only what the handler itself returned
 	switch {
 	case !ok:
 		return err

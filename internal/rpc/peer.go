@@ -69,7 +69,7 @@ func unixPeer(c *net.UnixConn) (peerInfo, error) {
 	var cred *unix.Ucred
 	var optErr error
 	if err := raw.Control(func(fd uintptr) {
-		cred, optErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) //nolint:gosec // a file descriptor fits
+		cred, optErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil {
 		return peerInfo{}, err
 	}

@@ -108,7 +108,7 @@ func timeProto(t time.Time) *timestamppb.Timestamp {
 
 // int32of narrows a number to the wire's; what does not fit becomes its bound.
 func int32of(v int) int32 {
-	return int32(min(max(v, math.MinInt32), math.MaxInt32)) //nolint:gosec // bounded in this line
+	return int32(min(max(v, math.MinInt32), math.MaxInt32))
 }
 
 // validText makes text that came from elsewhere fit for a string field.

@@ -24,7 +24,7 @@ import (
 func TestExecuteReturnsTheWholeResult(t *testing.T) {
 	index := 1
 	h := serve(t, func(h *harness, _ *Config) {
-		h.gate.execute = func(_ context.Context, call gate.Call, _ gate.Observer) (gate.Result, error) {
+		h.gate.execute = func(context.Context, gate.Call, gate.Observer) (gate.Result, error) {
 			return gate.Result{
 				CallID: "c", Outcome: "SIGNALED", ExitCode: -1, Signal: "SIGSEGV", Message: "bad \xff", IsError: true,
 				Stdout:   sandbox.Output{Head: []byte("a\xff"), Tail: []byte("z"), TotalBytes: 9},

@@ -56,8 +56,7 @@ func toStatus(err error, requestID string) *status.Status {
 	if err == nil {
 		return status.New(codes.OK, "")
 	}
-	var wire wireError
-	if errors.As(err, &wire) {
+	if wire, ok := errors.AsType[wireError](err); ok {
 		if st, ok := status.FromError(wire.error); ok {
 			return st
 		}

@@ -37,7 +37,7 @@ func (t *toolService) ExecuteStream(stream executeStream) error {
 	in := &stdinReader{stream: stream, cancel: cancel}
 	if first.GetStart().GetStdin() {
 		r, w := io.Pipe()
-		defer r.CloseWithError(errStdinDone) //nolint:errcheck // never fails
+		defer r.CloseWithError(errStdinDone)
 		call.Stdin, in.pipe = r, w
 	}
 	t.server.readers.Go(in.run)
