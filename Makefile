@@ -107,7 +107,8 @@ test-cgroup2: runtimes build ## the sandbox tests on a second kernel with pure c
 
 .PHONY: policy-test
 policy-test: bin/opa build ## Rego tests with their coverage, and the scenario files
-	@tools/scripts/policy-test
+	bin/opa test policies/sandgate
+	bin/sandgate policy test policies --coverage --threshold 95
 
 FUZZTIME ?= 6s
 
