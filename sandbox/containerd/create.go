@@ -65,6 +65,11 @@ func (r *Runtime) createCell(ctx context.Context, cl class) (_ *aCell, err error
 		return nil, fmt.Errorf("wait for task: %w", err)
 	}
 	go c.watch(exited)
+	// The shim holds a writing end of init's stdin too. Without it, stdin ends
+	// with this process, and with its stdin the cell: also when the daemon is killed.
+	if err := c.task.CloseIO(ctx, ctd.WithStdinCloser); err != nil {
+		return nil, fmt.Errorf("let go of init's stdin: %w", err)
+	}
 	c.pipes.wait.Go(func() { c.pipes.logStderr(r.log.With("cell_id", c.id)) })
 	if err := c.task.Start(ctx); err != nil {
 		return nil, fmt.Errorf("start task: %w", err)

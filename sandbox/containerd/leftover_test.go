@@ -168,7 +168,7 @@ func TestCrashingDaemon(t *testing.T) {
 		t.Skip("only runs as the child of TestKillNineLeavesNoOrphan")
 	}
 	cfg := testConfig(t)
-	cfg.DataDir = dir
+	cfg.DataDir, cfg.PoolSize = dir, -1 // no cell is half made when it is killed
 	r := start(t, cfg)
 	out := json.NewEncoder(os.Stdout)
 	for i := range 10 {
@@ -191,6 +191,13 @@ type startedAs func(sandbox.Receipt)
 
 func (s startedAs) Started(r sandbox.Receipt)            { s(r) }
 func (s startedAs) Output(sandbox.Stream, int64, []byte) {}
+
+// inCells keeps the processes that are no shim.
+func inCells(left []string) []string {
+	return slices.DeleteFunc(left, func(l string) bool {
+		return !strings.HasPrefix(l, "/proc/") || strings.Contains(l, "containerd")
+	})
+}
 
 func TestKillNineLeavesNoOrphan(t *testing.T) {
 	requireRoot(t)
@@ -216,6 +223,18 @@ func TestKillNineLeavesNoOrphan(t *testing.T) {
 	var exit *exec.ExitError
 	if err := child.Wait(); !errors.As(err, &exit) || running < 10 {
 		t.Fatalf("child ended with %v after %d calls had started, want it killed after 10", err, running)
+	}
+
+	// Already before the restart no process of a cell is left.
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		cells := inCells(leftovers(t, cfg.DataDir))
+		if len(cells) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("5 s after the kill there is still:\n%s", strings.Join(cells, "\n"))
+		}
+		<-time.After(10 * time.Millisecond)
 	}
 
 	began := time.Now()
