@@ -6,9 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sandgate/sandgate/test/daemontest"
-
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+	"github.com/sandgate/sandgate/test/daemontest"
 )
 
 // daemonConfig gives every abuse a wide output_total, so that the end of a

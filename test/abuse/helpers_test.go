@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sandgate/sandgate/test/daemontest"
-
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+	"github.com/sandgate/sandgate/test/daemontest"
 )
 
 func itoa(n int32) string { return strconv.Itoa(int(n)) }

@@ -5,9 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sandgate/sandgate/test/daemontest"
-
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+	"github.com/sandgate/sandgate/test/daemontest"
 )
 
 func TestForkBombIsHeldByThePidsLimit(t *testing.T) {

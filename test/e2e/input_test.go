@@ -15,9 +15,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/sandgate/sandgate/test/daemontest"
-
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+	"github.com/sandgate/sandgate/test/daemontest"
 )
 
 func TestBadRequestsAreNamedAndNothingRuns(t *testing.T) {
@@ -75,7 +74,7 @@ func startExpectingFailure(t *testing.T, config string) string {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "sandgated"), "--config", path) //nolint:gosec // the binary under test
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "sandgated"), "--config", path)
 	var out bytes.Buffer
 	cmd.Env, cmd.Stdout, cmd.Stderr = daemontest.Environ(), &out, &out
 	err = cmd.Run()
@@ -89,7 +88,7 @@ func startExpectingFailure(t *testing.T, config string) string {
 // shortDir is a directory whose path leaves room for a socket's name.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "sg-")
+	dir, err := os.MkdirTemp("/tmp", "sg-") //nolint:usetesting // its path is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +104,7 @@ func TestDaemonThatCannotServeSaysWhyAndLeavesNothing(t *testing.T) {
 	}
 	defer used.Close() //nolint:errcheck // nothing was written
 	broken := shortDir(t)
-	if err := os.WriteFile(filepath.Join(broken, "containerd"), []byte("#!/bin/sh\necho no such luck >&2\nexit 3\n"), 0o700); err != nil { //nolint:gosec // has to be executable
+	if err := os.WriteFile(filepath.Join(broken, "containerd"), []byte("#!/bin/sh\necho no such luck >&2\nexit 3\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	bin, err := daemontest.BinDir()
