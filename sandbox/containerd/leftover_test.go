@@ -179,7 +179,7 @@ func TestCrashingDaemon(t *testing.T) {
 			_, _ = r.Run(context.Background(), call)                      // it dies with the process
 		}()
 	}
-	<-time.After(time.Minute)
+	<-time.After(5 * time.Minute)
 }
 
 type started func()
