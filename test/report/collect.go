@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -83,7 +84,7 @@ func (c *collector) endPackage(e event, output []string) {
 	case e.Action == "fail":
 		// A package can fail without a failed test: a build, a panic, os.Exit.
 		c.results = append(c.results, result{Package: e.Package, Action: e.Action})
-		text := strings.Join(output, "")
+		text := c.unfinished(e.Package) + strings.Join(output, "")
 		c.printf("%s", text)
 		if line := "FAIL\t" + e.Package; !strings.Contains(text, line) {
 			c.printf("%s\t%.3fs\n", line, e.Elapsed)
@@ -93,6 +94,19 @@ func (c *collector) endPackage(e event, output []string) {
 	default:
 		c.printf("ok  \t%s\t%.3fs\t(%d tests)\n", e.Package, e.Elapsed, c.counts[e.Package])
 	}
+}
+
+// unfinished is the output of the tests of a package that never ended: those
+// that a panic or the time-out of go test cut short.
+func (c *collector) unfinished(pkg string) string {
+	var text strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(c.output)) {
+		if strings.HasPrefix(key, pkg+"\x00") && key != pkg+"\x00" {
+			text.WriteString(strings.Join(c.output[key], ""))
+			delete(c.output, key)
+		}
+	}
+	return text.String()
 }
 
 func (c *collector) printf(format string, args ...any) {

@@ -61,6 +61,16 @@ func TestCollectorPassesOnWhatIsNoEvent(t *testing.T) {
 	}
 }
 
+func TestCollectorShowsWhatATestSaidThatNeverEnded(t *testing.T) {
+	_, out := collect(t, `{"Action":"output","Package":"p","Test":"TestHangs","Output":"panic: test timed out\n"}
+{"Action":"output","Package":"p","Output":"FAIL\tp\t600s\n"}
+{"Action":"fail","Package":"p","Elapsed":600}
+`)
+	if want := "panic: test timed out\nFAIL\tp\t600s\n"; out != want {
+		t.Errorf("got %q, want %q", out, want)
+	}
+}
+
 func TestSummaryCountsATestThatRanElsewhereAsRun(t *testing.T) {
 	skip := result{Package: "p", Test: "TestRoot", Action: "skip", Reason: "needs root"}
 	pass := result{Package: "p", Test: "TestRoot", Action: "pass"}
