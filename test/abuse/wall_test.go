@@ -161,6 +161,30 @@ for name, args in sorted(calls.items()):
 	}
 }
 
+// TestNoSetuidFileCanBeMade tries the ways to leave a file in a workspace that
+// would run as its owner on the machine.
+func TestNoSetuidFileCanBeMade(t *testing.T) {
+	d := daemon(t)
+	r := python(t, d, `
+import os
+def attempt(name, f):
+    try:
+        f()
+        print("MADE", name)
+    except OSError as e:
+        print("no", name, e.errno)
+open("f", "w").close()
+attempt("chmod u+s", lambda: os.chmod("f", 0o4755))
+attempt("chmod g+s", lambda: os.chmod("f", 0o2755))
+attempt("fchmod", lambda: os.fchmod(os.open("f", os.O_RDONLY), 0o6755))
+attempt("open", lambda: os.open("g", os.O_CREAT | os.O_WRONLY, 0o4755))
+attempt("mknod", lambda: os.mknod("h", 0o104755))
+os.chmod("f", 0o1755)
+print(oct(os.stat("f").st_mode))
+`)
+	wantStdout(t, r, "no chmod u+s 1\nno chmod g+s 1\nno fchmod 1\nno open 1\nno mknod 1\n0o101755\n")
+}
+
 func TestReceiptShowsTheKernelsOwnView(t *testing.T) {
 	d := daemon(t)
 	r := run(t, d, "grep -E '^(NoNewPrivs|Seccomp|CapEff|CapBnd|Uid):' /proc/self/status | tr '\\t' ' '; readlink /proc/self/ns/net; readlink /proc/self/ns/pid")

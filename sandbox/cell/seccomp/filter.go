@@ -41,7 +41,8 @@ const low = 0xffffffff
 
 // Build makes the filter. It is deterministic for an architecture.
 //
-// In order: ioctls that type into a terminal are refused; the allowlist; what is
+// In order: ioctls that type into a terminal and modes that would make a file
+// run as its owner are refused; the allowlist; what is
 // forbidden by name gets EPERM; anything else, clone3 and calls of later kernels
 // included, gets ENOSYS, on which libraries fall back to older calls.
 func Build() (Program, error) {
@@ -50,6 +51,7 @@ func Build() (Program, error) {
 	program := seccomp.Program{
 		RuleSets: []seccomp.RuleSet{
 			{Rules: terminalRules(), Action: perm},
+			{Rules: privilegeRules(), Action: perm},
 			{Rules: everything(allowCommon, allowArch).Merge(argumentRules()), Action: seccomp.Allow},
 			{Rules: everything(forbidCommon, forbidArch), Action: perm},
 		},
@@ -91,6 +93,51 @@ func terminalRules() seccomp.SyscallRules {
 			seccomp.PerArg{seccomp.AnyValue{}, seccomp.MaskedEqual(low, unix.TIOCLINUX)},
 		},
 	})
+}
+
+// modeArgument says where a call takes the mode of a file.
+type modeArgument struct {
+	index   int
+	creates bool // the argument before has flags, and the mode counts with O_CREAT or O_TMPFILE only
+}
+
+// modeCommon are the calls that take a mode on every architecture.
+var modeCommon = map[uintptr]modeArgument{
+	unix.SYS_FCHMOD: {index: 1}, unix.SYS_FCHMODAT: {index: 2}, unix.SYS_FCHMODAT2: {index: 2},
+	unix.SYS_MKNODAT: {index: 2}, unix.SYS_OPENAT: {index: 3, creates: true},
+}
+
+// privilegeRules match the calls that would give a file the set-user-id or
+// set-group-id bit. A workspace can be a directory of the machine whose files
+// belong to its owner there, root for one: nosuid holds in the cell, but such a
+// file would be a way up for everybody else on the machine. openat2(2) has its
+// mode behind a pointer, where no filter can see it; it is not in the allowlist.
+// mkdir(2) takes neither bit.
+func privilegeRules() seccomp.SyscallRules {
+	rules := seccomp.NewSyscallRules()
+	for _, calls := range []map[uintptr]modeArgument{modeCommon, modeArch} {
+		for nr, mode := range calls {
+			rules.Set(nr, mode.privileged())
+		}
+	}
+	return rules
+}
+
+func (m modeArgument) privileged() seccomp.SyscallRule {
+	flags := []seccomp.ValueMatcher{seccomp.AnyValue{}}
+	if m.creates {
+		const tmpfile = unix.O_TMPFILE &^ unix.O_DIRECTORY
+		flags = []seccomp.ValueMatcher{seccomp.MaskedEqual(unix.O_CREAT, unix.O_CREAT), seccomp.MaskedEqual(tmpfile, tmpfile)}
+	}
+	var rule seccomp.Or
+	for _, flag := range flags {
+		for _, bit := range []uintptr{unix.S_ISUID, unix.S_ISGID} {
+			args := seccomp.PerArg{seccomp.AnyValue{}, seccomp.AnyValue{}, seccomp.AnyValue{}, seccomp.AnyValue{}}
+			args[m.index-1], args[m.index] = flag, seccomp.MaskedEqual(bit, bit)
+			rule = append(rule, args)
+		}
+	}
+	return rule
 }
 
 // argumentRules allow calls for some values of their arguments.

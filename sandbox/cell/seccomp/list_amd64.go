@@ -20,3 +20,9 @@ var forbidArch = []uintptr{
 	unix.SYS_MODIFY_LDT, unix.SYS_PUTPMSG, unix.SYS_QUERY_MODULE, unix.SYS_SECURITY, unix.SYS_SYSFS,
 	unix.SYS_TUXCALL, unix.SYS_USELIB, unix.SYS_USTAT, unix.SYS_VSERVER,
 }
+
+// modeArch are further calls of this architecture that take the mode of a file.
+var modeArch = map[uintptr]modeArgument{
+	unix.SYS_CHMOD: {index: 1}, unix.SYS_CREAT: {index: 1}, unix.SYS_MKNOD: {index: 1},
+	unix.SYS_OPEN: {index: 2, creates: true},
+}

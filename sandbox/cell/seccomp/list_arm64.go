@@ -5,3 +5,6 @@ var allowArch []uintptr
 
 // forbidArch are further forbidden calls of this architecture.
 var forbidArch []uintptr
+
+// modeArch are further calls of this architecture that take the mode of a file.
+var modeArch map[uintptr]modeArgument
