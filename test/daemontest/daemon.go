@@ -123,6 +123,14 @@ func Launch(ctx context.Context, config string) (*Daemon, error) {
 // Run starts the process (again) on the same data directory and waits until it
 // is ready.
 func (d *Daemon) Run(ctx context.Context) error {
+	if err := d.Spawn(); err != nil {
+		return err
+	}
+	return d.waitReady(ctx)
+}
+
+// Spawn starts the process (again) and does not wait for anything.
+func (d *Daemon) Spawn() error {
 	bin, err := BinDir()
 	if err != nil {
 		return err
@@ -144,10 +152,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		_ = cmd.Wait()
 		close(done)
 	}(d.exited)
-	if err := d.dial(); err != nil {
-		return err
-	}
-	return d.waitReady(ctx)
+	return d.dial()
 }
 
 func (d *Daemon) dial() error {
