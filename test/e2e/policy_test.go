@@ -8,9 +8,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 
 	"github.com/sandgate/sandgate/policies"
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
