@@ -136,11 +136,11 @@ func (d *Daemon) Spawn() error {
 		return err
 	}
 	path := filepath.Join(d.DataDir, "config.yaml")
-	text := fmt.Sprintf("data_dir: %s\ncontainerd: {bin_dir: %s}\n%s", d.DataDir, bin, d.config)
+	text := fmt.Sprintf("data_dir: %s\n%s", d.DataDir, d.config)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("write the configuration: %w", err)
 	}
-	cmd := exec.Command(filepath.Join(bin, "sandgated"), "--config", path) //nolint:gosec // the binary under test
+	cmd := exec.Command(filepath.Join(bin, "sandgated"), "--config", path, "--bin-dir", bin) //nolint:gosec // the binary under test
 	cmd.Env = append(Environ(), "SANDGATE_CANARY=canary-of-the-daemon-environment")
 	cmd.Stdout, cmd.Stderr = &d.log, &d.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
