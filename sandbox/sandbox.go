@@ -132,7 +132,8 @@ type Workspace struct {
 	// Limits.DiskBytes that is gone with the call.
 	HostDir string
 	// KeepOwner mounts HostDir idmapped, so that the call's files belong on disk
-	// to the owner of HostDir. Without it HostDir must already belong to the
+	// to the owner of HostDir; no part of HostDir may then be a symbolic link, since
+	// others may be able to exchange it. Without it HostDir must already belong to the
 	// payload's host uid (Runtime implementations prepare it: see PrepareDir of
 	// the containerd runtime).
 	KeepOwner bool

@@ -290,7 +290,7 @@ func TestWorkspaceErrorsSayWhatIsWrong(t *testing.T) {
 	requireRoot(t)
 	r := start(t, testConfig(t))
 	foreign, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(foreign, link); err != nil {
+	if err := errors.Join(os.Symlink(foreign, link), os.Mkdir(filepath.Join(foreign, "sub"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	for what, try := range map[string]struct {
@@ -299,6 +299,7 @@ func TestWorkspaceErrorsSayWhatIsWrong(t *testing.T) {
 	}{
 		"not there":       {sandbox.Workspace{HostDir: "/no/such/dir"}, "existing directory"},
 		"symbolic link":   {sandbox.Workspace{HostDir: link, KeepOwner: true}, "symbolic link"},
+		"link on the way": {sandbox.Workspace{HostDir: link + "/sub", KeepOwner: true}, "symbolic link"},
 		"a file":          {sandbox.Workspace{HostDir: "/etc/passwd", KeepOwner: true}, "existing directory"},
 		"foreign owner":   {sandbox.Workspace{HostDir: foreign}, "belongs to uid 0"},
 		"no id mapping":   {sandbox.Workspace{HostDir: "/proc/sys", KeepOwner: true}, "id"},

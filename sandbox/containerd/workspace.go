@@ -83,9 +83,15 @@ func (u *running) mountWorkspace() error {
 // the id mapping of the call.
 func (u *running) cloneTree() (_ int, err error) {
 	w := u.call.Workspace
-	dir, err := unix.Open(w.HostDir, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_DIRECTORY | unix.O_CLOEXEC}
+	if w.KeepOwner {
+		// The path was judged by its name, and others may write to parts of it: a
+		// link that takes the place of a part since then must lead nowhere.
+		how.Resolve = unix.RESOLVE_NO_SYMLINKS
+	}
+	dir, err := unix.Openat2(unix.AT_FDCWD, w.HostDir, &how)
 	if err != nil {
-		return -1, fmt.Errorf("open: %w: want an existing directory that is no symbolic link: %w", err, errdefs.ErrFailedPrecondition)
+		return -1, fmt.Errorf("open: %w: want an existing directory with no symbolic link on the way: %w", err, errdefs.ErrFailedPrecondition)
 	}
 	defer unix.Close(dir) //nolint:errcheck // an O_PATH descriptor
 	var stat unix.Stat_t
