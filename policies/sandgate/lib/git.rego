@@ -6,6 +6,7 @@
 package sandgate.lib.git
 
 import data.sandgate.lib.names
+import data.sandgate.lib.options
 import data.sandgate.lib.paths
 
 # METADATA
@@ -43,7 +44,13 @@ network(command) if {
 network(command) if {
 	subcommand(command) == "archive"
 	some word in words(command)
-	startswith(word, "--remote")
+	startswith(word, "--rem")
+}
+
+network(command) if {
+	subcommand(command) == "maintenance"
+	some word in words(command)
+	endswith(word, "prefetch")
 }
 
 # remote show asks the remote, unless -n forbids it or there is none to ask.
@@ -55,7 +62,7 @@ network(command) if {
 }
 
 _network := {
-	"archimport", "clone", "credential", "credential-cache", "cvsexportcommit", "cvsimport", "cvsserver", "daemon",
+	"archimport", "backfill", "clone", "credential", "credential-cache", "cvsexportcommit", "cvsimport", "cvsserver", "daemon",
 	"fetch", "fetch-pack", "http-backend", "http-fetch", "http-push", "imap-send", "instaweb", "ls-remote", "p4", "pull",
 	"push", "quiltimport", "receive-pack", "remote-ext", "remote-fd", "remote-ftp", "remote-ftps", "remote-http",
 	"remote-https", "request-pull", "send-email", "send-pack", "shell", "svn", "upload-archive", "upload-pack",
@@ -80,9 +87,16 @@ destructive(command) if {
 }
 
 destructive(command) if {
-	some pattern in _destructive_patterns[subcommand(command)]
 	some word in words(command)
-	regex.match(pattern, word)
+	regex.match(_destructive_letters[subcommand(command)], word)
+}
+
+# git takes any beginning of a long option that fits only one.
+destructive(command) if {
+	some option in _destructive_options[subcommand(command)]
+	some word in words(command)
+	count(word) > 2
+	startswith(option, word)
 }
 
 # clean without a dry run, restore of the work tree, and removal of files
@@ -115,29 +129,39 @@ _destructive := {"filter-branch", "filter-repo", "prune", "prune-packed", "repla
 
 _destructive_verbs := {
 	"bisect": {"reset"},
-	"bundle": set(),
-	"checkout": {"--", ".", "--force", "-f"},
-	"gc": {"--prune=now", "--prune=all"},
+	"checkout": {"--", "."},
 	"lfs": {"prune"},
 	"notes": {"prune", "remove"},
 	"reflog": {"delete", "expire"},
 	"remote": {"remove", "rm"},
-	"reset": {"--hard", "--keep", "--merge"},
 	"stash": {"clear", "drop"},
 	"submodule": {"deinit"},
-	"switch": {"--discard-changes", "--force", "-C", "-f", "--force-create"},
 	"worktree": {"prune", "remove"},
 }
 
-_destructive_patterns := {
-	"branch": {`^-[a-zA-Z]*[dD][a-zA-Z]*$`, `^--del`},
-	"checkout": {`^-[a-zA-Z]*[fB][a-zA-Z]*$`},
-	"gc": {`^--prune`},
-	"reset": {`^--ha`},
-	"symbolic-ref": {`^(-d|--delete)$`},
-	"tag": {`^-[a-zA-Z]*d[a-zA-Z]*$`, `^--del`},
-	"update-ref": {`^(-d|--stdin|--delete)$`},
-	"worktree": {`^remove$`},
+_destructive_options := {
+	"branch": {"--delete"},
+	"checkout": {"--force"},
+	"checkout-index": {"--force"},
+	"gc": {"--prune=now", "--prune=all"},
+	"read-tree": {"--reset"},
+	"reset": {"--hard", "--keep", "--merge"},
+	"switch": {"--discard-changes", "--force-create"},
+	"symbolic-ref": {"--delete"},
+	"tag": {"--delete"},
+	"update-ref": {"--delete", "--stdin"},
+}
+
+# The letters before are those that take no value, since what follows such a letter is its value.
+_destructive_letters := {
+	"branch": `^-[qvarflcCmMtki]*[dD]`,
+	"checkout": `^-[lqdtmp23]*[fB]`,
+	"checkout-index": `^-[aqunz]*f`,
+	"gc": `^--prune`,
+	"switch": `^-[qdtm]*[fC]`,
+	"symbolic-ref": `^-q?d`,
+	"tag": `^-[afslnv0-9]*d`,
+	"update-ref": `^-z?d`,
 }
 
 # METADATA
@@ -148,11 +172,13 @@ _destructive_patterns := {
 read_only(command) if {
 	_plain_git(command)
 	_global_options(command)
-	_reads[command.git.sub]
-	every i, arg in arguments(command) {
-		_reader_argument(command, i, arg)
+	reads := _reads[command.git.sub]
+	args := arguments(command)
+	layout := options.layout(args, object.get(reads, "values", set()), object.get(reads, "cluster", ""))
+	every i, _ in args {
+		_reader_argument(reads, layout, args, i)
 	}
-	_form(command)
+	_form(reads, layout, args)
 }
 
 read_only(command) if {
@@ -189,77 +215,193 @@ _global_option(option) if {
 
 # METADATA
 # title: reader argument
-# description: An operand inside the workspace, or an option of the list.
-_reader_argument(_, _, arg) if {
-	not startswith(arg.value, "-")
-	paths.inside(arg)
+# description: An operand inside the workspace, an option of the list, or the value of one.
+_reader_argument(_, layout, args, i) if {
+	not startswith(args[i].value, "-")
+	not i in layout.values
+	paths.inside(args[i])
 }
 
-_reader_argument(_, _, arg) if arg.value == "--"
+_reader_argument(_, _, args, i) if args[i].value == "--"
 
-_reader_argument(command, _, arg) if arg.value in _reads[command.git.sub].flags[_]
+_reader_argument(reads, _, args, i) if args[i].value in reads.flags[_]
 
-_reader_argument(command, _, arg) if {
-	some pattern in _reads[command.git.sub].patterns[_]
-	regex.match(pattern, arg.value)
-	not contains(arg.value, "%G") # %G? and its like run gpg
+_reader_argument(reads, _, args, i) if {
+	startswith(args[i].value, "-")
+	some pattern in reads.patterns[_]
+	regex.match(pattern, args[i].value)
+}
+
+# The value in the word after its option. Only that of an option which takes any text may itself begin with a dash.
+_reader_argument(_, layout, args, i) if {
+	i in layout.values
+	not startswith(args[i].value, "-")
+	not _may_verify(args[i - 1].value, args[i].value)
+}
+
+_reader_argument(reads, layout, args, i) if {
+	i in layout.values
+	regex.match(reads.text, args[i - 1].value)
+	not _may_verify(args[i - 1].value, args[i].value)
 }
 
 # The pattern of git grep may look like a path.
-_reader_argument(command, i, arg) if {
-	command.git.sub == "grep"
-	not startswith(arg.value, "-")
-	every before in array.slice(arguments(command), 0, i) {
-		startswith(before.value, "-")
-		not regex.match(`^-[A-Za-z]*[eABCmf]$`, before.value)
+_reader_argument(reads, layout, args, i) if {
+	reads.pattern == true
+	not startswith(args[i].value, "-")
+	every j, before in array.slice(args, 0, i) {
+		_before_pattern(layout, j, before.value)
 	}
+}
+
+_before_pattern(_, _, word) if {
+	startswith(word, "-")
+	word != "--"
+	not regex.match(`^-[^-]*[ef]`, word)
+}
+
+_before_pattern(layout, j, _) if j in layout.values
+
+# The format of commits. A name that is not built in stands for a format of the configuration.
+_reader_argument(reads, _, args, i) if {
+	reads.commits == true
+	some prefix in ["--format=", "--pretty="]
+	startswith(args[i].value, prefix)
+	_harmless_format(substring(args[i].value, count(prefix), -1))
+}
+
+_reader_argument(reads, _, args, i) if {
+	reads.commits == true
+	startswith(args[i].value, "--group=")
+	not _verifies(args[i].value)
+}
+
+_harmless_format(format) if format in {
+	"", "email", "full", "fuller", "mboxrd", "medium", "oneline", "raw",
+	"reference", "short",
+}
+
+_harmless_format(format) if {
+	contains(format, "%")
+	not _verifies(format)
+}
+
+_harmless_format(format) if regex.match(`^t?format:[^%]*$`, format)
+
+# %G? and its like run gpg, also after one of the signs that change the blanks before.
+_verifies(format) if {
+	some placeholder in ["%G", "%+G", "%-G", "% G"]
+	contains(format, placeholder)
+}
+
+# The format and the order of references: the field signature runs gpg.
+_reader_argument(reads, _, args, i) if {
+	reads.refs == true
+	some prefix in ["--format=", "--sort="]
+	startswith(args[i].value, prefix)
+	not contains(lower(args[i].value), "signature")
+}
+
+_may_verify(option, value) if {
+	option in {"--format", "--sort"}
+	contains(lower(value), "signature")
 }
 
 # METADATA
 # title: form
 # description: Where a subcommand both lists and changes, only the listing form.
-_form(command) if _reads[command.git.sub].form == "any"
+_form(reads, _, _) if reads.form == "any"
 
-_form(command) if {
-	_reads[command.git.sub].form == "list"
-	every arg in arguments(command) {
-		startswith(arg.value, "-")
-		arg.value != "--"
+_form(reads, layout, args) if {
+	reads.form == "list"
+	_no_operand(layout, args)
+}
+
+_form(reads, layout, args) if {
+	reads.form == "list"
+	some i, arg in args
+	arg.value in reads.listing[_]
+	not i in layout.values
+	i < layout.end
+}
+
+_form(reads, _, args) if {
+	reads.form == "verb"
+	args[0].value in reads.verbs
+}
+
+# A word after an unknown option could be taken for a verb, but not a number.
+_form(reads, layout, args) if {
+	reads.form == "verb"
+	reads.bare
+	_no_operand(layout, args)
+	every i in layout.values {
+		regex.match(`^[0-9]+$`, args[i].value)
 	}
 }
 
-_form(command) if {
-	_reads[command.git.sub].form == "list"
-	some arg in arguments(command)
-	arg.value in _reads[command.git.sub].listing[_]
+# One operand is a question, two would be an answer. Without a dot it would be a verb.
+_form(reads, layout, args) if {
+	reads.form == "one"
+	operands := [arg.value |
+		some i, arg in args
+		not i in layout.values
+		not startswith(arg.value, "-")
+	]
+	count(operands) == 1
+	regex.match(reads.operand, operands[0])
+	not "--" in {arg.value | some arg in args}
 }
 
-_form(command) if {
-	_reads[command.git.sub].form == "verb"
-	arguments(command)[0].value in _reads[command.git.sub].verbs
+_form(reads, _, args) if {
+	reads.form == "one"
+	some arg in args
+	arg.value in object.get(reads, "listing", [])[_]
 }
 
-_form(command) if {
-	_reads[command.git.sub].form == "verb"
-	_reads[command.git.sub].bare
-	every arg in arguments(command) {
-		startswith(arg.value, "-")
-		arg.value != "--"
+_form(reads, _, args) if {
+	reads.form == "one"
+	args[0].value in object.get(reads, "verbs", set())
+}
+
+_no_operand(layout, args) if {
+	every i, arg in args {
+		_no_operand_at(layout, i, arg.value)
 	}
 }
+
+_no_operand_at(_, _, word) if {
+	startswith(word, "-")
+	word != "--"
+}
+
+_no_operand_at(layout, i, _) if i in layout.values
 
 # The reading subcommands: which form of them reads, and with which options, exact or by pattern. Sets are listed, not
 # joined, because joining them anew for every call costs more than all else.
 _reads["blame"] := {
+	"values": {"-L"},
 	"form": "any",
 	"flags": [_diff_flags, {
 		"--incremental", "--line-porcelain", "--porcelain", "--show-email", "--show-name",
-		"--show-number", "-e", "-f", "-l", "-n", "-p", "-t",
+		"--show-number", "--first-parent", "--reverse", "--root", "--show-stats", "--color-by-age",
+		"--color-lines", "-L", "-b", "-c", "-e", "-f", "-k", "-l", "-n", "-p", "-t",
 	}],
-	"patterns": [{`^-L`, `^-[wMCs]+$`, `^--(date|abbrev)=[a-z0-9:-]+$`}],
+	"patterns": [{`^-L.+`, `^-[wMCs]+$`, `^-[MC][0-9]+$`, `^--(date|abbrev)=[a-z0-9:-]+$`, `^--since=`}],
+}
+
+_reads["bisect"] := {
+	"form": "verb",
+	"verbs": {"log"},
+	"bare": false,
+	"flags": [set()],
+	"patterns": [set()],
 }
 
 _reads["branch"] := {
+	"refs": true,
+	"text": `^--(sort|format)$`,
+	"values": _ref_values,
 	"form": "list",
 	"flags": [_listing, _list_flags, {
 		"--all", "--list", "--remotes", "--show-current", "--verbose", "-a", "-i", "-l", "-r", "-v",
@@ -275,6 +417,18 @@ _reads["cat-file"] := {
 	"patterns": [set()],
 }
 
+_reads["check-attr"] := {
+	"form": "any",
+	"flags": [{"--all", "--cached", "-a", "-z"}],
+	"patterns": [set()],
+}
+
+_reads["check-ignore"] := {
+	"form": "any",
+	"flags": [{"--no-index", "--non-matching", "--quiet", "--verbose", "-n", "-q", "-v", "-z"}],
+	"patterns": [set()],
+}
+
 _reads["cherry"] := {
 	"form": "any",
 	"flags": [{"-v"}],
@@ -282,11 +436,15 @@ _reads["cherry"] := {
 }
 
 _reads["config"] := {
-	"form": "verb",
-	"verbs": {"--get"},
-	"bare": false,
-	"flags": [{"--get", "--local"}],
-	"patterns": [set()],
+	"form": "one",
+	"operand": `[.]`,
+	"verbs": {"get", "list"},
+	"listing": [{"--get", "--get-all", "--get-regexp", "--list", "-l"}],
+	"flags": [{
+		"--bool", "--get", "--get-all", "--get-regexp", "--int", "--list", "--local", "--name-only",
+		"--null", "--path", "--show-origin", "--show-scope", "-l", "-z",
+	}],
+	"patterns": [{`^--type=[a-z-]+$`}],
 }
 
 _reads["count-objects"] := {
@@ -305,51 +463,68 @@ _reads["describe"] := {
 }
 
 _reads["diff"] := {
+	"values": _diff_values,
 	"form": "any",
 	"flags": [_diff_flags],
 	"patterns": [_diff_patterns],
 }
 
 _reads["diff-files"] := {
+	"values": _diff_values,
 	"form": "any",
 	"flags": [_diff_flags],
 	"patterns": [_diff_patterns],
 }
 
 _reads["diff-index"] := {
+	"values": _diff_values,
 	"form": "any",
 	"flags": [_diff_flags],
 	"patterns": [_diff_patterns],
 }
 
 _reads["diff-tree"] := {
+	"values": _diff_values,
 	"form": "any",
 	"flags": [_diff_flags, {"--no-commit-id", "--root", "-m", "-r", "-t", "-v"}],
 	"patterns": [_diff_patterns],
 }
 
 _reads["for-each-ref"] := {
+	"refs": true,
+	"text": `^--(sort|format)$`,
+	"values": _ref_values,
 	"form": "any",
 	"flags": [_listing, _list_flags],
 	"patterns": [_list_patterns],
 }
 
 _reads["grep"] := {
+	"pattern": true,
+	"text": `^-[A-Za-z0-9]*e$`,
+	"cluster": `^-[iwvhHnlLcopEFGPzqaIW0-9]*[eABCm]$`,
+	"values": {
+		"--after-context", "--before-context", "--context", "--max-count", "--max-depth", "--threads",
+	},
 	"form": "any",
 	"flags": [{
 		"--all-match", "--and", "--break", "--cached", "--count", "--extended-regexp",
 		"--files-with-matches", "--fixed-strings", "--full-name", "--function-context", "--heading",
 		"--ignore-case", "--invert-match", "--line-number", "--name-only", "--no-color", "--not",
 		"--only-matching", "--or", "--perl-regexp", "--show-function", "--untracked", "--word-regexp",
-		"-e",
+		"--after-context", "--before-context", "--context", "--max-count", "--max-depth",
+		"--quiet", "--recurse-submodules", "--text", "--threads", "--no-recursive", "--recursive", "-r",
+		"--files-without-match", "--no-line-number", "--null", "--column",
 	}],
 	"patterns": [{
-		`^-[iwvhHnlLcopEFGPzqaIW0-9]+$`, `^-[ABC][0-9]+$`, `^--color(=[a-z]+)?$`,
-		`^--(context|after-context|before-context|max-depth|threads)=[0-9]+$`,
+		`^-[iwvhHnlLcopEFGPzqaIW0-9]+$`, `^-[iwvhHnlLcopEFGPzqaIW0-9]*([ABCm][0-9]*|e)$`, `^-e.+`,
+		`^--color(=[a-z]+)?$`, `^--(context|after-context|before-context|max-count|max-depth|threads)=[0-9]+$`,
 	}],
 }
 
 _reads["log"] := {
+	"commits": true,
+	"values": _log_values,
 	"form": "any",
 	"flags": [_diff_flags, _log_flags],
 	"patterns": [_diff_patterns, _log_patterns],
@@ -383,9 +558,26 @@ _reads["name-rev"] := {
 	"patterns": [{`^--(refs|exclude)=`}],
 }
 
-_reads["reflog"] := {
+_reads["notes"] := {
 	"form": "verb",
-	"verbs": {"show", "list", "exists"},
+	"verbs": {"get-ref", "list", "show"},
+	"bare": true,
+	"flags": [set()],
+	"patterns": [set()],
+}
+
+_reads["range-diff"] := {
+	"form": "any",
+	"values": _diff_values,
+	"flags": [_diff_flags, {"--dual-color", "--left-only", "--no-dual-color", "--no-notes", "--right-only"}],
+	"patterns": [_diff_patterns, {`^--creation-factor=[0-9]+$`}],
+}
+
+_reads["reflog"] := {
+	"commits": true,
+	"values": _log_values,
+	"form": "verb",
+	"verbs": {"exists", "list", "show"},
 	"bare": true,
 	"flags": [_diff_flags, _log_flags],
 	"patterns": [_diff_patterns, _log_patterns],
@@ -400,6 +592,8 @@ _reads["remote"] := {
 }
 
 _reads["rev-list"] := {
+	"commits": true,
+	"values": _log_values,
 	"form": "any",
 	"flags": [_diff_flags, _log_flags, {"--count", "--objects", "--header", "--timestamp"}],
 	"patterns": [_diff_patterns, _log_patterns],
@@ -418,12 +612,16 @@ _reads["rev-parse"] := {
 }
 
 _reads["shortlog"] := {
+	"commits": true,
+	"values": _log_values,
 	"form": "any",
 	"flags": [_diff_flags, _log_flags, {"--email", "--numbered", "--summary"}],
-	"patterns": [_diff_patterns, _log_patterns, {`^-[snec]+$`, `^--group=`}],
+	"patterns": [_diff_patterns, _log_patterns, {`^-[snec]+$`}],
 }
 
 _reads["show"] := {
+	"commits": true,
+	"values": _log_values,
 	"form": "any",
 	"flags": [_diff_flags, _log_flags],
 	"patterns": [_diff_patterns, _log_patterns],
@@ -445,6 +643,8 @@ _reads["show-ref"] := {
 }
 
 _reads["stash"] := {
+	"commits": true,
+	"values": _log_values,
 	"form": "verb",
 	"verbs": {"list", "show"},
 	"bare": false,
@@ -464,7 +664,17 @@ _reads["status"] := {
 	}],
 }
 
+_reads["symbolic-ref"] := {
+	"form": "one",
+	"operand": `.`,
+	"flags": [{"--no-recurse", "--quiet", "--recurse", "--short", "-q"}],
+	"patterns": [set()],
+}
+
 _reads["tag"] := {
+	"refs": true,
+	"text": `^--(sort|format)$`,
+	"values": _ref_values,
 	"form": "list",
 	"flags": [_listing, _list_flags, {"--list", "-l"}],
 	"patterns": [_list_patterns, {`^-n[0-9]*$`}],
@@ -472,6 +682,8 @@ _reads["tag"] := {
 }
 
 _reads["whatchanged"] := {
+	"commits": true,
+	"values": _log_values,
 	"form": "any",
 	"flags": [_diff_flags, _log_flags],
 	"patterns": [_diff_patterns, _log_patterns],
@@ -487,9 +699,17 @@ _reads["worktree"] := {
 
 _listing := {"--contains", "--list", "--merged", "--no-contains", "--no-merged", "--points-at"}
 
-_list_flags := {"--color", "--column", "--ignore-case", "--no-color", "--no-column", "--omit-empty"}
+_list_flags := {
+	"--color", "--column", "--count", "--exclude", "--format", "--sort", "--ignore-case", "--no-color", "--no-column", "--omit-empty",
+}
 
-_list_patterns := {`^--(sort|format|color|column|count|contains|merged|no-merged|no-contains|points-at)=`}
+_list_patterns := {`^--(color|column|count|contains|merged|no-merged|no-contains|points-at|exclude)=`}
+
+# They take the next word whatever it looks like.
+_ref_values := {
+	"--contains", "--count", "--exclude", "--format", "--merged", "--no-contains", "--no-merged", "--points-at",
+	"--sort",
+}
 
 _diff_flags := {
 	"--abbrev", "--binary", "--cached", "--cc", "--check", "--color", "--color-words", "--compact-summary",
@@ -498,26 +718,36 @@ _diff_flags := {
 	"--ignore-space-at-eol", "--ignore-space-change", "--ignore-submodules", "--merge-base", "--minimal", "--name-only",
 	"--name-status", "--no-color", "--no-ext-diff", "--no-patch", "--no-prefix", "--no-renames", "--no-textconv",
 	"--numstat", "--patch", "--patch-with-stat", "--patience", "--pickaxe-all", "--pickaxe-regex", "--quiet", "--raw",
-	"--shortstat", "--staged", "--stat", "--submodule", "--summary", "--text", "--word-diff",
+	"--shortstat", "--relative", "--no-relative", "--indent-heuristic", "--no-indent-heuristic",
+	"--color-moved", "--no-color-moved", "--diff-filter", "-S", "-G", "--irreversible-delete", "--ita-visible-in-index",
+	"--staged", "--stat", "--submodule", "--summary", "--text", "--word-diff",
 }
 
 _diff_patterns := {
 	`^-[pubwszRaW]+$`, `^-U[0-9]+$`, `^-[MCBD][0-9]*%?$`, `^-[SG].+`,
 	`^--(abbrev|unified|inter-hunk-context|stat|stat-width|stat-count|stat-name-width)=[0-9,]+$`,
 	`^--(color|color-moved|diff-filter|diff-algorithm|dirstat|submodule|ignore-submodules|word-diff)=[A-Za-z0-9,-]+$`,
-	`^--(color-words|word-diff-regex|src-prefix|dst-prefix)=`,
+	`^--(color-words|word-diff-regex|src-prefix|dst-prefix|line-prefix|relative|anchored|skip-to|rotate-to|find-object|color-moved-ws)=`,
 	`^--(find-renames|find-copies)=[0-9]+%?$`,
 }
 
-# The options with a value in the next word stand here too: the value is judged like any other word.
+_diff_values := {"-S", "-G", "--diff-filter"}
+
+# The options whose value stands in the next word.
+_log_values := {
+	"--after", "--author", "--before", "--committer", "--date", "--diff-filter", "--encoding", "--exclude", "--glob",
+	"--grep", "--grep-reflog", "--max-count", "--since", "--skip", "--until", "-G", "-L", "-S", "-n",
+}
+
 _log_flags := {
 	"-S", "-G", "-L", "--author", "--committer", "--grep", "--since", "--until", "--after", "--before",
-	"--date", "--max-count", "--skip",
+	"--date", "--encoding", "--exclude", "--glob", "--grep-reflog", "--max-count", "--skip",
+	"--pretty", "--no-notes", "--no-mailmap", "--use-mailmap", "--mailmap", "--no-color", "--reflog",
 	"--abbrev-commit", "--all", "--all-match", "--ancestry-path", "--author-date-order", "--basic-regexp", "--bisect",
 	"--boundary", "--branches", "--cherry", "--cherry-mark", "--cherry-pick", "--children", "--clear-decorations",
 	"--date-order", "--decorate", "--dense", "--extended-regexp", "--first-parent", "--fixed-strings", "--follow",
 	"--full-history", "--graph", "--invert-grep", "--left-only", "--left-right", "--log-size", "--merge", "--merges",
-	"--no-abbrev-commit", "--no-decorate", "--no-merges", "--no-notes", "--no-walk", "--not", "--oneline", "--parents",
+	"--no-abbrev-commit", "--no-decorate", "--no-merges", "--no-walk", "--not", "--oneline", "--parents",
 	"--perl-regexp", "--regexp-ignore-case", "--relative-date", "--remotes", "--reverse", "--right-only",
 	"--simplify-by-decoration", "--simplify-merges", "--source", "--sparse", "--tags", "--topo-order", "--walk-reflogs",
 	"-c", "-i", "-m", "-n", "-r", "-t", "-E", "-F", "-P", "-g",
@@ -527,6 +757,6 @@ _log_patterns := {
 	`^-[0-9]+$`, `^-n[0-9]+$`, `^-L.+`,
 	`^--(max-count|skip|min-parents|max-parents)=[0-9]+$`,
 	`^--(author|committer|grep|grep-reflog|since|after|until|before|since-as-filter)=`,
-	`^--(format|pretty|date|decorate|encoding|diff-merges|no-walk)=`,
+	`^--(date|decorate|encoding|diff-merges|no-walk|ancestry-path)=`,
 	`^--(decorate-refs|decorate-refs-exclude|branches|tags|remotes|glob|exclude)=`,
 }

@@ -58,7 +58,7 @@ _does_not := [
 	["git", "remote", "add", "x", "y"], ["./git", "log"],
 	["git", "grep", "-O", "x"], ["git", "grep", "-e", "x", "/etc"], ["git", "log", "-S", "--", "--output=x"],
 	["git", "branch", "--"],
-	["git", "worktree"], ["git", "config", "-l"],
+	["git", "worktree"], ["git", "config", "edit"], ["git", "config", "a.b", "c"],
 ]
 
 test_does_not_only_read[words] if {
@@ -114,4 +114,111 @@ test_not_destructive[words] if {
 		["git", "rm", "--cached", "f"], ["git", "gc"], ["git", "log"], ["git", "tag"], ["rm", "x"],
 	]
 	not git.destructive(facts.command(words))
+}
+
+_harmless_formats := [
+	["git", "log", "--date=format:%G-W%V"], ["git", "log", "--pretty=fuller"], ["git", "log", "--format="],
+	["git", "log", "--format=tformat:x"], ["git", "reflog", "--format=%+h%- an"], ["git", "log", "--grep=%G"],
+	["git", "shortlog", "--group=%an"],
+	["git", "for-each-ref", "--format", "%(refname)", "--sort", "-committerdate"],
+	["git", "tag", "--sort=-creatordate", "--format=%(creatordate:format:%G)"],
+	["git", "ls-files", "--format=%(path)"],
+]
+
+test_harmless_formats[words] if {
+	some words in _harmless_formats
+	git.read_only(facts.command(words))
+}
+
+_verifying_formats := [
+	["git", "log", "--format=%+GK"], ["git", "log", "--format=%-G?"], ["git", "log", "--format=% GS"],
+	["git", "log", "--pretty=foo"], ["git", "log", "--pretty=o"], ["git", "log", "--format=tformat:%G?"],
+	["git", "stash", "list", "--format=%+GK"], ["git", "reflog", "--format=foo"],
+	["git", "shortlog", "--group=%GK"], ["git", "for-each-ref", "--format=%(signature)"],
+	["git", "for-each-ref", "--format", "%(signature:key)"], ["git", "branch", "--sort=-signature"],
+	["git", "tag", "--sort", "signature"],
+]
+
+test_formats_that_verify[words] if {
+	some words in _verifying_formats
+	not git.read_only(facts.command(words))
+}
+
+_values := [
+	["git", "grep", "-e", "-rf"], ["git", "grep", "-ne", "-rf"], ["git", "grep", "-A", "3", "/x"],
+	["git", "diff", "-G", "/foo"], ["git", "reflog", "-n", "5"], ["git", "blame", "-L", "/foo/,+5", "a"],
+	["git", "log", "-S", "/etc", "-n", "3"], ["git", "log", "-S", "-S", "--", "a"], ["git", "branch", "--sort", "x"],
+	["git", "tag", "--contains", "/x", "--format", "-%(refname)"],
+]
+
+test_values[words] if {
+	some words in _values
+	git.read_only(facts.command(words))
+}
+
+_no_values := [
+	["git", "grep", "-e", "-e", "-f"], ["git", "grep", "-e", "x", "-f"], ["git", "diff", "-G", "-G", "/etc/passwd"],
+	["git", "diff", "--", "-G", "/etc/passwd"], ["git", "log", "-S", "--output=x"],
+	["git", "branch", "--format", "--list", "new"], ["git", "branch", "--sort", "x", "new"],
+	["git", "reflog", "-n", "expire"], ["git", "grep", "-efoo", "/etc/passwd"], ["git", "grep", "--", "/x"],
+	["git", "tag", "--", "--list"], ["git", "branch", "--sort", "-d", "new"],
+]
+
+test_no_values[words] if {
+	some words in _no_values
+	not git.read_only(facts.command(words))
+}
+
+_listings := [
+	["git", "config", "--list"], ["git", "config", "-l", "--show-origin"], ["git", "config", "user.name"],
+	["git", "config", "--get-regexp", "^user"], ["git", "config", "get", "user.name"], ["git", "config", "list"],
+	["git", "symbolic-ref", "HEAD"], ["git", "symbolic-ref", "--short", "-q", "HEAD"], ["git", "bisect", "log"],
+	["git", "notes"], ["git", "notes", "list"], ["git", "check-ignore", "-v", "a.o"], ["git", "check-attr", "-a", "f"],
+	["git", "range-diff", "a", "b", "c"], ["git", "diff", "--relative"],
+]
+
+test_listings[words] if {
+	some words in _listings
+	git.read_only(facts.command(words))
+}
+
+_no_listings := [
+	["git", "config"], ["git", "config", "--global", "-l"], ["git", "config", "-l", "--file=/etc/passwd"],
+	["git", "config", "--", "a.b"], ["git", "config", "remove-section", "a.b"], ["git", "symbolic-ref", "HEAD", "x"],
+	["git", "symbolic-ref", "-d", "x"], ["git", "bisect", "run", "x"], ["git", "notes", "add"],
+	["git", "check-ignore", "--stdin"], ["git", "submodule", "status"],
+]
+
+test_no_listings[words] if {
+	some words in _no_listings
+	not git.read_only(facts.command(words))
+}
+
+_abbreviated := [
+	["git", "branch", "--de", "x"], ["git", "branch", "--d", "x"], ["git", "tag", "--de", "x"],
+	["git", "checkout", "--for", "x"], ["git", "switch", "-qf", "x"], ["git", "switch", "--discard", "x"],
+	["git", "checkout-index", "-f", "-a"], ["git", "checkout-index", "-af"], ["git", "reset", "--ha"],
+	["git", "read-tree", "--reset", "-u", "HEAD"], ["git", "branch", "-qD", "x"], ["git", "update-ref", "--del", "x"],
+]
+
+test_abbreviated_options_destroy[words] if {
+	some words in _abbreviated
+	git.destructive(facts.command(words))
+}
+
+_not_abbreviated := [
+	["git", "tag", "-madded", "v1"], ["git", "reset", "--mixed"], ["git", "checkout", "--detach", "x"],
+	["git", "switch", "-cfeature"], ["git", "branch", "--contains", "x"], ["git", "symbolic-ref", "HEAD"],
+]
+
+test_other_options_do_not_destroy[words] if {
+	some words in _not_abbreviated
+	not git.destructive(facts.command(words))
+}
+
+test_fetching_in_the_background_is_network if {
+	git.network(facts.command(["git", "maintenance", "run", "--task=prefetch"]))
+	git.network(facts.command(["git", "maintenance", "run", "--task", "prefetch"]))
+	git.network(facts.command(["git", "backfill"]))
+	not git.network(facts.command(["git", "maintenance", "run"]))
 }

@@ -93,3 +93,15 @@ test_an_unnamed_command_has_a_message if {
 }
 
 test_obligations if readonly.obligations.sandbox.network == "none"
+
+test_the_pinned_configuration_is_complete if {
+	env := readonly.obligations.exec.env_set
+	count([name | some name, _ in env; startswith(name, "GIT_CONFIG_KEY_")]) == to_number(env.GIT_CONFIG_COUNT)
+	pinned := {env[sprintf("GIT_CONFIG_KEY_%d", [i])]: env[sprintf("GIT_CONFIG_VALUE_%d", [i])] |
+		some i in numbers.range(0, to_number(env.GIT_CONFIG_COUNT) - 1)
+	}
+	pinned["gpg.program"] == "/bin/false"
+	pinned["gpg.ssh.program"] == "/bin/false"
+	pinned["gpg.x509.program"] == "/bin/false"
+	pinned["core.fsmonitor"] == "false"
+}
