@@ -8,32 +8,49 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// maxCommentFixes bounds how often a script is parsed anew.
-const maxCommentFixes = 32
+// maxFixes bounds how often a script is parsed anew.
+const maxFixes = 64
 
 // hashLine is a line that could end in a comment whose last character is a backslash.
 var hashLine = regexp.MustCompile("(?m)(?:^|[ \\t;&|()<>`])(#).*\\\\$")
 
-// parse parses src. For bash a comment ends with its line; the parser takes a backslash before the newline for a line
-// continuation even there, so that `ls # \` would swallow the command on the next line. Such comments lose their
-// backslash here, first to last, since each of them changes how the rest is read.
+// parse parses src as bash reads it, which the parser does not in some places; there src is changed until it does.
+// For bash a comment ends with its line; the parser takes a backslash before the newline for a line continuation even
+// there, so that `ls # \` would swallow the command on the next line. Such comments lose their backslash, and
+// here-documents get delimiters that are unmistakable: first to last, since each changes how the rest is read.
 func parse(src string) ([]*syntax.Stmt, error) {
 	var doubt error
-	for range maxCommentFixes {
+	docs := &heredocs{}
+	for range maxFixes {
 		stmts, perr := parseOnce(src)
+		if fixed, ok := withoutNegation(src, perr); ok {
+			src, doubt = fixed, errNegation
+			continue
+		}
+		if fixed, ok := withoutDashes(src, stmts, perr); ok {
+			src, doubt = fixed, errNegation
+			continue
+		}
 		at := -1
 		if hashLine.MatchString(src) {
 			at = continuedComment(src, stmts)
 		}
+		if fixed, ok := docs.next(src, at); ok {
+			src = fixed
+			continue
+		}
 		if at < 0 {
-			return stmts, errors.Join(doubt, perr)
+			if perr != nil {
+				stmts = append(stmts, salvaged(src, stmts)...)
+			}
+			return stmts, errors.Join(doubt, docs.doubt, perr)
 		}
 		if perr != nil && doubt == nil {
 			doubt = errors.New("a comment that may end in a backslash") // or text in quotes that were not closed
 		}
 		src = src[:at] + " " + src[at+1:]
 	}
-	return nil, errors.New("too many comments that end in a backslash")
+	return nil, errors.New("too many here-documents, or comments that end in a backslash")
 }
 
 func parseOnce(src string) (stmts []*syntax.Stmt, perr error) {

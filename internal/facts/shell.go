@@ -108,8 +108,8 @@ func (a *analyzer) top(script string) (err error) {
 	return a.script(script, scope{})
 }
 
-// script parses text and walks its statements. After a syntax error the statements of the lines before it are still
-// walked, because bash runs them before it meets the error.
+// script parses text and walks its statements. After a syntax error the statements that can still be read are
+// walked: those of the lines before it, which bash runs before it meets the error, and what is legible of the others.
 func (a *analyzer) script(text string, sc scope) error {
 	a.parsed += len(text)
 	if sc.depth > hardDepth || a.parsed > hardParsed {

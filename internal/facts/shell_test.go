@@ -115,7 +115,8 @@ func TestCommands(t *testing.T) {
 		{`{rm,-rf,x}`, []string{`rm -rf x`}},
 		{`cd a && ls`, []string{`cd a in &&`, `ls in &&`}},
 		{"rm x\nls \"", []string{`rm x`}},
-		{"ls; rm x \"", nil},
+		{"ls; rm x \"", []string{`ls`}},
+		{"if ls; then\nrm x\n", []string{`rm x`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.script, func(t *testing.T) {

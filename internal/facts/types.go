@@ -26,8 +26,8 @@ func (o Options) withDefaults() Options {
 type Shell struct {
 	// Dialect is the language that the script was parsed as; always "bash" today.
 	Dialect string `json:"dialect"`
-	// Parsed is false when the script as a whole is not known to mean what Commands says. Commands then holds only
-	// what bash would have run before it met the error.
+	// Parsed is false when the script as a whole is not known to mean what Commands says. Commands then holds
+	// what could still be read: what bash runs before it meets the error, and maybe more, never surely all of it.
 	Parsed bool `json:"parsed"`
 	// Error says why Parsed is false.
 	Error string `json:"error,omitempty"`
