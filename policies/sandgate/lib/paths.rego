@@ -33,9 +33,10 @@ device(path) if {
 	not path in harmless_devices
 	not startswith(path, "/dev/fd/")
 	not startswith(path, "/dev/shm/")
+	not startswith(path, "/dev/pts/")
 }
 
 # METADATA
 # title: harmless devices
 # description: Writing to them changes nothing that lasts.
-harmless_devices := {"/dev/null", "/dev/zero", "/dev/full", "/dev/stdout", "/dev/stderr", "/dev/stdin", "/dev/tty"}
+harmless_devices := {"/dev/console", "/dev/null", "/dev/random", "/dev/urandom", "/dev/zero", "/dev/full", "/dev/stdout", "/dev/stderr", "/dev/stdin", "/dev/tty"}

@@ -23,7 +23,7 @@ test_all_inside if {
 test_device[path] if {
 	some path, want in {
 		"/dev/sda": true, "/dev/nvme0n1": true, "/dev/null": false, "/dev/fd/3": false, "/dev/shm/x": false,
-		"/etc/x": false,
+		"/etc/x": false, "/dev/pts/0": false, "/dev/ptmx": true,
 		"/dev/stdout": false,
 	}
 	got := {true | paths.device(path)} == {true}

@@ -84,6 +84,14 @@ harmless_redirect(redirect) if {
 	redirect.target == "/dev/null"
 }
 
+# The same written with dots or slashes; what goes up could pass a symlink.
+harmless_redirect(redirect) if {
+	redirect.class in {"read", "write", "append"}
+	startswith(redirect.target, "/dev/")
+	not contains(redirect.target, "..")
+	redirect.path == "/dev/null"
+}
+
 # METADATA
 # title: destructive
 # description: The command destroys data or state.
@@ -113,7 +121,23 @@ destructive(command) if {
 destructive(command) if {
 	some redirect in command.redirects
 	redirect.class in {"write", "append", "read_write"}
-	paths.device(redirect.target)
+	paths.device(redirect.path)
+}
+
+# Rights or owners of a whole tree outside the workspace.
+destructive(command) if {
+	lower(command.base) in {"chattr", "chgrp", "chmod", "chown", "setfacl"}
+	some option in values(command)
+	regex.match(`^(-[a-zA-Z]*R[a-zA-Z]*|--rec[a-z]*)$`, option)
+	some arg in command.args
+	paths.outside(arg)
+}
+
+# pacman names what it does by a letter with others behind it.
+destructive(command) if {
+	lower(command.base) in {"pacman", "yay", "paru"}
+	some word in values(command)
+	startswith(word, "-R")
 }
 
 # A copy onto a device.
@@ -147,6 +171,29 @@ network(command) if {
 network(command) if {
 	some redirect in command.redirects
 	redirect.network == true
+}
+
+# Without a verb it installs.
+network(command) if {
+	lower(command.base) in {"bundle", "pnpx", "yarn"}
+	every arg in command.args {
+		startswith(value(arg), "-")
+		not value(arg) in {"--help", "--version", "-h", "-v"}
+	}
+}
+
+# pacman names what it does by a letter with others behind it.
+network(command) if {
+	lower(command.base) in {"pacman", "yay", "paru"}
+	some word in values(command)
+	startswith(word, "-Sy")
+}
+
+# The source of a mount on another host.
+network(command) if {
+	lower(command.base) == "mount"
+	some word in values(command)
+	regex.match(`^//|^[^/=,]+:/`, word)
 }
 
 # A module of an interpreter that reaches the network.

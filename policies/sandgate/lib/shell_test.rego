@@ -40,7 +40,9 @@ test_runs if {
 
 _destructive := [
 	["rm", "x"], ["/bin/rm", "x"], ["RM", "x"], ["mkfs.ext4", "x"], ["kubectl", "-n", "a", "delete", "pod"],
-	["find", ".", "-delete"], ["git", "stash", "drop"], ["crontab", "-r"],
+	["chmod", "-R", "777", "/etc"], ["chown", "--recursive", "x", "/"], ["iptables", "-F"], ["pacman", "-Rns", "x"],
+	["docker", "compose", "down"], ["terraform", "state", "rm", "x"], ["umount", "/mnt"], ["pkill", "x"],
+	["conda", "remove", "x"], ["find", ".", "-delete"], ["git", "stash", "drop"], ["crontab", "-r"],
 ]
 
 test_destructive[words] if {
@@ -63,7 +65,7 @@ test_package_managers if {
 }
 
 test_not_destructive[words] if {
-	some words in [["ls"], ["rmx"], ["kubectl", "get", "pods"], ["find", "."], ["git", "stash", "list"], ["cp", "a", "b"]]
+	some words in [["ls"], ["chmod", "-R", "x", "src"], ["chmod", "x", "/etc"], ["pacman", "-Q"], ["rmx"], ["kubectl", "get", "pods"], ["find", "."], ["git", "stash", "list"], ["cp", "a", "b"]]
 	not shell.destructive(facts.command(words))
 }
 
@@ -72,11 +74,22 @@ test_writing_to_a_device_is_destructive if {
 	command := object.union(facts.command(["ls"]), {"redirects": [redirect]})
 	shell.destructive(command)
 	not shell.destructive(object.union(command, {"redirects": [{"class": "write", "target": "/dev/null"}]}))
+	not shell.destructive(object.union(command, {"redirects": [{
+		"class": "write",
+		"path": "/dev/null",
+		"target": "/dev/./null",
+	}]}))
+	not shell.destructive(object.union(command, {"redirects": [{
+		"class": "write",
+		"path": "/tmp/x",
+		"target": "/dev/null/../../tmp/x",
+	}]}))
 	not shell.destructive(object.union(command, {"redirects": [{"class": "read", "target": "/dev/sda"}]}))
 }
 
 _network := [
-	["curl", "x"], ["/usr/bin/WGET"], ["npm", "--silent", "install"], ["git", "push"],
+	["yarn"], ["yarn", "--silent"], ["pacman", "-Syu"], ["mount", "h:/x", "/mnt"], ["mount", "-t", "nfs", "x"],
+	["mount", "//h/x", "/mnt"], ["go", "mod", "tidy"], ["psql"], ["scalar", "clone", "x"], ["curl", "x"], ["/usr/bin/WGET"], ["npm", "--silent", "install"], ["git", "push"],
 	["python3", "-m", "pip", "x"],
 	["python3.11", "-mhttp.server"], ["pip3.11", "install", "x"], ["go", "get", "x"],
 ]
@@ -88,7 +101,8 @@ test_network[words] if {
 
 test_not_network[words] if {
 	some words in [
-		["ls"], ["curlx"], ["npm", "run", "x"], ["git", "log"], ["python3", "-m", "json.tool"], ["pip3.11", "list"],
+		["yarn", "build"], ["yarn", "--version"], ["mount"], ["mount", "/dev/sdb", "/mnt"], ["pacman", "-Q"],
+		["kubectl", "get", "pods"], ["ls"], ["curlx"], ["npm", "run", "x"], ["git", "log"], ["python3", "-m", "json.tool"], ["pip3.11", "list"],
 		["pythonx", "-m", "pip"],
 	]
 	not shell.network(facts.command(words))
@@ -104,6 +118,7 @@ test_harmless_redirect[name] if {
 		"read": {"class": "read", "in_workspace": true}, "heredoc": {"class": "heredoc", "static": true},
 		"herestring": {"class": "herestring", "static": true}, "streams": {"class": "dup", "target": "1"},
 		"null": {"class": "write", "target": "/dev/null"},
+		"null with a dot": {"class": "write", "target": "/dev/./null", "path": "/dev/null"},
 	}
 	shell.harmless_redirect(redirect)
 }
@@ -114,7 +129,9 @@ test_harmful_redirect[name] if {
 		"outside": {"class": "read", "in_workspace": false},
 		"unknown": {"class": "read"}, "expansion": {"class": "heredoc", "static": false},
 		"descriptor": {"class": "dup", "target": "3"}, "both": {"class": "read_write", "target": "/dev/null"},
-		"nothing": {},
+		"nothing": {}, "up": {"class": "write", "target": "/dev/x/../null", "path": "/dev/null"},
+		"from null": {"class": "write", "target": "/dev/null/../../tmp/x", "path": "/tmp/x"},
+		"to null": {"class": "write", "target": "../dev/null", "path": "/dev/null"},
 	}
 	not shell.harmless_redirect(redirect)
 }
