@@ -7,6 +7,9 @@
 #   network nor other files.
 package sandgate.profiles.workspace
 
+import data.sandgate.lib.git
+import data.sandgate.lib.shell
+
 # METADATA
 # title: overflow
 # description: The script is larger than the analysis, so its end is unknown.
@@ -34,7 +37,7 @@ deny contains {
 	"command": command.index,
 } if {
 	some command in input.call.shell.commands
-	command.base in _privilege
+	lower(command.base) in _privilege
 }
 
 # METADATA
@@ -192,6 +195,108 @@ ask contains {
 
 # METADATA
 # title: unknown-path
+# description: A path that climbs, while the directory it starts from is not known.
+# custom:
+#   rule: unknown-path
+ask contains {
+	"rule": "unknown-path",
+	"message": sprintf("it is not known where %s leads", [text]),
+	"remediation": "use a path from /workspace, such as /workspace/src",
+	"severity": "medium",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+	some text in _uncertain(command)
+}
+
+# METADATA
+# title: hidden-text
+# description: Characters that a reader does not see, or sees elsewhere than they are.
+# custom:
+#   rule: hidden-text
+ask contains {
+	"rule": "hidden-text",
+	"message": "the script holds characters that are not seen as they are",
+	"remediation": "write it without control characters and without characters that change the direction",
+	"severity": "medium",
+} if {
+	some feature in input.call.shell.features
+	feature in {"bidi", "control_chars", "invalid_utf8", "invisible_chars", "non_ascii_space", "nul"}
+}
+
+# METADATA
+# title: repository-internals
+# description: >-
+#   What is written below .git is run or obeyed later by the git of the host, and what is removed there is lost.
+# custom:
+#   rule: repository-internals
+ask contains {
+	"rule": "repository-internals",
+	"message": sprintf("%s may change what git does outside the sandbox, or lose the history", [command.base]),
+	"remediation": "leave .git to git, and its hooks and configuration to the user",
+	"severity": "high",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+	_touches_repository(command)
+}
+
+# METADATA
+# title: repository-internals
+# description: A redirect that writes below .git.
+# custom:
+#   rule: repository-internals
+ask contains {
+	"rule": "repository-internals",
+	"message": "a redirect writes below .git",
+	"remediation": "leave .git to git, and its hooks and configuration to the user",
+	"severity": "high",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+	some redirect in command.redirects
+	redirect.class in {"write", "append", "read_write"}
+	some key in ["path", "real", "target"]
+	_in_repository(redirect[key])
+}
+
+# METADATA
+# title: repository-internals
+# description: A file tool that writes below .git.
+# custom:
+#   rule: repository-internals
+ask contains {
+	"rule": "repository-internals",
+	"message": sprintf("%s is a file of the repository itself", [file.path]),
+	"remediation": "leave .git to git, and its hooks and configuration to the user",
+	"severity": "high",
+} if {
+	some file in input.call.files
+	not file.op in {"glob", "grep", "list", "read", "search"}
+	some key in ["path", "abs", "real"]
+	_in_repository(file[key])
+}
+
+# METADATA
+# title: whole-workspace
+# description: The workspace itself is removed or moved away, not something in it.
+# custom:
+#   rule: whole-workspace
+ask contains {
+	"rule": "whole-workspace",
+	"message": sprintf("%s takes the whole workspace", [command.base]),
+	"remediation": "name the files and directories that are meant",
+	"severity": "high",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+	lower(command.base) in {"mv", "rm", "rmdir", "shred"}
+	some arg in command.args
+	_whole_workspace(arg)
+}
+
+# METADATA
+# title: unknown-path
 # description: Whether a path of a file tool is in the workspace is not known.
 # custom:
 #   rule: unknown-path
@@ -284,88 +389,6 @@ _readable_file(file) if {
 	_below(file.abs, _readable)
 }
 
-# Words that name a path outside. A word that is not literal is not known, and a
-# tilde is a home directory, which is never the workspace.
-_outside(command) := paths if {
-	paths := {path |
-		some arg in command.args
-		some path in _outside_word(command, arg)
-	} | {path |
-		some redirect in command.redirects
-		path := _outside_redirect(redirect)
-	}
-}
-
-_outside_word(command, arg) := {path |
-	_takes_paths(command)
-	some candidate in [arg, object.get(arg, "eq", {})]
-	candidate.in_workspace == false
-	path := candidate.path
-	_looks_like_path(arg)
-	not _below(path, _readable)
-} | {"the home directory" |
-	arg.tilde
-	_takes_paths(command)
-} if {
-	not arg.dynamic
-	not arg.glob
-}
-
-# An unfinished word whose known beginning is outside already.
-_outside_word(command, arg) := {arg.prefix} if {
-	arg.dynamic
-	startswith(arg.prefix, "/")
-	_takes_paths(command)
-	not _below(arg.prefix, _readable | {"/workspace"})
-}
-
-# A pattern that is absolute, or all or some of whose matches are outside.
-_outside_word(command, arg) := {arg.value} if {
-	arg.glob
-	not arg.dynamic
-	_takes_paths(command)
-	_matches_outside(arg)
-}
-
-_matches_outside(arg) if {
-	startswith(arg.value, "/")
-	not _below(arg.value, _readable | {"/workspace"})
-}
-
-_matches_outside(arg) if {
-	arg.in_workspace == false
-	not startswith(arg.value, "/")
-}
-
-# `-rf` or `HEAD..main` is not a path, but an option can hold one that climbs.
-_looks_like_path(arg) if not startswith(arg.value, "-")
-
-_looks_like_path(arg) if contains(arg.value, "../")
-
-_looks_like_path(arg) if arg.eq
-
-# These print or match their words and open none that looks like a path
-# outside: a pattern such as /api/v1 is not a file.
-_takes_paths(command) if not _matches_words(command)
-
-_matches_words(command) if command.base in {
-	"echo", "printf", "grep", "egrep", "fgrep", "rg", "sed", "awk", "gawk", "expr", "test", "[",
-}
-
-_outside_redirect(redirect) := redirect.path if {
-	redirect.class in {"write", "append", "read_write"}
-	redirect.in_workspace == false
-	not redirect.network
-	not _below(redirect.path, _writable)
-}
-
-_outside_redirect(redirect) := redirect.path if {
-	redirect.class == "read"
-	redirect.in_workspace == false
-	not redirect.network
-	not _below(redirect.path, _readable)
-}
-
 _below(path, roots) if path in roots
 
 _below(path, roots) if {
@@ -381,90 +404,161 @@ _readable := _writable | {
 	"/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/dev/stdin", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full",
 }
 
+# Commands other than git that are given something below .git and do more than read it.
+_touches_repository(command) if {
+	not _reads(command)
+	some arg in command.args
+	not startswith(object.get(arg, "value", ""), "--ex")
+	some text in [
+		object.get(arg, "value", ""), object.get(arg, "prefix", ""),
+		object.get(arg, "path", ""), object.get(arg, "real", ""),
+	]
+	_in_repository(text)
+}
+
+# Configuration names programs; only keys that are mere values are left alone.
+_touches_repository(command) if {
+	git.subcommand(command) == "config"
+	_config_writes(command)
+	not _harmless_keys(git.words(command))
+}
+
+_touches_repository(command) if {
+	git.subcommand(command) == "lfs"
+	"install" in git.words(command)
+}
+
+_touches_repository(command) if {
+	lower(command.base) in {"husky", "lefthook", "pre-commit"}
+	"install" in shell.values(command)
+}
+
+_reads(command) if lower(command.base) in {
+	"[", "basename", "cat", "diff", "dirname", "du", "echo", "egrep", "fgrep", "file", "git", "grep", "head", "jq", "less",
+	"ls", "md5sum", "printf", "readlink", "realpath", "rg", "sha256sum", "stat", "tail", "test", "tree", "wc",
+}
+
+_reads(command) if {
+	lower(command.base) == "find"
+	not shell.values(command) & {"-delete", "-fls", "-fprint", "-fprint0", "-fprintf"} != set()
+}
+
+_in_repository(text) if regex.match(`(^|[/=]|^-[a-z]+)\.git(/|$)`, lower(text))
+
+_config_writes(command) if {
+	every word in git.words(command) {
+		not word in {"get", "list", "-l"}
+		not regex.match(`^--(get|list)`, word)
+	}
+}
+
+_harmless_keys(words) if {
+	some word in words
+	_harmless_key(word)
+	every other in words {
+		not _running_key(other)
+	}
+}
+
+_harmless_key(word) if {
+	regex.match(
+		`^(user|color|advice|push|pull|branch|merge|rebase|fetch|init|commit|tag|status|log)\.[a-z0-9.-]+$`,
+		lower(word),
+	)
+	not _running_key(word)
+}
+
+_running_key(word) if regex.match(
+	`^(core|alias|filter|include|includeif|credential|gpg|sequence|pager|diff|difftool|mergetool|uploadpack|url|http)\.`,
+	lower(word),
+)
+
+_running_key(word) if regex.match(`(driver|program|command|hookspath|template|templatedir)$`, lower(word))
+
+_running_key(word) if word in {"-e", "--edit", "-f", "--file", "--remove-section", "--rename-section"}
+
+_running_key(word) if startswith(word, "--file=")
+
+_whole_workspace(arg) if arg.path == "/workspace"
+
+_whole_workspace(arg) if arg.real == "/workspace"
+
+_whole_workspace(arg) if {
+	arg.glob
+	regex.match(`^(/workspace/|\./)?(\*|\.\*|\{,\.\}\*)$`, arg.value)
+}
+
 _privilege := {"sudo", "su", "doas", "pkexec", "runuser", "setpriv", "chroot", "nsenter", "unshare", "setcap", "newgrp", "sg"}
 
-_system_destructive(command) if command.base in {
+_system_destructive(command) if lower(command.base) in {
 	"mkfs", "mkswap", "wipefs", "fdisk", "sfdisk", "parted", "blkdiscard", "losetup", "mount", "umount", "swapon", "swapoff",
 	"shutdown", "reboot", "halt", "poweroff", "init", "telinit", "systemctl", "service", "insmod", "rmmod", "modprobe",
 	"iptables", "ip6tables", "nft", "useradd", "userdel", "usermod", "groupadd", "groupdel", "passwd", "chpasswd", "visudo",
 	"crontab", "at", "batch",
 }
 
-_system_destructive(command) if startswith(command.base, "mkfs.")
+_system_destructive(command) if startswith(lower(command.base), "mkfs.")
 
 _system_destructive(command) if {
-	command.base in {"kubectl", "helm", "terraform", "tofu", "pulumi"}
+	lower(command.base) in {"kubectl", "helm", "terraform", "tofu", "pulumi"}
 	some arg in command.args
 	arg.value in {"delete", "destroy", "uninstall", "drain"}
 }
 
 _system_destructive(command) if {
-	command.base in {"rm", "chmod", "chown", "chgrp", "mv"}
+	lower(command.base) in {"rm", "chmod", "chown", "chgrp", "mv"}
 	some arg in command.args
 	arg.path == "/"
 }
 
-_network(command) if command.base in {
-	"curl", "wget", "ssh", "scp", "sftp", "rsync", "ftp", "lftp", "telnet", "nc", "ncat", "netcat", "socat", "ping", "traceroute",
-	"dig", "nslookup", "host", "whois", "aria2c", "httpie", "http", "https", "xh", "gh", "glab", "aws", "gcloud", "az", "docker",
-	"podman", "kubectl", "helm", "skopeo", "apt", "apt-get", "dnf", "yum", "apk", "pacman", "brew", "snap",
+# The library knows the commands; some more want the network for nearly all they do.
+_network(command) if {
+	shell.network(command)
+	not _local_install(command)
 }
 
-_network(command) if command.git.sub in {
-	"clone", "fetch", "pull", "push", "ls-remote", "submodule", "send-email", "svn", "p4", "archive-remote",
+_network(command) if lower(command.base) in {
+	"apk", "apt", "apt-get", "brew", "dnf", "docker", "helm", "httpie", "kubectl", "nerdctl", "pacman", "podman",
+	"skopeo", "snap", "yum",
 }
+
+_network(command) if git.subcommand(command) == "submodule"
 
 _network(command) if {
-	command.base == "git"
-	command.git.sub == "remote"
-	some arg in command.args
-	arg.value in {"show", "update", "prune"}
+	some verb in _network_verbs[lower(command.base)]
+	verb in shell.values(command)
 }
 
+# yarn alone installs.
 _network(command) if {
-	subcommands := _package_managers[command.base]
-	some arg in command.args
-	arg.value in subcommands
-}
-
-# yarn alone installs; go install with a version does; python -m pip is pip.
-_network(command) if {
-	command.base == "yarn"
+	lower(command.base) == "yarn"
 	count(command.args) == 0
 }
 
 _network(command) if {
+	lower(command.base) == "go"
+	command.args[0].value == "mod"
+	command.args[1].value in {"download", "tidy", "vendor"}
+}
+
+# go install of a package of the workspace is a build; with a version, or a path that is none of the workspace, it
+# fetches.
+_local_install(command) if {
 	command.base == "go"
 	command.args[0].value == "install"
-	some arg in command.args
-	contains(arg.value, "@")
+	every arg in array.slice(command.args, 1, count(command.args)) {
+		regex.match(`^(-[a-z]+(=.*)?|\.{1,2}(/[^@]*)?)$`, shell.value(arg))
+	}
 }
 
-_network(command) if {
-	startswith(command.base, "python")
-	some i
-	command.args[i].value == "-m"
-	command.args[i + 1].value == "pip"
-	command.args[i + 2].value in _package_managers.pip
-}
-
-_network(command) if {
-	command.base == "openssl"
-	command.args[0].value in {"s_client", "s_time"}
-}
-
-_package_managers := {
-	"pip": {"install", "download", "wheel", "search"},
-	"pip3": {"install", "download", "wheel", "search"},
-	"uv": {"add", "sync", "lock", "pip", "tool"},
-	"poetry": {"add", "install", "update", "lock"},
-	"npm": {"install", "i", "ci", "add", "update", "publish", "audit"},
-	"pnpm": {"install", "i", "add", "update", "publish"},
-	"yarn": {"install", "add", "upgrade", "publish"},
-	"npx": {"--yes", "-y"},
-	"gem": {"install", "update", "push"},
+_network_verbs := {
 	"bundle": {"install", "update"},
-	"cargo": {"install", "add", "update", "fetch", "publish"},
-	"go": {"get", "download"},
 	"composer": {"install", "require", "update"},
+	"npm": {"create", "init", "outdated", "search", "x"},
+	"pip3": {"download", "install", "search", "wheel"},
+	"pipx": {"inject", "install", "run", "upgrade"},
+	"pnpm": {"create", "publish", "up", "update"},
+	"poetry": {"add", "install", "lock", "update"},
+	"uv": {"add", "lock", "pip", "sync", "tool"},
+	"yarn": {"create", "publish"},
 }

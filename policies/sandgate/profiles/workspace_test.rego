@@ -220,13 +220,13 @@ _cases := {
 	"terraform destroy": {"input": _script([_command("terraform", ["destroy"])]), "rule": "system-destructive"},
 	"terraform plan": {"input": _script([_command("terraform", ["plan"])]), "rule": "script-in-workspace"},
 	"curl": {"input": _script([_command("curl", ["h"])]), "rule": "network"},
-	"git push": {"input": _script([_with(_command("git", ["push"]), {"git": {"sub": "push"}})]), "rule": "network"},
+	"git push": {"input": _script([_with(_command("git", ["push"]), {"git": {"sub": "push", "at": 0, "options": []}})]), "rule": "network"},
 	"git remote update": {
-		"input": _script([_with(_command("git", ["remote", "update"]), {"git": {"sub": "remote"}})]),
+		"input": _script([_with(_command("git", ["remote", "update"]), {"git": {"sub": "remote", "at": 0, "options": []}})]),
 		"rule": "network",
 	},
 	"git commit": {
-		"input": _script([_with(_command("git", ["commit"]), {"git": {"sub": "commit"}})]),
+		"input": _script([_with(_command("git", ["commit"]), {"git": {"sub": "commit", "at": 0, "options": []}})]),
 		"rule": "script-in-workspace",
 	},
 	"yarn": {"input": _script([_command("yarn", [])]), "rule": "network"},
