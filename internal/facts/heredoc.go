@@ -30,7 +30,7 @@ type heredocs struct {
 	from   int // all before it is settled
 	probes int
 	count  int
-	more   bool // the line of the last one may hold another
+	more   bool   // the line of the last one may hold another
 	prefix string // of the new delimiters; stands nowhere in the script
 	doubt  error  // why the script as a whole is not known, nil if it is
 }

@@ -13,6 +13,9 @@ var shells = set("sh", "bash", "dash", "zsh", "ksh", "ksh93", "mksh", "ash", "rb
 // posixShells are those whose language is near enough to bash for the reading to be taken as known.
 var posixShells = set("sh", "bash", "dash", "ash", "rbash")
 
+// stdinFiles are the names of the standard input.
+var stdinFiles = set("/dev/stdin", "/proc/self/fd/0", "/dev/fd/0", "/proc/thread-self/fd/0")
+
 func set(names ...string) map[string]bool {
 	m := make(map[string]bool, len(names))
 	for _, n := range names {
@@ -65,7 +68,7 @@ func (a *analyzer) shell(c *Command, sc scope) {
 	case dashC:
 		c.opaque("it has no script")
 	case len(args) > 0 && !dashS:
-		if args[0].Literal && (*args[0].Value == "/dev/stdin" || *args[0].Value == "/proc/self/fd/0" || *args[0].Value == "/dev/fd/0") {
+		if args[0].Literal && stdinFiles[*args[0].Value] {
 			a.stdinScript(c, sc)
 		}
 		c.opaque("it runs a script file")
@@ -141,6 +144,9 @@ func (a *analyzer) eval(c *Command, sc scope) {
 
 // source runs a file in this very shell.
 func (a *analyzer) source(c *Command, sc scope) {
+	if args := dropFlags(c.Args); c.Base != "bind" && len(args) > 0 && args[0].Literal && stdinFiles[*args[0].Value] {
+		a.stdinScript(c, sc)
+	}
 	c.opaque("it runs a script file")
 	a.lostDirectory(sc)
 }

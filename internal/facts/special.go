@@ -4,6 +4,11 @@ import "strings"
 
 // special handles the commands with a way of their own to run others, or with an effect on later ones.
 func (a *analyzer) special(c *Command, sc scope) {
+	a.subscripts(c, sc)
+	if r, ok := subRunners[c.Base]; ok {
+		a.subRun(c, r, sc)
+		return
+	}
 	switch c.Base {
 	case "eval":
 		a.eval(c, sc)
@@ -23,6 +28,9 @@ func (a *analyzer) special(c *Command, sc scope) {
 		a.findExec(c, sc)
 	case "fd", "fdfind":
 		a.fdExec(c, sc)
+	case "tar", "gtar", "bsdtar":
+		a.optionScripts(c, c.Args, sc, "--to-command", "--use-compress-program", "-I", "--info-script", "--new-volume-script",
+			"-F", "--rsh-command", "--checkpoint-action=exec")
 	case "git":
 		a.gitExec(c, sc)
 	case "ssh":
@@ -62,9 +70,21 @@ func (a *analyzer) findExec(c *Command, sc scope) {
 // fdExec analyses the command after fd's -x or -X.
 func (a *analyzer) fdExec(c *Command, sc scope) {
 	for i, g := range c.Args {
-		switch g.approx {
+		rest := c.Args[i+1:]
+		name, value, attached := strings.Cut(g.approx, "=")
+		if !strings.HasPrefix(name, "--") && len(name) > 2 && g.Literal {
+			name, value, attached = name[:2], g.approx[2:], true
+		}
+		switch name {
 		case "-x", "-X", "--exec", "--exec-batch":
-			a.command(c, filledIn(c.Args[i+1:], "{}", true), sc)
+			if attached {
+				first := Arg{Literal: g.Literal, Quoted: g.Quoted, approx: value}
+				if g.Literal {
+					first.Value = &value
+				}
+				rest = append([]*Arg{&first}, rest...)
+			}
+			a.command(c, filledIn(rest, "{}", true), sc)
 			return
 		}
 	}
@@ -102,6 +122,13 @@ func (a *analyzer) gitExec(c *Command, sc scope) {
 		}
 	case "rebase":
 		a.gitRebase(c, args, sc)
+	case "difftool":
+		a.optionScripts(c, args, sc, "-x", "--extcmd")
+	case "grep":
+		a.optionScripts(c, args, sc, "-O=", "--open-files-in-pager=")
+	case "filter-branch":
+		a.optionScripts(c, args, sc, "--setup", "--env-filter", "--tree-filter", "--index-filter", "--parent-filter", "--msg-filter",
+			"--commit-filter", "--tag-name-filter")
 	}
 }
 

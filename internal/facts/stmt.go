@@ -84,6 +84,7 @@ func (a *analyzer) declClause(d *syntax.DeclClause, redirs []*Redirect, sc scope
 		cmd.Static = cmd.Static && e.Static
 	}
 	a.add(cmd, sc)
+	a.subscripts(cmd, sc.by(cmd.Base))
 	a.substIn(d, sc)
 }
 
@@ -154,12 +155,15 @@ func (a *analyzer) compound(cmd syntax.Command, sc scope) {
 		a.stmt(c.Stmt, sc.in("coproc"))
 	case *syntax.TestClause:
 		a.feature(FeatureTestClause)
+		a.latentIn(c, "[[", sc)
 		a.substIn(c, sc)
 	case *syntax.ArithmCmd:
 		a.feature(FeatureArithmetic)
+		a.latentIn(c, "((", sc)
 		a.substIn(c, sc)
 	case *syntax.LetClause:
 		a.feature(FeatureLet)
+		a.latentIn(c, "let", sc)
 		a.substIn(c, sc)
 	default:
 		// A node of a newer parser: nothing is known, so nothing may be allowed.

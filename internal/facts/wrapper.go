@@ -1,11 +1,15 @@
 package facts
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // wrapper tells how a program that runs another one finds that one among its arguments.
 type wrapper struct {
 	short   string   // option letters that take a value
 	long    []string // long options that take a value in the next word
+	pairs   []string // long options that take two
 	scripts string   // option letters whose value is a shell script
 	skip    int      // operands before the command
 	assigns bool     // NAME=VALUE may stand before the command
@@ -60,7 +64,15 @@ var wrappers = map[string]wrapper{
 	"eatmydata":         {},
 	"faketime":          {skip: 1},
 	"firejail":          {},
-	"bwrap":             {unknown: "a sandbox with arguments of its own"},
+	"bwrap":             bwrap,
+	"numactl":           {short: "iNCmpPw", long: []string{"--interleave", "--cpunodebind", "--physcpubind", "--membind", "--preferred"}},
+	"cpulimit":          {short: "pePlc", long: []string{"--pid", "--exe", "--path", "--limit", "--cpu"}},
+	"dbus-run-session":  {long: []string{"--config-file", "--dbus-daemon"}},
+	"dbus-launch":       {long: []string{"--config-file"}},
+	"gtimeout":          {short: "sk", long: []string{"--signal", "--kill-after"}, skip: 1},
+	"gnice":             {short: "n", long: []string{"--adjustment"}},
+	"watchexec":         {short: "efiowdsNE", long: []string{"--exts", "--filter", "--ignore", "--watch", "--shell", "--debounce", "--signal", "--workdir"}, join: true},
+	"sshpass":           {short: "fdpP"},
 	"proot":             {short: "rbwvkq0"},
 	"torsocks":          {},
 	"torify":            {},
@@ -97,6 +109,20 @@ var wrappers = map[string]wrapper{
 	"ssh-agent":         {short: "aEtO"},
 }
 
+var bwrap = wrapper{
+	unknown: "a sandbox with arguments of its own",
+	long: []string{
+		"--args", "--argv0", "--userns", "--userns2", "--pidns", "--uid", "--gid", "--hostname", "--chdir", "--unsetenv", "--lock-file",
+		"--sync-fd", "--exec-label", "--file-label", "--proc", "--dev", "--tmpfs", "--mqueue", "--dir", "--seccomp", "--add-seccomp-fd",
+		"--block-fd", "--userns-block-fd", "--info-fd", "--json-status-fd", "--cap-add", "--cap-drop", "--perms", "--size",
+		"--remount-ro", "--overlay-src", "--tmp-overlay", "--ro-overlay",
+	},
+	pairs: []string{
+		"--bind", "--bind-try", "--dev-bind", "--dev-bind-try", "--ro-bind", "--ro-bind-try", "--bind-fd", "--ro-bind-fd", "--symlink",
+		"--setenv", "--file", "--bind-data", "--ro-bind-data", "--chmod",
+	},
+}
+
 // scan reads the options of a wrapper. rest begins with the command; scripts are option values that a shell will run.
 func (w wrapper) scan(args []*Arg) (rest, scripts []*Arg, lookup, doubtful bool) {
 	long := set(w.long...)
@@ -113,6 +139,10 @@ func (w wrapper) scan(args []*Arg) (rest, scripts []*Arg, lookup, doubtful bool)
 		case strings.HasPrefix(v, "--"):
 			name, value, has := strings.Cut(v, "=")
 			args = args[1:]
+			if slices.Contains(w.pairs, name) {
+				args = args[min(2, len(args)):]
+				continue
+			}
 			if !has && (long[name] || scriptLong[name]) && len(args) > 0 {
 				value, has = args[0].approx, true
 				g, args = args[0], args[1:]
