@@ -222,11 +222,22 @@ _reader_argument(_, layout, args, i) if {
 	paths.inside(args[i])
 }
 
+# Some subcommands hand what follows a -- on without it, so that it may name an option after all.
+_reader_argument(reads, layout, args, i) if {
+	reads.dashes == true
+	i > layout.end
+	paths.inside(args[i])
+}
+
 _reader_argument(_, _, args, i) if args[i].value == "--"
 
-_reader_argument(reads, _, args, i) if args[i].value in reads.flags[_]
+_reader_argument(reads, layout, args, i) if {
+	i < layout.end
+	args[i].value in reads.flags[_]
+}
 
-_reader_argument(reads, _, args, i) if {
+_reader_argument(reads, layout, args, i) if {
+	i < layout.end
 	startswith(args[i].value, "-")
 	some pattern in reads.patterns[_]
 	regex.match(pattern, args[i].value)
@@ -263,14 +274,16 @@ _before_pattern(_, _, word) if {
 _before_pattern(layout, j, _) if j in layout.values
 
 # The format of commits. A name that is not built in stands for a format of the configuration.
-_reader_argument(reads, _, args, i) if {
+_reader_argument(reads, layout, args, i) if {
+	i < layout.end
 	reads.commits == true
 	some prefix in ["--format=", "--pretty="]
 	startswith(args[i].value, prefix)
 	_harmless_format(substring(args[i].value, count(prefix), -1))
 }
 
-_reader_argument(reads, _, args, i) if {
+_reader_argument(reads, layout, args, i) if {
+	i < layout.end
 	reads.commits == true
 	startswith(args[i].value, "--group=")
 	not _verifies(args[i].value)
@@ -295,7 +308,8 @@ _verifies(format) if {
 }
 
 # The format and the order of references: the field signature runs gpg.
-_reader_argument(reads, _, args, i) if {
+_reader_argument(reads, layout, args, i) if {
+	i < layout.end
 	reads.refs == true
 	some prefix in ["--format=", "--sort="]
 	startswith(args[i].value, prefix)
@@ -463,6 +477,7 @@ _reads["describe"] := {
 }
 
 _reads["diff"] := {
+	"dashes": true,
 	"values": _diff_values,
 	"form": "any",
 	"flags": [_diff_flags],
@@ -500,6 +515,7 @@ _reads["for-each-ref"] := {
 }
 
 _reads["grep"] := {
+	"dashes": true,
 	"pattern": true,
 	"text": `^-[A-Za-z0-9]*e$`,
 	"cluster": `^-[iwvhHnlLcopEFGPzqaIW0-9]*[eABCm]$`,
@@ -523,6 +539,7 @@ _reads["grep"] := {
 }
 
 _reads["log"] := {
+	"dashes": true,
 	"commits": true,
 	"values": _log_values,
 	"form": "any",
@@ -531,6 +548,7 @@ _reads["log"] := {
 }
 
 _reads["ls-files"] := {
+	"dashes": true,
 	"form": "any",
 	"flags": [{
 		"--cached", "--deduplicate", "--deleted", "--directory", "--eol", "--error-unmatch",
@@ -620,6 +638,7 @@ _reads["shortlog"] := {
 }
 
 _reads["show"] := {
+	"dashes": true,
 	"commits": true,
 	"values": _log_values,
 	"form": "any",

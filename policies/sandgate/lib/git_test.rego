@@ -222,3 +222,11 @@ test_fetching_in_the_background_is_network if {
 	git.network(facts.command(["git", "backfill"]))
 	not git.network(facts.command(["git", "maintenance", "run"]))
 }
+
+test_what_looks_like_an_option_after_dashes if {
+	outside := object.union(facts.word("-Ga/../../x"), {"in_workspace": false})
+	not git.read_only(facts.with_args("git", [facts.word("diff"), facts.word("--"), outside]))
+	git.read_only(facts.with_args("git", [facts.word("diff"), facts.word("--"), facts.word("-Ga")]))
+	not git.read_only(facts.command(["git", "stash", "list", "--", "--output=x"]))
+	not git.read_only(facts.command(["git", "stash", "list", "--", "-p"]))
+}

@@ -5,6 +5,7 @@
 #   abbreviations of long options are not on it.
 package sandgate.lib.readers
 
+import data.sandgate.lib.options
 import data.sandgate.lib.paths
 import data.sandgate.lib.shell
 
@@ -13,44 +14,29 @@ import data.sandgate.lib.shell
 # description: The command is one of the three and only reads inside the workspace.
 read_only(command) if {
 	shell.runs(command, "ls")
-	every i, arg in command.args {
-		_ls_option(command, i, arg)
+	layout := options.layout(command.args, _ls_values, `^-[aAbBcCdfFgGhiklmnNopqQrRsStuUvxX1Z]*[ITw]$`)
+	every i, _ in command.args {
+		_ls_argument(layout, command.args, i)
 	}
 }
 
 read_only(command) if {
 	shell.runs(command, "cat")
-	every i, arg in command.args {
-		_cat_argument(command, i, arg)
+	layout := options.layout(command.args, set(), "")
+	every i, _ in command.args {
+		_cat_argument(layout, command.args, i)
 	}
 }
 
 read_only(command) if {
 	some name in {"grep", "egrep", "fgrep"}
 	shell.runs(command, name)
-	every i, arg in command.args {
-		_grep_argument(command, i, arg)
+	layout := options.layout(command.args, _grep_values, `^-[EFGPivwxycLloqsbHhnTuUZzarI0-9]*[eABCmf]$`)
+	pattern := _pattern_index(layout, command.args)
+	every i, _ in command.args {
+		_grep_argument(layout, pattern, command.args, i)
 	}
 }
-
-# METADATA
-# title: after dashes
-# description: >-
-#   The argument stands after a -- that ends the options. A -- right after an option that wants a value is that value.
-after_dashes(command, i) if {
-	some j, dashes in command.args
-	j < i
-	shell.value(dashes) == "--"
-	not _is_value(command, j)
-}
-
-_is_value(command, j) if {
-	j > 0
-	_wants_value(command.args[j - 1])
-}
-
-# Exact for the options of grep that are let through below; the others make the command unproved anyway.
-_wants_value(arg) if regex.match(`^-[EFGPivwxycLloqsbHhnTuUZzarI0-9]*[eABCm]$`, shell.value(arg))
 
 _operand(arg) if {
 	paths.inside(arg)
@@ -62,28 +48,52 @@ _dashed(arg) if {
 	arg.value != "-"
 }
 
-_ls_option(_, _, arg) if {
-	not _dashed(arg)
-	_operand(arg)
+# A word that is no option and no value of one.
+_plain_operand(layout, args, i) if {
+	not i in layout.values
+	not _dashed(args[i])
+	_operand(args[i])
 }
 
-_ls_option(command, i, arg) if {
-	after_dashes(command, i)
-	_operand(arg)
+_plain_operand(layout, args, i) if {
+	i > layout.end
+	_operand(args[i])
 }
 
-_ls_option(_, _, arg) if shell.value(arg) == "--"
+_ls_argument(layout, args, i) if _plain_operand(layout, args, i)
 
-_ls_option(_, _, arg) if shell.value(arg) in _ls_flags
+_ls_argument(layout, args, i) if {
+	i in layout.values
+	args[i].literal
+}
 
-_ls_option(_, _, arg) if regex.match(`^-[aAbBcCdfFgGhiklmnNopqQrRsStuUvxX1Z]+$`, shell.value(arg))
+_ls_argument(layout, args, i) if {
+	i <= layout.end
+	_dashed(args[i])
+	_ls_option(shell.value(args[i]))
+}
 
-_ls_option(_, _, arg) if {
-	some name in {
-		"block-size", "classify", "color", "format", "hyperlink", "indicator-style", "quoting-style", "sort", "time",
-		"time-style", "width",
-	}
-	startswith(shell.value(arg), sprintf("--%s=", [name]))
+_ls_option("--")
+
+_ls_option(word) if word in _ls_flags
+
+_ls_option(word) if word in _ls_values
+
+_ls_option(word) if regex.match(`^-[aAbBcCdfFgGhiklmnNopqQrRsStuUvxX1Z]+$`, word)
+
+_ls_option(word) if regex.match(`^-[aAbBcCdfFgGhiklmnNopqQrRsStuUvxX1Z]*(I.*|[Tw][0-9]*)$`, word)
+
+_ls_option(word) if split(word, "=")[0] in _ls_assigned
+
+_ls_assigned := {
+	"--block-size", "--classify", "--color", "--format", "--hyperlink", "--ignore", "--indicator-style",
+	"--quoting-style", "--sort", "--tabsize", "--time", "--time-style", "--width",
+}
+
+# The long options whose value stands in the next word unless it is attached.
+_ls_values := {
+	"--block-size", "--format", "--ignore", "--indicator-style", "--quoting-style", "--sort", "--tabsize", "--time",
+	"--time-style", "--width",
 }
 
 # No option that follows symlinks is on the list.
@@ -93,79 +103,128 @@ _ls_flags := {
 	"--quote-name", "--recursive", "--reverse", "--si", "--size", "--version", "--help", "--zero",
 }
 
-_cat_argument(_, _, arg) if {
-	not _dashed(arg)
-	_operand(arg)
+_cat_argument(layout, args, i) if _plain_operand(layout, args, i)
+
+_cat_argument(layout, args, i) if {
+	i <= layout.end
+	_dashed(args[i])
+	_cat_option(shell.value(args[i]))
 }
 
-_cat_argument(command, i, arg) if {
-	after_dashes(command, i)
-	_operand(arg)
-}
+_cat_argument(_, args, i) if shell.value(args[i]) == "-"
 
-_cat_argument(_, _, arg) if shell.value(arg) in {"--", "-"}
+_cat_option("--")
 
-_cat_argument(_, _, arg) if shell.value(arg) in _cat_flags
+_cat_option(word) if word in _cat_flags
 
-_cat_argument(_, _, arg) if regex.match(`^-[AbeEnstTuv]+$`, shell.value(arg))
+_cat_option(word) if regex.match(`^-[AbeEnstTuv]+$`, word)
 
 _cat_flags := {
 	"--number", "--number-nonblank", "--show-all", "--show-ends", "--show-nonprinting", "--show-tabs",
 	"--squeeze-blank", "--version", "--help",
 }
 
-_grep_argument(_, _, arg) if {
-	not _dashed(arg)
-	_operand(arg)
-}
-
-_grep_argument(command, i, arg) if {
-	after_dashes(command, i)
-	_operand(arg)
-}
+_grep_argument(layout, _, args, i) if _plain_operand(layout, args, i)
 
 # The first operand is the pattern, which may look like any path, unless an option gave one.
-_grep_argument(command, i, arg) if {
-	arg.literal
-	i == _pattern_index(command)
+_grep_argument(_, pattern, args, i) if {
+	i == pattern
+	args[i].literal
 }
 
-# The value of -e is a pattern too, where it is certain that the -e is not itself a value.
-_grep_argument(command, i, arg) if {
-	arg.literal
-	i > 0
-	not startswith(arg.value, "-")
-	not after_dashes(command, i)
-	regex.match(`^-[EFGPivwxycLloqsbHhnTuUZzarI0-9]*e$`, shell.value(command.args[i - 1]))
-	not _is_value(command, i - 1)
+# Nothing in the directory matches it, so the shell leaves it as it is.
+_grep_argument(_, pattern, args, i) if {
+	i == pattern
+	args[i].no_match == true
 }
 
-# The value of -A, -B, -C and -m is a number.
-_grep_argument(command, i, arg) if {
-	regex.match(`^[0-9]+$`, shell.value(arg))
-	_is_value(command, i)
+_grep_argument(layout, _, args, i) if {
+	i in layout.values
+	_grep_value(args[i - 1].value, args[i])
 }
 
-_grep_argument(_, _, arg) if shell.value(arg) in {"--", "-"}
-
-_grep_argument(_, _, arg) if shell.value(arg) in _grep_flags
-
-_grep_argument(_, _, arg) if regex.match(`^-[EFGPivwxycLloqsbHhnTuUZzarI0-9]*([ABCm][0-9]*|e.*)?$`, shell.value(arg))
-
-_grep_argument(_, _, arg) if {
-	some name in {
-		"after-context", "before-context", "binary-files", "color", "colour", "context", "group-separator", "label",
-		"max-count",
-	}
-	startswith(shell.value(arg), sprintf("--%s=", [name]))
+_grep_argument(layout, _, args, i) if {
+	not i in layout.values
+	i <= layout.end
+	_dashed(args[i])
+	_grep_option(shell.value(args[i]))
 }
 
-_grep_argument(_, _, arg) if regex.match(`^--(include|exclude|exclude-dir|regexp)=`, shell.value(arg))
+_grep_argument(_, _, args, i) if shell.value(args[i]) == "-"
 
 # Unquoted, but nothing in the directory matches, so the shell leaves it as it is.
-_grep_argument(_, _, arg) if {
+_grep_argument(layout, _, args, i) if {
+	not i in layout.values
+	i < layout.end
+	args[i].no_match == true
+	split(args[i].value, "=")[0] in _grep_globs
+}
+
+# The file of patterns is read like any other.
+_grep_argument(layout, _, args, i) if {
+	not i in layout.values
+	i < layout.end
+	args[i].literal
+	args[i].eq.name == "--file"
+	paths.inside(args[i].eq)
+}
+
+# The value in the word after its option: a pattern or a name is any text, the rest is a number or a file.
+_grep_value(option, arg) if {
+	regex.match(`^-[^-]*e$`, option)
+	arg.literal
+}
+
+_grep_value(option, arg) if {
+	option in _grep_texts
+	arg.literal
+}
+
+_grep_value(option, arg) if {
+	option in _grep_globs
 	arg.no_match == true
-	regex.match(`^--(include|exclude|exclude-dir)=`, arg.value)
+}
+
+_grep_value(option, arg) if {
+	not option in _grep_texts
+	regex.match(`^(-[^-]*[ABCm]|--.*)$`, option)
+	regex.match(`^[0-9]+$`, shell.value(arg))
+}
+
+_grep_value(option, arg) if {
+	regex.match(`^(-[^-]*f|--file)$`, option)
+	_operand(arg)
+}
+
+_grep_option("--")
+
+_grep_option(word) if word in _grep_flags
+
+_grep_option(word) if word in _grep_values
+
+_grep_option(word) if regex.match(`^-[EFGPivwxycLloqsbHhnTuUZzarI0-9]*([ABCm][0-9]*|e.*|f)?$`, word)
+
+_grep_option(word) if {
+	parts := split(word, "=")
+	count(parts) > 1
+	parts[0] in _grep_assigned
+}
+
+_grep_globs := {"--exclude", "--exclude-dir", "--include"}
+
+_grep_texts := {
+	"--binary-files", "--exclude", "--exclude-dir", "--group-separator", "--include", "--label", "--regexp",
+}
+
+# The long options whose value stands in the next word unless it is attached.
+_grep_values := {
+	"--after-context", "--before-context", "--binary-files", "--context", "--exclude", "--exclude-dir", "--file",
+	"--group-separator", "--include", "--label", "--max-count", "--regexp",
+}
+
+_grep_assigned := {
+	"--after-context", "--before-context", "--binary-files", "--color", "--colour", "--context", "--exclude",
+	"--exclude-dir", "--group-separator", "--include", "--label", "--max-count", "--regexp",
 }
 
 _grep_flags := {
@@ -176,22 +235,24 @@ _grep_flags := {
 	"--with-filename", "--word-regexp", "--no-group-separator", "--colour",
 }
 
-# The first word that is no option, whether or not it is literal.
-_pattern_index(command) := min({i |
-	some i, arg in command.args
-	not _option_word(command, i, arg)
-	not _is_value(command, i)
+# The first word that is no option, whether or not it is literal; none when an option gives the pattern.
+_pattern_index(layout, args) := min({i |
+	some i, arg in args
+	i != layout.end
+	not i in layout.values
+	not _option_word(layout, i, arg)
 }) if {
-	not _gives_pattern(command)
-}
+	not _gives_pattern(args)
+} else := -1
 
-_option_word(command, i, arg) if {
+_option_word(layout, i, arg) if {
 	_dashed(arg)
-	not after_dashes(command, i)
+	i < layout.end
 }
 
 # A cluster with e gives the pattern: then every operand is a file.
-_gives_pattern(command) if {
-	some arg in command.args
+_gives_pattern(args) if {
+	some arg in args
+	startswith(arg.value, "-")
 	regex.match(`^-[^-]*[ef]|^--(reg|file$|file=)`, arg.value)
 }
