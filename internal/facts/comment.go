@@ -8,8 +8,11 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// maxFixes bounds how often a script is parsed anew.
-const maxFixes = 64
+// maxReparsed bounds how many bytes are given to the parser again because a script was changed, or to find its
+// here-documents.
+const maxReparsed = 2 << 20
+
+var errTooMany = errors.New("too many places that the parser reads in another way than bash")
 
 // hashLine is a line that could end in a comment whose last character is a backslash.
 var hashLine = regexp.MustCompile("(?m)(?:^|[ \\t;&|()<>`])(#).*\\\\$")
@@ -21,8 +24,11 @@ var hashLine = regexp.MustCompile("(?m)(?:^|[ \\t;&|()<>`])(#).*\\\\$")
 func parse(src string) ([]*syntax.Stmt, error) {
 	var doubt error
 	docs := &heredocs{}
-	for range maxFixes {
+	for parsed := 0; ; parsed += len(src) {
 		stmts, perr := parseOnce(src)
+		if parsed > maxReparsed {
+			return append(stmts, salvaged(src, stmts)...), errTooMany
+		}
 		if fixed, ok := withoutNegation(src, perr); ok {
 			src, doubt = fixed, errNegation
 			continue
@@ -42,6 +48,8 @@ func parse(src string) ([]*syntax.Stmt, error) {
 		if at < 0 {
 			if perr != nil {
 				stmts = append(stmts, salvaged(src, stmts)...)
+			} else {
+				docs.check(stmts)
 			}
 			return stmts, errors.Join(doubt, docs.doubt, perr)
 		}
@@ -50,7 +58,6 @@ func parse(src string) ([]*syntax.Stmt, error) {
 		}
 		src = src[:at] + " " + src[at+1:]
 	}
-	return nil, errors.New("too many here-documents, or comments that end in a backslash")
 }
 
 func parseOnce(src string) (stmts []*syntax.Stmt, perr error) {

@@ -141,6 +141,8 @@ var scriptSeeds = []string{
 	"while a; do b; break; done", "for i in 1; do a; done", "case x in x) a;; y) b;; esac", "a $(b) `c`", "a <<< b", "time a", "f() { a; }; f", "a=1 b", "a=1; b",
 	"[[ x == x ]] && a", "((1)) && a", "a \"$(b \"$(c)\")\"", "a `b \\`c\\``", "eval 'a; b'", "a <<E\n`b`\n$(c)\nE", "a;# b\\\nc", "a 2>&1", "{ a\n}", "a ${x:-$(b)}",
 	"a \"# \\\nb\" # \\\nc", "case a in (a) b ;& c) d ;;& *) e; esac", "a\\\n#b\nc", "a <<\\E\n\\\nE\nb", "a <<E\\\nF\nx\nEF\nb", "a <<\"E F\"\nE F\nb",
+	"a <<E\nE\\\n\nb x\nE", "a <<-E\n\tE\\\nF\nE\nb", "a <<\"E\\$\"\nE$\nb\nE\\$", "a <<é\né\nb\né", "a <<'é'\né\nb", "a <<E\"F\"\n$(b)\nEF\nc", "a <<$'E'\nE\nb",
+	"a <<A <<B\nA\\\n\n\\\nB\nb\nB", "a $(b <<E\nx\nE)\nc", "a <<E; b <<F\n${x:-$(c)}\nE\nF\nd", "a `b <<E\nE\n`\nc", "{ a <<E; }\n\\\\\nE\nb", "! ! a", "time -- a",
 }
 
 // FuzzShellCommands holds the list of commands against bash: every command that bash runs must be in it. Every name

@@ -10,8 +10,8 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// maxHeredocProbes bounds how often the beginning of a script is parsed to find its here-documents.
-const maxHeredocProbes = 64
+// maxBodyCuts bounds how often a body is shortened until it can be parsed.
+const maxBodyCuts = 32
 
 var (
 	errUnclosed = errors.New("a here-document that is not closed")
@@ -28,7 +28,7 @@ var (
 // of the body before it looks at what is in them. Each one that is not plain gets a delimiter of its own.
 type heredocs struct {
 	from   int // all before it is settled
-	probes int
+	probed int // bytes
 	count  int
 	more   bool   // the line of the last one may hold another
 	prefix string // of the new delimiters; stands nowhere in the script
@@ -76,11 +76,12 @@ func (h *heredocs) doubtful(err error) {
 // find returns the first here-document that is not settled: where its redirection stands, and where its body begins.
 // It is the one that the parser misses the end of when src is cut off where the body would begin.
 func (h *heredocs) find(src string) (at, body int, ok bool) {
+	open := false // the beginning that was tried last ends within something
 	for end := min(h.from, len(src)); ; {
 		if h.more {
 			// A second here-document on the line of the last one begins where that one ends.
 			h.more = false
-			if at, ok := h.probe(src[:min(end, len(src))]); ok {
+			if at, ok, open = h.probe(src[:end]); ok {
 				h.more = true // until it is settled
 				return at, end, true
 			}
@@ -93,27 +94,28 @@ func (h *heredocs) find(src string) (at, body int, ok bool) {
 		for strings.HasSuffix(src[start:end], "\\\n") && escapes(src[:end-1]) && end < len(src) {
 			end = lineEnd(src, end)
 		}
-		if !strings.Contains(strings.ReplaceAll(src[start:end], "<<<", ""), "<<") {
+		if !open && !strings.Contains(strings.ReplaceAll(src[start:end], "<<<", ""), "<<") {
 			continue
 		}
-		if at, ok := h.probe(src[:end]); ok {
+		if at, ok, open = h.probe(src[:end]); ok {
 			return at, end, true
 		}
 	}
 }
 
-// probe returns where the redirection of the first here-document without an end is.
-func (h *heredocs) probe(head string) (at int, ok bool) {
-	if h.probes++; h.probes > maxHeredocProbes {
-		h.doubtful(errors.New("too many here-documents"))
-		return 0, false
+// probe returns where the redirection of the first here-document without an end is. Without one, open tells that head
+// does not end where a command does, so that the line may go on.
+func (h *heredocs) probe(head string) (at int, ok, open bool) {
+	if h.probed += len(head); h.probed > maxReparsed {
+		h.doubtful(errTooMany)
+		return 0, false, false
 	}
 	_, err := parseOnce(head)
 	var perr syntax.ParseError
 	if !errors.As(err, &perr) || !strings.HasPrefix(perr.Text, "unclosed here-document") {
-		return 0, false
+		return 0, false, err != nil
 	}
-	return int(perr.Pos.Offset()), true //nolint:gosec // an offset in a short string
+	return int(perr.Pos.Offset()), true, false //nolint:gosec // an offset in a short string
 }
 
 func lineEnd(s string, from int) int {
@@ -189,7 +191,7 @@ func (h *heredocs) bodyOf(body string) string {
 	}
 	h.doubtful(errBody)
 	head := body
-	for range maxFixes {
+	for range maxBodyCuts {
 		i := strings.LastIndexAny(head, "$`")
 		if i < 0 {
 			break
@@ -213,6 +215,25 @@ func (h *heredocs) bodyOf(body string) string {
 func isDocument(body string) bool {
 	_, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Document(strings.NewReader(body))
 	return err == nil
+}
+
+// check doubts the script if the parser sees other here-documents than those that were settled.
+func (h *heredocs) check(stmts []*syntax.Stmt) {
+	seen := 0
+	count := func(n syntax.Node) bool {
+		r, ok := n.(*syntax.Redirect)
+		if !ok || r.Op != syntax.Hdoc && r.Op != syntax.DashHdoc {
+			return true
+		}
+		seen++
+		return false // neither the delimiter nor the body is looked into
+	}
+	for _, s := range stmts {
+		syntax.Walk(s, count)
+	}
+	if seen != h.count {
+		h.doubtful(errors.New("here-documents that bash may read in another way"))
+	}
 }
 
 // readHeredoc reads the here-document whose redirection stands at at, and whose body begins at body, as bash does.
