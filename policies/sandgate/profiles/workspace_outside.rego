@@ -16,6 +16,11 @@ _outside(command) := union({
 		some path in _outside_redirect(redirect)
 	},
 	{command.dir | _outside_program(command.dir)},
+	{"the home directory" |
+		command.base == "cd"
+		count(command.args) == 0
+		not _last_change(command)
+	},
 })
 
 _outside_word(command, i, arg) := union({
@@ -203,6 +208,7 @@ _uncertain(command) := union({
 		some i, arg in command.args
 		not _is_text(command, i)
 		not _last_change(command)
+		not _settled_change(command)
 		some text in _uncertain_word(arg)
 	},
 	{redirect.target |
@@ -243,6 +249,12 @@ _last_change(command) if {
 	command.index == count(input.call.shell.commands) - 1
 }
 
+# Where all changes of directory are known, they are judged as a whole.
+_settled_change(command) if {
+	_settled
+	command.base == "cd"
+}
+
 _ups(text) := count([segment |
 	some segment in split(text, "/")
 	segment == ".."
@@ -262,29 +274,45 @@ _may_climb(text) if {
 	not _stays(text)
 }
 
-_stays(text) if _ups(text) <= _depth
+_stays(text) if {
+	not input.call.shell.changes_directory
+	_ups(text) <= _depth
+}
 
-# How many directories below the workspace the commands run, where that is one known directory.
+_stays(text) if {
+	_settled
+	_ups(text) <= _depth - _returned
+}
+
+# How many directories below the workspace the commands run at most, where that is known.
 _depth := count(split(trim_prefix(_base, "/workspace"), "/")) - 1 if _below(_base, {"/workspace"})
 
 _base := input.call.shell.cwd.path if not input.call.shell.changes_directory
 
 _base := _changed[0].args[0].path if _settled
 
-# One cd into a directory of the workspace that everything after it depends on: after it, only && runs anything, or it
-# comes first and the directory is there.
+# How many directories the later changes go up again.
+_returned := sum([_ups(command.args[0].value) | some command in array.slice(_changed, 1, count(_changed))])
+
+# One cd into a directory of the workspace that everything after it depends on, and perhaps cd .. back: after it, only &&
+# runs anything, or it comes first and the directory is there.
 _settled if {
 	input.call.shell.changes_directory
-	count(_changed) == 1
 	cd := _changed[0]
-	cd.base == "cd"
-	count(cd.via) == 0
-	count(cd.args) == 1
+	every command in _changed {
+		command.base == "cd"
+		count(command.via) == 0
+		count(command.args) == 1
+		every around in command.context {
+			around == "&&"
+		}
+	}
 	cd.args[0].in_workspace
 	cd.args[0].path == cd.args[0].real
-	every around in cd.context {
-		around == "&&"
+	every command in array.slice(_changed, 1, count(_changed)) {
+		regex.match(`^\.\.(/\.\.)*/?$`, shell.value(command.args[0]))
 	}
+	_returned <= count(split(trim_prefix(cd.args[0].path, "/workspace"), "/")) - 1
 	every feature in input.call.shell.features {
 		_keeps_directory(cd, feature)
 	}
@@ -310,6 +338,8 @@ _is_text(command, _) if lower(command.base) in {
 	"[", "basename", "dirname", "echo", "expr", "printf", "seq", "test", "tr",
 }
 
+_is_text(command, i) if i >= _inner(command)
+
 _is_text(command, i) if _option_value(command, i)
 
 _is_text(command, i) if i == _pattern_index(command)
@@ -317,6 +347,26 @@ _is_text(command, i) if i == _pattern_index(command)
 _is_text(command, i) if {
 	i > 0
 	_git_text_option(command, object.get(command.args[i - 1], "value", ""))
+}
+
+# Where the words begin of a command that another one runs, such as xargs: they are judged as those of the inner one.
+_inner(command) := max({at |
+	inner := input.call.shell.commands[command.index + 1]
+	inner.via[count(inner.via) - 1] == command.base
+	some after in [0, 1, 2]
+	_closed(command, after)
+	at := (count(command.args) - count(inner.args)) - after
+	command.args[at].value == inner.name
+})
+
+# xargs adds a word that is not known, and find ends the words with one of its own.
+_closed(command, 0) if command.base == "xargs"
+
+_closed(command, 1) if command.base != "find"
+
+_closed(command, 2) if {
+	command.base == "find"
+	command.args[count(command.args) - 1].value in {";", "+"}
 }
 
 _text_value(command, facts) if _git_text_option(command, facts.name)
@@ -365,9 +415,14 @@ _text_options := {
 	"xargs": {"E", "I", "d"},
 }
 
-_text_long_options := {"rg": {
-	"--context", "--glob", "--iglob", "--max-count", "--max-depth", "--regexp", "--replace", "--type", "--type-not",
-}}
+_text_long_options := {
+	"find": {
+		"-iname", "-ipath", "-iregex", "-iwholename", "-name", "-newermt", "-path", "-printf", "-regex", "-wholename",
+	},
+	"rg": {
+		"--context", "--glob", "--iglob", "--max-count", "--max-depth", "--regexp", "--replace", "--type", "--type-not",
+	},
+}
 
 _option_value(command, i) if {
 	i > 0

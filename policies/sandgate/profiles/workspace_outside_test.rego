@@ -96,7 +96,12 @@ _outside_lines := {
 	"make -C../x", "cp -t/etc/$X a", "rm /usr/x", "cp a /usr/x", "dd of=/usr/x", "sed -i s/a/b/ /usr/x",
 	"dd if=/etc/x", "x --y=../../z", "../evil", "/etc/evil", "/usr/../evil", "cat >/etc/x", "cat </etc/x", "grep x /etc/x",
 	"grep -f /etc/x y", "grep -- -A /etc/x", "grep -e -A /etc/x", "sed -ie p /etc/x", "rg --files /etc",
-	"git add /etc/x", "git commit -F /etc/x", "git checkout -m /etc/x", "git grep x /etc",
+	"git add /etc/x",
+	"git commit -F /etc/x",
+	"git checkout -m /etc/x",
+	"git grep x /etc",
+	"cd && cat x",
+	"cd src && cat ../../a && cd ..",
 }
 
 _text_lines := {
@@ -104,7 +109,14 @@ _text_lines := {
 	"rg --type go /api a", "awk -F / x a", "awk -F/ x a", "cut -d/ -f1 a", "sed -n /x/p a", "git commit -m /x",
 	"git commit -m/x", "git commit --message=/x", "git log --grep /x", "git log -S /x", "git grep /x a",
 	"gcc -I/usr/include -o/tmp/x a", "cat >/tmp/x", "cat </usr/x", "/usr/bin/make", "./a",
-	"cd src && cat ../a", "cd src && gcc -I../x a", "cd src && ../a", "cd src && cat ../$X", "make && cd ..",
+	"cd src && cat ../a",
+	"cd src && gcc -I../x a",
+	"cd src && ../a",
+	"cd src && cat ../$X",
+	"make && cd ..",
+	"cd src && make && cd .. && make",
+	"find . -path /x",
+	"cd",
 	"cat >$X", "make go=/usr/x", "cp a b", "find . -name x", "cat .git/config", "git config user.name x",
 	"git config --get core.pager", "go install ./...", "go mod verify", "ls .",
 }
@@ -115,7 +127,8 @@ _other_lines := {
 	"cd $X && ../y": "unknown-path",
 	"cd $X && cat ../$Y": "unknown-path",
 	"cd $X && gcc -I../y a": "unknown-path",
-	"cd .. && cat a": "unknown-path",
+	"cd .. && cat a": "unknown-path", "cd src && cd .. && cd .. && cat a": "unknown-path",
+	"cd src && cd .. && cat ../a": "unknown-path",
 	"rm -rf .": "whole-workspace",
 	"rm -rf *": "whole-workspace",
 	"mv /workspace /tmp/x": "whole-workspace",
@@ -195,4 +208,21 @@ test_a_file_of_the_repository if {
 test_the_first_word_stands_in_for_a_missing_path if {
 	document := _line("cd src && cat ../../etc/passwd", _plain_features)
 	{finding.message | some finding in workspace.deny with input as document} == {"../../etc/passwd is outside the workspace"}
+}
+
+# The words of a command that another one runs are its own.
+_running(outer, inner) := object.union(_line(outer, _plain_features), {"call": {"shell": {"commands": [
+	_parsed(0, split(outer, " ")),
+	object.union(_parsed(1, split(inner, " ")), {"via": [split(outer, " ")[0]]}),
+]}}})
+
+test_inner[note] if {
+	some case in [
+		["xargs grep -n /api", "grep -n /api", "script-in-workspace"],
+		["find . -exec grep /api {} +", "grep /api {}", "script-in-workspace"],
+		["xargs cat /etc/x", "cat /etc/x", "outside-workspace"],
+		["xargs -a /etc/x grep y", "grep y", "outside-workspace"],
+	]
+	note := case[0]
+	_counts(_running(case[0], case[1])) == {case[2]}
 }
