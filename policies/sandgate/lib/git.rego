@@ -58,12 +58,14 @@ network(command) if {
 	subcommand(command) == "remote"
 	"show" in words(command)
 	not "-n" in words(command)
-	count(arguments(command)) > 1
+	count([arg | some arg in arguments(command); not startswith(object.get(arg, "value", "?"), "-")]) > 1
 }
 
 _network := {
-	"archimport", "backfill", "clone", "credential", "credential-cache", "cvsexportcommit", "cvsimport", "cvsserver", "daemon",
-	"fetch", "fetch-pack", "http-backend", "http-fetch", "http-push", "imap-send", "instaweb", "ls-remote", "p4", "pull",
+	"archimport", "backfill", "clone", "credential", "credential-cache", "cvsexportcommit",
+	"cvsimport", "cvsserver", "daemon",
+	"fetch", "fetch-pack", "http-backend", "http-fetch", "http-push", "imap-send", "instaweb",
+	"ls-remote", "p4", "pull",
 	"push", "quiltimport", "receive-pack", "remote-ext", "remote-fd", "remote-ftp", "remote-ftps", "remote-http",
 	"remote-https", "request-pull", "send-email", "send-pack", "shell", "svn", "upload-archive", "upload-pack",
 }
@@ -719,7 +721,8 @@ _reads["worktree"] := {
 _listing := {"--contains", "--list", "--merged", "--no-contains", "--no-merged", "--points-at"}
 
 _list_flags := {
-	"--color", "--column", "--count", "--exclude", "--format", "--sort", "--ignore-case", "--no-color", "--no-column", "--omit-empty",
+	"--color", "--column", "--count", "--exclude", "--format", "--sort", "--ignore-case", "--no-color",
+	"--no-column", "--omit-empty",
 }
 
 _list_patterns := {`^--(color|column|count|contains|merged|no-merged|no-contains|points-at|exclude)=`}
@@ -734,11 +737,13 @@ _diff_flags := {
 	"--abbrev", "--binary", "--cached", "--cc", "--check", "--color", "--color-words", "--compact-summary",
 	"--dirstat", "--exit-code", "--find-copies", "--find-copies-harder", "--find-renames", "--full-index",
 	"--function-context", "--histogram", "--ignore-all-space", "--ignore-blank-lines", "--ignore-cr-at-eol",
-	"--ignore-space-at-eol", "--ignore-space-change", "--ignore-submodules", "--merge-base", "--minimal", "--name-only",
+	"--ignore-space-at-eol", "--ignore-space-change", "--ignore-submodules", "--merge-base",
+	"--minimal", "--name-only",
 	"--name-status", "--no-color", "--no-ext-diff", "--no-patch", "--no-prefix", "--no-renames", "--no-textconv",
 	"--numstat", "--patch", "--patch-with-stat", "--patience", "--pickaxe-all", "--pickaxe-regex", "--quiet", "--raw",
 	"--shortstat", "--relative", "--no-relative", "--indent-heuristic", "--no-indent-heuristic",
-	"--color-moved", "--no-color-moved", "--diff-filter", "-S", "-G", "--irreversible-delete", "--ita-visible-in-index",
+	"--color-moved", "--no-color-moved", "--diff-filter", "-S", "-G", "--irreversible-delete",
+	"--ita-visible-in-index",
 	"--staged", "--stat", "--submodule", "--summary", "--text", "--word-diff",
 }
 
@@ -768,7 +773,8 @@ _log_flags := {
 	"--full-history", "--graph", "--invert-grep", "--left-only", "--left-right", "--log-size", "--merge", "--merges",
 	"--no-abbrev-commit", "--no-decorate", "--no-merges", "--no-walk", "--not", "--oneline", "--parents",
 	"--perl-regexp", "--regexp-ignore-case", "--relative-date", "--remotes", "--reverse", "--right-only",
-	"--simplify-by-decoration", "--simplify-merges", "--source", "--sparse", "--tags", "--topo-order", "--walk-reflogs",
+	"--simplify-by-decoration", "--simplify-merges", "--source", "--sparse", "--tags", "--topo-order",
+	"--walk-reflogs",
 	"-c", "-i", "-m", "-n", "-r", "-t", "-E", "-F", "-P", "-g",
 }
 

@@ -89,7 +89,10 @@ test_network[words] if {
 }
 
 test_not_network[words] if {
-	some words in [["git", "log"], ["git", "remote", "-v"], ["git", "archive", "HEAD"], ["ls", "push"], ["git-x"]]
+	some words in [
+		["git", "log"], ["git", "remote", "-v"], ["git", "remote", "-v", "show"],
+		["git", "archive", "HEAD"], ["ls", "push"], ["git-x"],
+	]
 	not git.network(facts.command(words))
 }
 
@@ -173,7 +176,8 @@ _listings := [
 	["git", "config", "--list"], ["git", "config", "-l", "--show-origin"], ["git", "config", "user.name"],
 	["git", "config", "--get-regexp", "^user"], ["git", "config", "get", "user.name"], ["git", "config", "list"],
 	["git", "symbolic-ref", "HEAD"], ["git", "symbolic-ref", "--short", "-q", "HEAD"], ["git", "bisect", "log"],
-	["git", "notes"], ["git", "notes", "list"], ["git", "check-ignore", "-v", "a.o"], ["git", "check-attr", "-a", "f"],
+	["git", "notes"], ["git", "notes", "list"], ["git", "check-ignore", "-v", "a.o"],
+	["git", "check-attr", "-a", "f"],
 	["git", "range-diff", "a", "b", "c"], ["git", "diff", "--relative"],
 ]
 

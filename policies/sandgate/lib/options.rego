@@ -6,7 +6,8 @@ package sandgate.lib.options
 # METADATA
 # title: layout
 # description: >-
-#   For the arguments of a program: values holds the positions of words that are the value of the option before, end is
+#   For the arguments of a program: values holds the positions of words that are the value of the option before,
+#   end is
 #   the position of the -- that ends the options, or the number of words. An option takes the next word when it is one
 #   of exact, or matches cluster unless that is empty. It is right when these are all the options of the command
 #   that take the next word.

@@ -39,4 +39,7 @@ device(path) if {
 # METADATA
 # title: harmless devices
 # description: Writing to them changes nothing that lasts.
-harmless_devices := {"/dev/console", "/dev/null", "/dev/random", "/dev/urandom", "/dev/zero", "/dev/full", "/dev/stdout", "/dev/stderr", "/dev/stdin", "/dev/tty"}
+harmless_devices := {
+	"/dev/console", "/dev/full", "/dev/null", "/dev/random", "/dev/stderr", "/dev/stdin", "/dev/stdout", "/dev/tty",
+	"/dev/urandom", "/dev/zero",
+}

@@ -98,7 +98,8 @@ _ls_values := {
 
 # No option that follows symlinks is on the list.
 _ls_flags := {
-	"--all", "--almost-all", "--author", "--classify", "--color", "--directory", "--escape", "--file-type", "--full-time",
+	"--all", "--almost-all", "--author", "--classify", "--color", "--directory", "--escape",
+	"--file-type", "--full-time",
 	"--group-directories-first", "--human-readable", "--inode", "--literal", "--no-group", "--numeric-uid-gid",
 	"--quote-name", "--recursive", "--reverse", "--si", "--size", "--version", "--help", "--zero",
 }
@@ -230,7 +231,8 @@ _grep_assigned := {
 _grep_flags := {
 	"--basic-regexp", "--byte-offset", "--color", "--count", "--extended-regexp", "--files-with-matches",
 	"--files-without-match", "--fixed-strings", "--help", "--ignore-case", "--initial-tab", "--invert-match",
-	"--line-buffered", "--line-number", "--line-regexp", "--no-filename", "--no-ignore-case", "--no-messages", "--null",
+	"--line-buffered", "--line-number", "--line-regexp", "--no-filename", "--no-ignore-case",
+	"--no-messages", "--null",
 	"--null-data", "--only-matching", "--perl-regexp", "--quiet", "--recursive", "--silent", "--text", "--version",
 	"--with-filename", "--word-regexp", "--no-group-separator", "--colour",
 }

@@ -7,7 +7,8 @@ _reads := [
 	["grep", "-e", "-rf", "f"], ["grep", "-ne", "--force", "-r", "."], ["grep", "-e", "-e", "f"],
 	["grep", "-r", "--include", "*.go", "foo", "."], ["grep", "--exclude-dir", ".git", "-r", "/foo"],
 	["grep", "--max-count", "1", "foo", "f"], ["grep", "-f", "patterns.txt", "f"], ["grep", "-e", "x", "--", "-f"],
-	["grep", "--regexp", "-x", "f"], ["grep", "x", "-"], ["ls", "-I", "*.o"], ["ls", "-lI", "/x", "src"], ["ls", "-w80"],
+	["grep", "--regexp", "-x", "f"], ["grep", "x", "-"], ["ls", "-I", "*.o"],
+	["ls", "-lI", "/x", "src"], ["ls", "-w80"],
 	["ls", "--ignore", "/x"], ["ls", "--sort=size"],
 	["ls"], ["ls", "-la", "src"], ["ls", "--color=auto", "--", "-x"], ["ls", "--all"], ["cat", "a", "-n", "-"],
 	["cat", "--number", "--", "-x"], ["grep", "-rn", "/etc/x", "src"], ["grep", "-A", "3", "x", "f"],
@@ -29,9 +30,11 @@ _does_not := [
 	["grep", "-e", "-e", "/etc/passwd"], ["grep", "-ne", "x", "/etc/passwd"], ["grep", "-R", "x", "."],
 	["grep", "-e", "-e", "--", "-e", "/etc/passwd"], ["grep", "--include", "--include", "x", "/etc/passwd"],
 	["grep", "-A", "x", "f"], ["grep", "--max-count", "/etc/x", "x", "f"], ["grep", "--file", "../x", "f"],
-	["grep", "-e", "--", "-e", "/etc/passwd", "-f", "/etc/passwd"], ["grep", "-f/etc/x", "f"], ["grep", "--fil=x", "f"],
+	["grep", "-e", "--", "-e", "/etc/passwd", "-f", "/etc/passwd"], ["grep", "-f/etc/x", "f"],
+	["grep", "--fil=x", "f"],
 	["grep", "x", "--exclude-from=y"], ["ls", "-I", "-I", "/etc"], ["ls", "--", "-I", "/etc"], ["ls", "-wL"],
-	["ls", "-I", "x", "-L"], ["grep", "--file=/etc/x", "f"], ["grep", "-x", "/etc", "/etc"], ["grep", "-I", "x", "/etc/passwd"], ["grep", "-e", "--", "-f/etc/shadow"],
+	["ls", "-I", "x", "-L"], ["grep", "--file=/etc/x", "f"], ["grep", "-x", "/etc", "/etc"],
+	["grep", "-I", "x", "/etc/passwd"], ["grep", "-e", "--", "-f/etc/shadow"],
 	["grep", "--regexp", "x", "/etc/passwd"], ["sed", "p", "x"], ["grep", "-A", "3", "x", "/etc/passwd"],
 ]
 

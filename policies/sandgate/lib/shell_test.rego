@@ -65,7 +65,10 @@ test_package_managers if {
 }
 
 test_not_destructive[words] if {
-	some words in [["ls"], ["chmod", "-R", "x", "src"], ["chmod", "x", "/etc"], ["pacman", "-Q"], ["rmx"], ["kubectl", "get", "pods"], ["find", "."], ["git", "stash", "list"], ["cp", "a", "b"]]
+	some words in [
+		["ls"], ["chmod", "-R", "x", "src"], ["chmod", "x", "/etc"], ["pacman", "-Q"], ["rmx"],
+		["kubectl", "get", "pods"], ["find", "."], ["git", "stash", "list"], ["cp", "a", "b"],
+	]
 	not shell.destructive(facts.command(words))
 }
 
@@ -89,7 +92,8 @@ test_writing_to_a_device_is_destructive if {
 
 _network := [
 	["yarn"], ["yarn", "--silent"], ["pacman", "-Syu"], ["mount", "h:/x", "/mnt"], ["mount", "-t", "nfs", "x"],
-	["mount", "//h/x", "/mnt"], ["go", "mod", "tidy"], ["psql"], ["scalar", "clone", "x"], ["curl", "x"], ["/usr/bin/WGET"], ["npm", "--silent", "install"], ["git", "push"],
+	["mount", "//h/x", "/mnt"], ["go", "mod", "tidy"], ["psql"], ["scalar", "clone", "x"],
+	["curl", "x"], ["/usr/bin/WGET"], ["npm", "--silent", "install"], ["git", "push"],
 	["python3", "-m", "pip", "x"],
 	["python3.11", "-mhttp.server"], ["pip3.11", "install", "x"], ["go", "get", "x"],
 ]
@@ -102,7 +106,8 @@ test_network[words] if {
 test_not_network[words] if {
 	some words in [
 		["yarn", "build"], ["yarn", "--version"], ["mount"], ["mount", "/dev/sdb", "/mnt"], ["pacman", "-Q"],
-		["kubectl", "get", "pods"], ["ls"], ["curlx"], ["npm", "run", "x"], ["git", "log"], ["python3", "-m", "json.tool"], ["pip3.11", "list"],
+		["kubectl", "get", "pods"], ["ls"], ["curlx"], ["npm", "run", "x"], ["git", "log"],
+		["python3", "-m", "json.tool"], ["pip3.11", "list"],
 		["pythonx", "-m", "pip"],
 	]
 	not shell.network(facts.command(words))
