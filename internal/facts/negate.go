@@ -23,7 +23,7 @@ func withoutNegation(src string, err error) (fixed string, ok bool) {
 	if !errors.As(err, &perr) || !strings.Contains(perr.Text, "negate a command") && !strings.HasPrefix(perr.Text, "`!` can") {
 		return src, false
 	}
-	at := int(perr.Pos.Offset()) //nolint:gosec // an offset in a short string
+	at := int(perr.Pos.Offset())
 	if at >= len(src) || src[at] != '!' {
 		return src, false
 	}
@@ -47,7 +47,7 @@ func withoutDashes(src string, stmts []*syntax.Stmt, err error) (fixed string, o
 				return true
 			}
 			if call, ok := t.Stmt.Cmd.(*syntax.CallExpr); ok && len(call.Args) > 0 && call.Args[0].Lit() == "--" {
-				at = int(call.Args[0].Pos().Offset()) //nolint:gosec // an offset in a short string
+				at = int(call.Args[0].Pos().Offset())
 			}
 			return true
 		})
@@ -66,7 +66,7 @@ func withoutDashes(src string, stmts []*syntax.Stmt, err error) (fixed string, o
 func salvaged(src string, stmts []*syntax.Stmt) []*syntax.Stmt {
 	from := 0
 	if len(stmts) > 0 {
-		from = int(stmts[len(stmts)-1].End().Offset()) //nolint:gosec // an offset in a short string
+		from = int(stmts[len(stmts)-1].End().Offset())
 	}
 	var out []*syntax.Stmt
 	lines := 0
