@@ -198,6 +198,7 @@ network(command) if {
 
 # A module of an interpreter that reaches the network.
 network(command) if {
+	startswith(lower(command.base), "py")
 	regex.match(`^(python|pypy)[0-9.]*$`, lower(command.base))
 	some i, arg in command.args
 	value(arg) in {"-m", "-mpip", "-mhttp.server"}
@@ -207,6 +208,7 @@ network(command) if {
 
 # A package manager under a numbered name.
 network(command) if {
+	startswith(lower(command.base), "pip")
 	regex.match(`^pip[0-9.]+$`, lower(command.base))
 	some verb in names.network_verbs.pip
 	verb in values(command)
