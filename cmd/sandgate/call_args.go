@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxArgsBytes bounds what is read as arguments; the daemon's bound is lower.
@@ -33,6 +34,9 @@ func callArguments(stdin io.Reader, source string, extra []string) (string, erro
 		if text, err = readBounded(f); err != nil {
 			return "", fmt.Errorf("arguments: %w", err)
 		}
+	}
+	if !utf8.ValidString(text) {
+		return "", errors.New("arguments are not valid UTF-8: JSON cannot carry such bytes; write them in the script as $'\\xff', or put them into a file")
 	}
 	if len(extra) == 0 {
 		return text, checkObject(text)
@@ -60,6 +64,9 @@ func addArgument(object map[string]json.RawMessage, item string) error {
 	name, isJSON := strings.CutSuffix(name, ":")
 	if !ok || name == "" {
 		return fmt.Errorf("--arg %q: want NAME=TEXT or NAME:=JSON", item)
+	}
+	if !utf8.ValidString(item) {
+		return fmt.Errorf("--arg %s: the value is not valid UTF-8: write such bytes in the script as $'\\xff', or put them into a file", name)
 	}
 	if _, twice := object[name]; twice {
 		return fmt.Errorf("--arg %q: the argument is given twice", name)

@@ -360,13 +360,20 @@ func TestWorkspaceDirectoriesOnlyWhereGiven(t *testing.T) {
 	}
 	uid := os.Getuid()
 	cfg.Callers = []config.Caller{{
-		Match: config.Match{UID: &uid}, Profiles: []string{"open"}, DefaultProfile: "open", WorkspaceDirs: []string{given},
+		Match: config.Match{UID: &uid}, Profiles: []string{"open"}, DefaultProfile: "open", WorkspaceDirs: []string{given, filepath.Dir(cfg.DataDir)},
 	}}
+	project := filepath.Join(cfg.DataDir, "project")
+	if err := os.MkdirAll(project, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	r := start(t, cfg, daemontest.Open)
 	r.waitFor(t, healthpb.HealthCheckResponse_SERVING)
 	for dir, want := range map[string]codes.Code{
 		given: codes.OK, given + "/sub": codes.OK, base: codes.PermissionDenied, base + "/given-not": codes.PermissionDenied,
 		given + "/out": codes.PermissionDenied, "/etc": codes.PermissionDenied,
+		// The daemon's own files are nobody's workspace, whatever was given.
+		project: codes.OK, cfg.DataDir: codes.PermissionDenied, filepath.Dir(cfg.DataDir): codes.PermissionDenied,
+		filepath.Join(cfg.DataDir, "sessions"): codes.PermissionDenied, filepath.Join(cfg.DataDir, "journal"): codes.PermissionDenied,
 	} {
 		_, err := sandgatev1.NewToolServiceClient(r.conn).Execute(t.Context(), &sandgatev1.ExecuteRequest{Call: &sandgatev1.Call{
 			Tool: "bash", ArgsJson: `{"command":"true"}`, WorkspaceDir: dir,

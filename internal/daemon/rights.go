@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -41,6 +42,9 @@ func (d *Daemon) workspaceDirs(c gate.Caller, dir string) error {
 	if len(r.WorkspaceDirs) == 0 {
 		return fmt.Errorf("caller %s was given no workspace_dirs in the daemon's configuration: %w", c.ID, errdefs.ErrPermissionDenied)
 	}
+	if own := d.ownPath(dir); own != "" {
+		return fmt.Errorf("it gives a tool hold of the daemon's own %s: choose a directory apart from it: %w", own, errdefs.ErrPermissionDenied)
+	}
 	for _, given := range r.WorkspaceDirs {
 		given = filepath.Clean(given)
 		if beneath(given, dir) {
@@ -52,6 +56,40 @@ func (d *Daemon) workspaceDirs(c gate.Caller, dir string) error {
 		}
 	}
 	return fmt.Errorf("it is not beneath the caller's workspace_dirs (%s): %w", strings.Join(r.WorkspaceDirs, ", "), errdefs.ErrPermissionDenied)
+}
+
+// ownPath returns what of the daemon's own a workspace would give away, empty if
+// nothing: no call may rewrite the record, the policy or the programs that hold it.
+func (d *Daemon) ownPath(dir string) string {
+	program := ""
+	if self, err := os.Executable(); err == nil {
+		program = filepath.Dir(self)
+	}
+	for name, path := range map[string]string{
+		"programs": program, "data_dir": d.cfg.DataDir, "sessions": d.path(sessionsDir), "containerd's directory": d.path(containerdDir),
+		"journal": filepath.Dir(d.cfg.Journal.Path), "socket": d.cfg.SocketPath(), "tokens_file": d.cfg.Listen.TCP.TokensFile,
+		"policy.dir": d.cfg.Policy.Dir, "tools.dir": d.cfg.Tools.Dir, "containerd.bin_dir": d.cfg.Containerd.BinDir,
+	} {
+		if path == "" {
+			continue
+		}
+		for _, own := range resolved(path) {
+			// The data directory itself may have a workspace beneath, all else not.
+			if beneath(dir, own) || name != "data_dir" && own != filepath.Clean(d.cfg.DataDir) && beneath(own, dir) {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// resolved returns a path as it is written and with its symlinks resolved.
+func resolved(path string) []string {
+	out := []string{filepath.Clean(path)}
+	if target, err := filepath.EvalSymlinks(path); err == nil && target != out[0] {
+		out = append(out, target)
+	}
+	return out
 }
 
 func beneath(parent, dir string) bool {

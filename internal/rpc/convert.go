@@ -25,10 +25,10 @@ const (
 	maxArgsBytes     = 1 << 20
 	maxEnvEntries    = 256
 	maxEnvBytes      = 128 << 10
-	maxStdinBytes    = 24 << 20
+	maxStdinBytes    = 1 << 20
 	maxChunkBytes    = 1 << 20
 	maxImageBytes    = 255
-	maxInputBytes    = 8 << 20
+	maxInputBytes    = 3 << 20
 	maxTimeout       = 24 * time.Hour
 	minTimeout       = time.Millisecond
 	maxArgsDepth     = 64

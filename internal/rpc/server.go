@@ -26,10 +26,15 @@ import (
 )
 
 // DefaultMaxRecvBytes is Config.MaxRecvBytes when it is zero.
-const DefaultMaxRecvBytes = 32 << 20
+const DefaultMaxRecvBytes = 4 << 20
 
-// maxStreams bounds the concurrent RPCs of one connection.
-const maxStreams = 256
+// Bounds of the RPCs that are open at once: on one connection, of one caller on
+// all its connections, and of all callers.
+const (
+	maxStreams       = 256
+	maxOpenPerCaller = 192
+	maxOpen          = 512
+)
 
 // toolGate is what ToolService needs of the gate.
 type toolGate interface {
@@ -102,7 +107,9 @@ func New(cfg Config) (*Server, error) {
 		auth: authenticator{tokens: cfg.Tokens, allowAnonymous: cfg.AllowAnonymous},
 	}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
+	admitted := &admission{auth: s.auth, perCaller: maxOpenPerCaller, all: maxOpen, open: make(map[string]int)}
 	s.grpc = grpc.NewServer(
+		grpc.InTapHandle(admitted.tap),
 		grpc.Creds(peerCredentials{}), grpc.ForceServerCodecV2(newCodec()),
 		grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(cfg.MaxRecvBytes), grpc.MaxConcurrentStreams(maxStreams), grpc.WaitForHandlers(true),

@@ -200,7 +200,7 @@ func (x *GetStatusResponse) GetStatus() *PolicyStatus {
 type PolicyServiceEvaluateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. JSON text of an input document, as `sandgate policy facts` prints it.
-	// At most 8 MiB.
+	// At most 3 MiB.
 	InputJson     string `protobuf:"bytes,1,opt,name=input_json,json=inputJson,proto3" json:"input_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

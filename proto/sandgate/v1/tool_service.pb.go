@@ -411,7 +411,7 @@ type ExecuteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The call.
 	Call *Call `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
-	// Optional. Standard input of the program. At most 24 MiB; ExecuteStream takes
+	// Optional. Standard input of the program. At most 1 MiB; ExecuteStream takes
 	// more. Empty: immediate end of file.
 	Stdin         []byte `protobuf:"bytes,2,opt,name=stdin,proto3" json:"stdin,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -1,0 +1,61 @@
+package rpc
+
+import (
+	"context"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
+
+	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+)
+
+func TestAdmissionBoundsEachCallerAndAll(t *testing.T) {
+	a := &admission{perCaller: 2, all: 3, open: make(map[string]int)}
+	ends := map[int][]context.CancelFunc{}
+	request := func(uid int, method string) codes.Code {
+		ctx, cancel := context.WithCancel(t.Context())
+		t.Cleanup(cancel)
+		ctx = peer.NewContext(ctx, &peer.Peer{AuthInfo: peerInfo{unix: true, uid: uid}})
+		_, err := a.tap(ctx, &tap.Info{FullMethodName: method})
+		if err == nil {
+			ends[uid] = append(ends[uid], cancel)
+		}
+		return status.Code(err)
+	}
+	const execute = sandgatev1.ToolService_Execute_FullMethodName
+	for i, step := range []struct {
+		uid    int
+		method string
+		want   codes.Code
+	}{
+		{1, execute, codes.OK},
+		{1, execute, codes.OK},
+		{1, execute, codes.ResourceExhausted}, // its own bound
+		{2, execute, codes.OK},                // another caller is not hindered
+		{2, execute, codes.ResourceExhausted}, // the bound of all
+		{1, "/grpc.health.v1.Health/Check", codes.OK},
+	} {
+		if got := request(step.uid, step.method); got != step.want {
+			t.Errorf("step %d: got %v, want %v", i, got, step.want)
+		}
+	}
+	for _, end := range ends[1][:2] {
+		end()
+	}
+	// The place is given back when the stream's context ends, which is told to
+	// another goroutine: wait for it by the lock that it takes.
+	for {
+		a.mu.Lock()
+		left := a.sum
+		a.mu.Unlock()
+		if left == 1 {
+			break
+		}
+	}
+	if got := request(1, execute); got != codes.OK {
+		t.Errorf("after two ended: got %v, want OK", got)
+	}
+}
