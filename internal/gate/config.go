@@ -64,6 +64,9 @@ type Config struct {
 	// MaxInFlight bounds the calls that run or wait for a cell; more are refused
 	// with errdefs.ErrResourceExhausted. Default 256.
 	MaxInFlight int
+	// MaxInFlightPerCaller bounds those of one caller in the same way, so that it
+	// cannot lock the others out. Default half of MaxInFlight, at least 1.
+	MaxInFlightPerCaller int
 	// Memory bounds what is kept of finished calls.
 	Memory Memory
 
@@ -79,7 +82,8 @@ type Memory struct {
 	// Calls is how many finished calls are known at all, oldest forgotten first:
 	// the window in which an id cannot run twice. Default 100,000.
 	Calls int
-	// OutputBytes bounds the outputs that are kept of them. Default 64 MiB.
+	// OutputBytes bounds the outputs and reasons that are kept of them. Default
+	// 64 MiB.
 	OutputBytes int64
 	// OutputFor is how long an output is kept at most. Default one hour.
 	OutputFor time.Duration
@@ -104,7 +108,7 @@ type Gate struct {
 	log    *zap.Logger
 	now    func() time.Time
 	ledger *ledger
-	slots  chan struct{} // one element per call in flight
+	slots  *slots
 }
 
 // recordTimeout bounds a write to the journal that must not be given up when
@@ -121,6 +125,9 @@ func New(ctx context.Context, cfg Config) (*Gate, error) {
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = 256
 	}
+	if cfg.MaxInFlightPerCaller == 0 {
+		cfg.MaxInFlightPerCaller = max(cfg.MaxInFlight/2, 1)
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -130,7 +137,7 @@ func New(ctx context.Context, cfg Config) (*Gate, error) {
 	g := &Gate{
 		cfg: cfg, log: cfg.Logger.Named("gate"), now: cfg.Now,
 		ledger: newLedger(cfg.Memory.withDefaults(), cfg.Now),
-		slots:  make(chan struct{}, cfg.MaxInFlight),
+		slots:  newSlots(cfg.MaxInFlight, cfg.MaxInFlightPerCaller),
 	}
 	if cfg.Replay != nil {
 		if err := g.recover(ctx, cfg.Replay); err != nil {
@@ -156,7 +163,7 @@ func (c *Config) check() error {
 			return fmt.Errorf("gate: config has no %s", f.name)
 		}
 	}
-	if c.MaxInFlight < 0 || c.Memory.Calls < 0 || c.Memory.OutputBytes < 0 || c.Memory.OutputFor < 0 {
+	if c.MaxInFlight < 0 || c.MaxInFlightPerCaller < 0 || c.Memory.Calls < 0 || c.Memory.OutputBytes < 0 || c.Memory.OutputFor < 0 {
 		return errors.New("gate: config has a negative bound")
 	}
 	probe := sandbox.Call{ID: "probe", Argv: []string{"true"}, Limits: limitsOf(policy.Effective(policy.Obligations{}, c.Ceiling, c.Defaults))}

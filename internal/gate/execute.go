@@ -130,13 +130,15 @@ type way struct {
 // take decides the call and goes on as decided.
 func (w *way) take(ctx context.Context) (Result, error) {
 	g := w.gate
-	select {
-	case g.slots <- struct{}{}:
-		defer func() { <-g.slots }()
-	default:
-		return Result{}, fmt.Errorf("%d calls are in flight, the most that this daemon takes: try again when one has ended: %w",
-			cap(g.slots), errdefs.ErrResourceExhausted)
+	if err := g.slots.take(w.call.Caller.ID); err != nil {
+		return Result{}, err
 	}
+	defer g.slots.give(w.call.Caller.ID)
+	defer func() {
+		if w.session != nil {
+			g.cfg.Sessions.Release(w.session)
+		}
+	}()
 	if err := w.decide(ctx); err != nil {
 		return Result{}, err
 	}
@@ -166,7 +168,7 @@ func (w *way) decide(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.decision = g.cfg.Policy.Decide(ctx, in)
+	w.decision = boundedDecision(g.cfg.Policy.Decide(ctx, in))
 	w.decided = g.now().Sub(start)
 	if ctx.Err() != nil {
 		return cancelled(ctx)
@@ -215,7 +217,10 @@ func reasonsText(reasons []policy.Reason) string {
 		}
 		parts = append(parts, text+" ["+r.Rule+"]")
 	}
-	if more := len(reasons) - 5; more > 0 {
+	switch more := len(reasons) - 5; {
+	case more > 0 && reasons[len(reasons)-1].Rule == ruleMore:
+		parts = append(parts, fmt.Sprintf("and more than %d more", more))
+	case more > 0:
 		parts = append(parts, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(parts, "; ")

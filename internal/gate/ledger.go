@@ -33,9 +33,9 @@ type entry struct {
 	finished bool
 	cancel   context.CancelCauseFunc // nil once finished
 	order    *list.Element           // in ledger.known once finished
-	output   *list.Element           // in ledger.outputs while its output is kept
+	output   *list.Element           // in ledger.outputs while its output and reasons are kept
 	ended    time.Time
-	bytes    int64
+	bytes    int64 // about what dropOutput frees
 }
 
 // ledger knows every call that runs and, within bounds, those that have ended.
@@ -46,7 +46,7 @@ type ledger struct {
 	mu      sync.Mutex
 	calls   map[callKey]*entry
 	known   *list.List // finished entries, oldest first
-	outputs *list.List // finished entries with their output, oldest first
+	outputs *list.List // finished entries with their output and reasons, oldest first
 	bytes   int64      // of outputs
 }
 
@@ -80,8 +80,9 @@ func (l *ledger) finish(e *entry, res Result) {
 	if e.finished {
 		return
 	}
+	res.Decision = boundedDecision(res.Decision) // a replayed one may be of an older sandgate
 	e.result, e.finished, e.cancel, e.ended = res, true, nil, l.now()
-	e.bytes = res.ResultSizeBytes
+	e.bytes = res.ResultSizeBytes + int64(len(res.Message)) + decisionSize(res.Decision)
 	e.order = l.known.PushBack(e)
 	if e.bytes > 0 {
 		e.output = l.outputs.PushBack(e)
@@ -138,14 +139,18 @@ func (l *ledger) dropOutput(e *entry) {
 	e.result = withoutOutput(e.result)
 }
 
-// withoutOutput keeps what a result says and its true totals, but no bytes.
+// withoutOutput keeps what a result says and its true totals, but no bytes of
+// its output and no more than the beginning of why it was decided so.
 func withoutOutput(r Result) Result {
+	had := r.ResultSizeBytes > 0
 	r.Stdout = sandbox.Output{TotalBytes: r.Stdout.TotalBytes}
 	r.Stderr = sandbox.Output{TotalBytes: r.Stderr.TotalBytes}
 	r.ResultSizeBytes = 0
-	if r.Message == "" {
+	r.Message = shortened(r.Message)
+	if r.Message == "" && had {
 		r.Message = "the output of this call is no longer kept"
 	}
+	r.Decision = shortDecision(r.Decision)
 	return r
 }
 

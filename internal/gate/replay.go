@@ -76,7 +76,7 @@ func (r *Replay) Add(rec journal.Record) error {
 			return fmt.Errorf("session record: %w", err)
 		}
 		if data.Event == sessionEnded {
-			r.sessions.Drop(rec.Caller, rec.Session)
+			return r.sessions.Drop(rec.Caller, rec.Session)
 		}
 	}
 	return nil
@@ -126,8 +126,7 @@ func (r *Replay) ended(key callKey, rec journal.Record) error {
 	}
 	if data.Outcome == outcomeNotRun {
 		delete(r.calls, key)
-		r.sessions.Corrected(key.caller, p.session, data.Digest, string(data.Outcome))
-		return nil
+		return r.corrected(key, p, data)
 	}
 	p.ended = true
 	p.result = Result{
@@ -139,8 +138,14 @@ func (r *Replay) ended(key callKey, rec journal.Record) error {
 	if p.result.Message == "" {
 		p.result.Message = "the output of this call is no longer kept: sandgate was restarted since"
 	}
-	r.sessions.Corrected(key.caller, p.session, data.Digest, string(data.Outcome))
-	return nil
+	return r.corrected(key, p, data)
+}
+
+func (r *Replay) corrected(key callKey, p *past, data outcomeData) error {
+	if p.session == "" {
+		return nil
+	}
+	return r.sessions.Corrected(key.caller, p.session, data.Digest, string(data.Outcome))
 }
 
 // forget keeps the bound, but never forgets a call whose end is not known.

@@ -45,7 +45,9 @@ func (w *way) run(ctx context.Context) (Result, error) {
 			return Result{}, w.notRun(ctx, err)
 		}
 	}
-	ran, err := w.gate.cfg.Runtime.Run(ctx, call)
+	runCtx, cancel := w.withinTimeout(ctx)
+	defer cancel()
+	ran, err := w.gate.cfg.Runtime.Run(runCtx, call)
 	if err != nil && refusedToRun(err) {
 		return Result{}, w.notRun(ctx, err)
 	}
@@ -66,6 +68,20 @@ func (w *way) run(ctx context.Context) (Result, error) {
 		w.gate.log.Error("outcome not recorded", zap.String("call_id", w.call.ID), zap.Error(rerr))
 	}
 	return res, nil
+}
+
+// startMargin is what a call may take beyond the host's timeout, so that a call
+// that gets its cell at once has its whole time.
+const startMargin = 500 * time.Millisecond
+
+// withinTimeout bounds a call to the host's timeout from its acceptance on, so
+// that waiting for a cell counts. The program's own deadline begins at its start.
+func (w *way) withinTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if w.call.Timeout <= 0 {
+		return ctx, func() {}
+	}
+	left := min(w.call.Timeout, time.Duration(maxWallTimeMs)*time.Millisecond) + startMargin - w.gate.now().Sub(w.began)
+	return context.WithTimeoutCause(ctx, left, sandbox.ErrDeadline)
 }
 
 // refusedToRun tells errors by which a runtime says that it did not begin from
@@ -229,9 +245,12 @@ func (w *way) result(ran sandbox.Result) Result {
 	if ran.Outcome != sandbox.OutcomeExited {
 		res.ExitCode = -1
 	}
-	if ran.Receipt.CellID != "" {
+	switch {
+	case ran.Receipt.CellID != "":
 		receipt := ran.Receipt
 		res.Receipt = &receipt
+	case ran.Outcome == sandbox.OutcomeTimedOut && res.Message == "":
+		res.Message = "not run: the timeout of the call passed before its program began"
 	}
 	res.IsError = ran.Outcome != sandbox.OutcomeExited || ran.ExitCode != 0
 	for _, o := range []sandbox.Output{ran.Stdout, ran.Stderr} {

@@ -21,12 +21,14 @@ type Config struct {
 	// Optional.
 	Prepare func(dir string) error
 	// MaxSessions bounds the sessions in memory. Default 1024. When it is reached
-	// the session that has been idle longest is put aside: its state goes to a
-	// file beside its workspace and comes back with its next call.
+	// the session that has been unused longest is put aside: its state goes to a
+	// file beside its workspace and comes back with its next call. A session that
+	// a call uses stays; when all are in use a new one is refused.
 	MaxSessions int
-	// IdleAfter is how long a session must be unused before it can be put aside.
-	// Default one minute. When none is idle a new session is refused.
-	IdleAfter time.Duration
+	// MaxPerCaller bounds one caller's sessions in memory in the same way: only
+	// its own sessions are put aside for it. Default an eighth of MaxSessions, at
+	// least 1.
+	MaxPerCaller int
 	// Now is the clock. Optional.
 	Now func() time.Time
 }
@@ -47,8 +49,8 @@ func NewManager(cfg Config) (*Manager, error) {
 	if cfg.MaxSessions == 0 {
 		cfg.MaxSessions = 1024
 	}
-	if cfg.IdleAfter == 0 {
-		cfg.IdleAfter = time.Minute
+	if cfg.MaxPerCaller == 0 {
+		cfg.MaxPerCaller = max(cfg.MaxSessions/8, 1)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -69,9 +71,12 @@ func NewManager(cfg Config) (*Manager, error) {
 }
 
 // Use returns the caller's session of that id, making it with the profile if
-// there is none. A profile other than the session's is
-// errdefs.ErrFailedPrecondition: the profile is pinned at first use.
+// there is none. It stays in memory until the caller of Use gives it to Release.
+// A profile other than the session's is errdefs.ErrFailedPrecondition: the
+// profile is pinned at first use.
 func (m *Manager) Use(caller, id, profile string) (*Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	s, err := m.get(caller, id, profile)
 	if err != nil {
 		return nil, err
@@ -83,7 +88,21 @@ func (m *Manager) Use(caller, id, profile string) (*Session, error) {
 			id, pinned, profile, errdefs.ErrFailedPrecondition)
 	}
 	s.state.LastUsed = m.cfg.Now()
+	s.users++
 	return s, nil
+}
+
+// Release ends one Use. A session in which no call was ever decided is forgotten
+// with its last user; any other can be put aside from then on.
+func (m *Manager) Release(s *Session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s.users--
+	state := s.Snapshot()
+	key := Key(state.Caller, state.ID)
+	if s.users == 0 && state.Seq == 0 && m.sessions[key] == s { // else it was ended and made anew
+		delete(m.sessions, key)
+	}
 }
 
 // Peek returns the state of a session without making it; false if there is none.
@@ -108,6 +127,8 @@ func (m *Manager) WorkspaceDir(caller, id string) string {
 // Restore puts back what the journal tells of a session, oldest first: one
 // decided call. It makes the session if there is none.
 func (m *Manager) Restore(caller, id, profile, decision string, labels []string, r Recent, at time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	s, err := m.get(caller, id, profile)
 	if err != nil {
 		return err
@@ -140,31 +161,44 @@ func (m *Manager) Forget() error {
 	return nil
 }
 
-// Drop forgets what is in memory of a session; its files stay. It is for a
-// replay that meets the session's end.
-func (m *Manager) Drop(caller, id string) {
+// Drop forgets what is known of a session, in memory and put aside; its workspace
+// stays. It is for a replay that meets the session's end.
+func (m *Manager) Drop(caller, id string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.sessions, Key(caller, id))
+	key := Key(caller, id)
+	delete(m.sessions, key)
+	err := os.Remove(filepath.Join(m.cfg.Dir, key, stateFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget session %q: %w", id, err)
+	}
+	return nil
 }
 
 // Corrected sets the outcome of the session's last call of that digest. It is
 // for a replay, which learns of a call's end after its beginning.
-func (m *Manager) Corrected(caller, id, digest, outcome string) {
+func (m *Manager) Corrected(caller, id, digest, outcome string) error {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	s := m.sessions[Key(caller, id)]
-	m.mu.Unlock()
 	if s == nil {
-		return
+		state, found, err := m.load(caller, id)
+		if err != nil || !found {
+			return err
+		}
+		if s, err = m.get(caller, id, state.Profile); err != nil {
+			return err
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := len(s.state.Recent) - 1; i >= 0; i-- {
 		if s.state.Recent[i].Digest == digest {
 			s.state.Recent[i].Outcome = outcome
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
 // End removes the session and its files. A session that does not exist is
@@ -225,14 +259,12 @@ func (m *Manager) moveAway(caller, id string) (string, error) {
 	return trash, nil
 }
 
-// get returns the session, from memory, put aside or new.
+// get returns the session, from memory, put aside or new. m.mu is held.
 func (m *Manager) get(caller, id, profile string) (*Session, error) {
 	if err := ValidateID(id); err != nil {
 		return nil, err
 	}
 	key := Key(caller, id)
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	if s, ok := m.sessions[key]; ok {
 		return s, nil
 	}
@@ -243,10 +275,8 @@ func (m *Manager) get(caller, id, profile string) (*Session, error) {
 	if !found {
 		state = State{Caller: caller, ID: id, Profile: profile, Counts: map[string]int{}, LastUsed: m.cfg.Now()}
 	}
-	if len(m.sessions) >= m.cfg.MaxSessions {
-		if err := m.putAside(); err != nil {
-			return nil, err
-		}
+	if err := m.makeRoom(caller); err != nil {
+		return nil, err
 	}
 	s := &Session{dir: filepath.Join(m.cfg.Dir, key), prepare: m.cfg.Prepare, state: state}
 	m.sessions[key] = s
@@ -255,12 +285,34 @@ func (m *Manager) get(caller, id, profile string) (*Session, error) {
 
 const stateFile = "state.json"
 
-// putAside writes the longest idle session to its file. m.mu is held.
-func (m *Manager) putAside() error {
+// makeRoom keeps the bounds when the caller is about to have one more session in
+// memory. A caller at its own bound costs nobody else a session. m.mu is held.
+func (m *Manager) makeRoom(caller string) error {
+	own := make(map[string]*Session)
+	for key, s := range m.sessions {
+		if s.state.Caller == caller { // never changes
+			own[key] = s
+		}
+	}
+	if len(own) >= m.cfg.MaxPerCaller {
+		return m.putAside(own, fmt.Sprintf("this caller has %d sessions in use, the most it may have", len(own)))
+	}
+	if len(m.sessions) >= m.cfg.MaxSessions {
+		return m.putAside(m.sessions, fmt.Sprintf("%d sessions are in use, the most that this daemon takes", len(m.sessions)))
+	}
+	return nil
+}
+
+// putAside writes the longest unused of the sessions to its file; full is what
+// to say when calls use all of them. m.mu is held.
+func (m *Manager) putAside(among map[string]*Session, full string) error {
 	var oldest *Session
 	var oldestKey string
 	var since time.Time
-	for key, s := range m.sessions {
+	for key, s := range among {
+		if s.users > 0 {
+			continue
+		}
 		s.mu.Lock()
 		used := s.state.LastUsed
 		s.mu.Unlock()
@@ -268,9 +320,8 @@ func (m *Manager) putAside() error {
 			oldest, oldestKey, since = s, key, used
 		}
 	}
-	if oldest == nil || m.cfg.Now().Sub(since) < m.cfg.IdleAfter {
-		return fmt.Errorf("%d sessions are in use, at most %d: end one, or try again in %s: %w",
-			len(m.sessions), m.cfg.MaxSessions, m.cfg.IdleAfter, errdefs.ErrResourceExhausted)
+	if oldest == nil {
+		return fmt.Errorf("%s: try again when a call in one of them has ended: %w", full, errdefs.ErrResourceExhausted)
 	}
 	raw, err := json.Marshal(oldest.Snapshot())
 	if err != nil {

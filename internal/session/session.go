@@ -84,6 +84,7 @@ func (s State) clone() State {
 type Session struct {
 	dir     string // holds workspace/ and, while evicted, state.json
 	prepare func(dir string) error
+	users   int // calls that use it now; guarded by the manager's mutex
 
 	mu    sync.Mutex
 	state State

@@ -134,32 +134,109 @@ func TestCountsLabelsAndRecentAreBounded(t *testing.T) {
 	}
 }
 
-func TestIdleSessionsArePutAsideAndComeBackWhole(t *testing.T) {
-	now := time.Unix(1000, 0)
-	m := manager(t, Config{MaxSessions: 2, IdleAfter: time.Minute, Now: func() time.Time { return now }})
-	s := use(t, m, "c", "one", "p")
-	if _, err := s.Decided("deny", []string{"saw:untrusted"}, now); err != nil {
+// decided uses the session for one call that gets the decision.
+func decided(t *testing.T, m *Manager, caller, id, decision string, labels ...string) {
+	t.Helper()
+	s := use(t, m, caller, id, "p")
+	if _, err := s.Decided(decision, labels, m.cfg.Now()); err != nil {
 		t.Fatal(err)
 	}
-	use(t, m, "c", "two", "p")
-	if _, err := m.Use("c", "three", "p"); !errdefs.IsResourceExhausted(err) {
-		t.Fatalf("none is idle: got %v, want resource exhausted", err)
+	m.Release(s)
+}
+
+func TestUnusedSessionsArePutAsideAndComeBackWhole(t *testing.T) {
+	now := time.Unix(1000, 0)
+	m := manager(t, Config{MaxSessions: 2, MaxPerCaller: 2, Now: func() time.Time { now = now.Add(time.Second); return now }})
+	decided(t, m, "c", "one", "deny", "saw:untrusted")
+	one, two := use(t, m, "c", "one", "p"), use(t, m, "c", "two", "p")
+	if _, err := m.Use("c", "three", "p"); !errdefs.IsResourceExhausted(err) || !strings.Contains(err.Error(), "this caller has 2 sessions in use") {
+		t.Fatalf("all are in use: got %v, want resource exhausted", err)
 	}
-	now = now.Add(2 * time.Minute)
-	use(t, m, "c", "two", "p")
-	use(t, m, "c", "three", "p")
-	if len(m.sessions) != 2 {
-		t.Errorf("%d sessions in memory, want 2", len(m.sessions))
+	if _, err := m.Use("d", "one", "p"); !errdefs.IsResourceExhausted(err) || !strings.HasPrefix(err.Error(), "2 sessions are in use") {
+		t.Fatalf("all are in use, another caller: got %v, want resource exhausted", err)
+	}
+	m.Release(one)
+	three := use(t, m, "c", "three", "p")
+	if m.sessions[Key("c", "two")] != two || len(m.sessions) != 2 {
+		t.Errorf("in memory are %v, want two, which is in use, and three", m.sessions)
 	}
 	if got, ok, err := m.Peek("c", "one"); err != nil || !ok || got.Labels[0] != "saw:untrusted" {
 		t.Errorf("peek: %+v %t %v", got, ok, err)
 	}
-	now = now.Add(2 * time.Minute)
+	m.Release(three)
 	if _, err := m.Use("c", "one", "open"); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("the pinned profile was lost: %v", err)
 	}
 	if got := use(t, m, "c", "one", "p").Snapshot(); got.Counts["deny"] != 1 || len(got.Labels) != 1 {
 		t.Errorf("came back as %+v", got)
+	}
+}
+
+func TestOneCallerCannotTakeAllSessions(t *testing.T) {
+	now := time.Unix(1000, 0)
+	m := manager(t, Config{MaxSessions: 16, Now: func() time.Time { return now }})
+	if m.cfg.MaxPerCaller != 2 {
+		t.Fatalf("a caller may have %d of 16, want 2", m.cfg.MaxPerCaller)
+	}
+	decided(t, m, "victim", "work", "allow", "l")
+	for i := range 40 {
+		now = now.Add(time.Second)
+		decided(t, m, "flood", fmt.Sprint(i), "deny")
+	}
+	if m.sessions[Key("victim", "work")] == nil || len(m.sessions) != 3 {
+		t.Errorf("%d sessions in memory, want the victim's and 2 of the flood's", len(m.sessions))
+	}
+	if got, ok, err := m.Peek("flood", "0"); err != nil || !ok || got.Counts["deny"] != 1 {
+		t.Errorf("what was denied is forgotten: %+v %t %v", got, ok, err)
+	}
+}
+
+func TestSessionWithoutADecisionIsForgotten(t *testing.T) {
+	m := manager(t, Config{})
+	a, b := use(t, m, "c", "s", "p"), use(t, m, "c", "s", "p")
+	m.Release(a)
+	if again := use(t, m, "c", "s", "p"); again != b {
+		t.Error("forgotten while it is in use")
+	}
+	m.Release(b)
+	m.Release(b)
+	if _, ok, err := m.Peek("c", "s"); ok || err != nil || len(m.sessions) != 0 {
+		t.Errorf("it is still known (%v)", err)
+	}
+	// An ended one does not take its successor with it.
+	old := use(t, m, "c", "s", "p")
+	if err := m.End("c", "s"); err != nil {
+		t.Fatal(err)
+	}
+	next := use(t, m, "c", "s", "p")
+	m.Release(old)
+	if m.sessions[Key("c", "s")] != next {
+		t.Error("the new session went with the old one")
+	}
+}
+
+func TestReplayOfMoreSessionsThanMemoryHolds(t *testing.T) {
+	m := manager(t, Config{MaxSessions: 2, MaxPerCaller: 1})
+	for i := range 5 {
+		err := m.Restore("c", fmt.Sprint(i), "p", "allow", []string{"l"}, Recent{Tool: "bash", Outcome: "UNKNOWN", Digest: "d"}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Corrected("c", "0", "d", "EXITED"); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok, err := m.Peek("c", "0"); err != nil || !ok || got.Recent[0].Outcome != "EXITED" {
+		t.Errorf("corrected after it was put aside: %+v %t %v", got, ok, err)
+	}
+	if err := m.Corrected("c", "none", "d", "EXITED"); err != nil {
+		t.Errorf("of no session: %v", err)
+	}
+	if err := m.Drop("c", "1"); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok, err := m.Peek("c", "1"); ok || err != nil {
+		t.Errorf("dropped after it was put aside: %+v %v", got, err)
 	}
 }
 
