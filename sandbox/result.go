@@ -79,7 +79,9 @@ type Receipt struct {
 	// "memory_bytes", "cpu_millis", "pids", "wall_time_ms", "output_bytes",
 	// "disk_bytes", "file_bytes", "open_files".
 	Enforced map[string]int64 `json:"enforced"`
-	// Unverified are names of Enforced or of fields below that could not be read back.
+	// Unverified are names of Enforced or of fields below that could not be read back,
+	// and "workspace_disk_bytes" when the workspace is a directory of the machine:
+	// "disk_bytes" then binds only what the cell has of its own.
 	Unverified []string `json:"unverified,omitempty"`
 
 	UID           int               `json:"uid"`      // of the program inside the cell

@@ -18,6 +18,9 @@ var (
 	ErrClosed = errors.New("cell connection closed")
 	// ErrUnresponsive says that init did not answer in time; destroy the cell.
 	ErrUnresponsive = errors.New("cell does not respond")
+	// ErrNotSent is wrapped by an error of Exec when init got nothing of the request:
+	// the program has surely not run. Without it the program may have run.
+	ErrNotSent = errors.New("nothing was sent to the cell")
 )
 
 // unresponsiveAfter is how long after the deadline of a call, or after its
@@ -112,26 +115,30 @@ func (c *Conn) Prepare(ctx context.Context) (Prepared, error) {
 // Exec runs one program in the stage that was prepared and returns when its whole
 // tree is gone and all its output was handed over. When ctx ends, init kills the
 // call and Exec still returns its Exit, with Cancelled. A program that cannot be
-// started is an Exit with StartError.
+// started is an Exit with StartError. An error that wraps ErrNotSent says
+// that the program has surely not run; after any other it may have.
 //
 // Exec does not wait for a Read of x.Stdin that is under way when the call ends;
 // such a Read's bytes are lost.
 func (c *Conn) Exec(ctx context.Context, x Exec, h Handlers) (Exit, error) {
 	if err := x.Validate(); err != nil {
-		return Exit{}, err
+		return Exit{}, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	call := newHostCall(x, h)
 	seq, err := c.begin(call, x.PrepareNext)
 	if err != nil {
-		return Exit{}, err
+		return Exit{}, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	defer call.end()
 	if err := c.out.Write(KindExec, AppendExec(nil, seq, x)); err != nil {
 		if errors.Is(err, ErrTooLarge) {
-			c.undo() // nothing was sent: the stage is still there
+			c.undo() // the stage is still there
 			return Exit{}, err
 		}
-		return Exit{}, c.writeError(err)
+		err = c.writeError(err)
+		_ = c.fail(err) // half a frame may be out; that is the error
+		<-c.gone        // the handlers are told nothing after Exec has returned
+		return Exit{}, err
 	}
 	if x.Stdin != nil {
 		go c.feed(call, seq, x.Stdin)
@@ -198,16 +205,22 @@ func (c *Conn) fail(why error) error {
 	return errors.Join(c.w.Close(), c.r.Close())
 }
 
+// Ended reports whether the connection is of no use any more, for whatever reason.
+func (c *Conn) Ended() bool { return c.reason() != nil }
+
 func (c *Conn) reason() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// writeError prefers what the reader knows to "broken pipe".
+// writeError prefers what the reader knows to "broken pipe", and keeps ErrNotSent.
 func (c *Conn) writeError(err error) error {
 	select {
 	case <-c.gone:
+		if errors.Is(err, ErrNotSent) {
+			return fmt.Errorf("%w: %w", ErrNotSent, c.reason())
+		}
 		return c.reason()
 	default:
 		return fmt.Errorf("write to the cell: %w", err)

@@ -304,3 +304,56 @@ func TestPrepareNextAsksOnce(t *testing.T) {
 		t.Errorf("got %+v, %v, want the stage that came by itself", p, err)
 	}
 }
+
+// TestOnlyWhatWasNotSentIsToldAsNotSent: a host may run a call again only then.
+func TestOnlyWhatWasNotSentIsToldAsNotSent(t *testing.T) {
+	for name, tc := range map[string]struct {
+		room    int // bytes of the request that go out before the pipe breaks
+		notSent bool
+	}{
+		"nothing out":  {0, true},
+		"one byte out": {1, false},
+		"all but one":  {40, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hostRead, initWrite := io.Pipe()
+			broken := &breakingWriter{room: -1}
+			c := NewConn(hostRead, broken)
+			go func() { _ = NewFrameWriter(initWrite).Write(KindPrepared, AppendPrepared(nil, Prepared{StagePID: 7})) }()
+			prepared(t, c)
+			broken.room = tc.room
+			_, err := c.Exec(within(t), plain, Handlers{})
+			if err == nil || errors.Is(err, ErrNotSent) != tc.notSent || !c.Ended() {
+				t.Errorf("got %v, ended %t, want not sent: %t, and the end", err, c.Ended(), tc.notSent)
+			}
+			if _, err := c.Exec(within(t), plain, Handlers{}); !errors.Is(err, ErrNotSent) {
+				t.Errorf("after the end: got %v, want ErrNotSent", err)
+			}
+		})
+	}
+	c := pair(t, func(f *fakeInit) {
+		f.want(KindPrepare)
+		f.say(KindPrepared, AppendPrepared(nil, Prepared{StagePID: 7}))
+		f.want(KindExec)
+		_ = f.w.Close() // before the news of the start
+	})
+	prepared(t, c)
+	if _, err := c.Exec(within(t), plain, Handlers{}); !errors.Is(err, ErrClosed) || errors.Is(err, ErrNotSent) {
+		t.Errorf("init ends with the request: got %v, want ErrClosed and not ErrNotSent", err)
+	}
+	if _, err := c.Exec(within(t), Exec{}, Handlers{}); !errors.Is(err, ErrNotSent) {
+		t.Errorf("no request at all: got %v, want ErrNotSent", err)
+	}
+}
+
+// breakingWriter takes room bytes and fails then; below zero it takes all.
+type breakingWriter struct{ room int }
+
+func (w *breakingWriter) Write(p []byte) (int, error) {
+	if w.room < 0 {
+		return len(p), nil
+	}
+	return min(w.room, len(p)), io.ErrClosedPipe
+}
+
+func (w *breakingWriter) Close() error { return nil }

@@ -53,14 +53,15 @@ type FrameWriter struct {
 func NewFrameWriter(w io.Writer) *FrameWriter { return &FrameWriter{w: w} }
 
 // Write sends one frame whose body is the parts one after another. It returns
-// ErrTooLarge, and writes nothing, when they do not fit.
+// ErrTooLarge, and writes nothing, when they do not fit. Its error wraps
+// ErrNotSent unless a part of the frame may be out.
 func (f *FrameWriter) Write(kind Kind, parts ...[]byte) error {
 	n := 1
 	for _, p := range parts {
 		n += len(p)
 	}
 	if n > MaxFrameBytes {
-		return fmt.Errorf("frame kind %d of %d bytes, at most %d: %w", kind, n, MaxFrameBytes, ErrTooLarge)
+		return fmt.Errorf("frame kind %d of %d bytes, at most %d: %w: %w", kind, n, MaxFrameBytes, ErrTooLarge, ErrNotSent)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -69,8 +70,12 @@ func (f *FrameWriter) Write(kind Kind, parts ...[]byte) error {
 	for _, p := range parts {
 		f.buf = append(f.buf, p...)
 	}
-	_, err := f.w.Write(f.buf)
-	return err
+	if out, err := f.w.Write(f.buf); err != nil && out == 0 {
+		return fmt.Errorf("%w: %w", ErrNotSent, err)
+	} else if err != nil {
+		return err
+	}
+	return nil
 }
 
 // FrameReader reads frames. It is not safe for concurrent use.

@@ -163,12 +163,14 @@ func (c *aCell) watch(exited <-chan ctd.ExitStatus) {
 	close(c.gone)
 }
 
-// alive reports whether init is not known to have ended.
+// alive reports whether init is not known to have ended. The end of the
+// connection tells it sooner than containerd does, and also when containerd was
+// away.
 func (c *aCell) alive() bool {
 	select {
 	case <-c.gone:
 		return false
 	default:
-		return true
+		return c.conn == nil || !c.conn.Ended()
 	}
 }

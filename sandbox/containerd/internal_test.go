@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/cell"
+	"github.com/sandgate/sandgate/sandbox/cgroup"
 	"github.com/sandgate/sandgate/sandbox/oci"
 )
 
@@ -140,11 +143,38 @@ func TestPoolKeepsKeysApart(t *testing.T) {
 	}
 	b.calls++
 	p.release(b, true)
+	host, other := net.Pipe()
+	b.conn = cell.NewConn(host, host)
+	if err := other.Close(); err != nil { // as when init ends
+		t.Fatal(err)
+	}
+	if _, err := b.conn.Hello(t.Context()); err == nil || b.alive() {
+		t.Errorf("a cell whose connection has ended: got %v, alive %t", err, b.alive())
+	}
 	close(a.gone)
 	if c := p.take(&waiter{class: std, key: "a"}); c != fresh {
 		t.Errorf("key a got %v, want the fresh cell: its own has ended", c)
 	}
 	if c := p.take(&waiter{class: std, key: "a"}); c != nil {
 		t.Errorf("key a got %v, want none: the other belongs to b", c.id)
+	}
+}
+
+// TestLostCallIsNeverAnError: init had the request, whatever the host has heard.
+func TestLostCallIsNeverAnError(t *testing.T) {
+	groups, err := cgroup.Open(cgroup.DefaultRoot)
+	if err != nil {
+		t.Skipf("no control groups to look into: %v", err)
+	}
+	for started, want := range map[bool]string{false: "may have run", true: "it ran"} {
+		u := &running{
+			r: &Runtime{groups: groups, log: slog.New(slog.DiscardHandler)}, call: &sandbox.Call{}, started: started,
+			c: &aCell{id: "none", path: "/sandgate-none/none"}, stage: &staging{group: "/sandgate-none/none/call-0"},
+		}
+		u.killed.Store(!started) // by the backstop: that nothing was heard of the start does not make it timed out
+		res := u.lost(t.Context(), cell.ErrClosed)
+		if res.Outcome != sandbox.OutcomeUnknown || res.ExitCode != -1 || !strings.Contains(res.Message, want) {
+			t.Errorf("started %t: got %s %d %q, want UNKNOWN: %s", started, res.Outcome, res.ExitCode, res.Message, want)
+		}
 	}
 }

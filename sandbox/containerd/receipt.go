@@ -114,6 +114,10 @@ func (u *running) makeReceipt(s cell.Started) sandbox.Receipt {
 	} else {
 		unverified = append(unverified, "disk_bytes")
 	}
+	if u.call.Workspace.HostDir != "" {
+		// disk_bytes binds what the cell has of its own, not the machine's directory.
+		unverified = append(unverified, "workspace_disk_bytes")
+	}
 	return sandbox.Receipt{
 		CellID: u.c.id, CellCalls: u.c.calls,
 		Image: u.call.Image, ImageDigest: u.c.class.digest,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 
 	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/cell"
@@ -25,6 +26,9 @@ const startGrace = 20 * time.Second
 
 // claimTries bounds how many unfit cells a call goes through.
 const claimTries = 4
+
+// errUnfit is wrapped when a cell failed before anything ran in it: another may serve.
+var errUnfit = errors.New("cell is unfit")
 
 // Run implements sandbox.Runtime.
 func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, error) {
@@ -61,11 +65,14 @@ func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, e
 		if err = c.staging.err; err == nil {
 			err = run.bound()
 		}
-		if err == nil {
-			return run.do(ctx)
+		if err != nil {
+			r.pool.release(c, false)
+		} else if res, rerr := run.do(ctx); !errors.Is(rerr, errUnfit) {
+			return res, rerr
+		} else {
+			err = rerr
 		}
 		r.log.Warn("cell unfit", "cell_id", c.id, "error", err)
-		r.pool.release(c, false)
 		if try == claimTries || c.calls == 0 && errdefs.IsFailedPrecondition(err) {
 			return sandbox.Result{}, classify(fmt.Errorf("no cell is fit, the last one: %w", err))
 		}
@@ -123,20 +130,43 @@ type running struct {
 	early          []chunk // bounded by what the call may keep
 }
 
-// do runs the call and gives the cell back.
+// do runs the call and gives the cell back. An error says that nothing has run;
+// one that wraps errUnfit, that it was the cell's fault.
 func (u *running) do(ctx context.Context) (sandbox.Result, error) {
-	if err := u.mountWorkspace(); err != nil {
-		u.r.pool.unclaim(u.c) // nothing has run, and its stage waits on
+	err := u.stageLives()
+	if err == nil {
+		err = u.mountWorkspace()
+	}
+	if errors.Is(err, errUnfit) {
+		u.r.pool.release(u.c, false)
 		return sandbox.Result{}, err
+	} else if err != nil {
+		u.r.pool.unclaim(u.c) // nothing has run, and its stage waits on
+		return sandbox.Result{}, classify(err)
 	}
 	fit, keep := false, u.call.Reuse != sandbox.ReuseNever && u.call.Reuse != "" && u.c.calls+1 < u.r.cfg.MaxCalls
 	defer func() { u.giveBack(fit && keep) }()
 	exit, err := u.exec(ctx, keep)
-	if err != nil {
-		return u.lost(ctx, err)
+	switch {
+	case errors.Is(err, cell.ErrNotSent) && u.c.conn.Ended():
+		return sandbox.Result{}, fmt.Errorf("run in cell %s: %w: %w", u.c.id, err, errUnfit)
+	case errors.Is(err, cell.ErrNotSent): // the request itself cannot be sent
+		return sandbox.Result{}, classify(fmt.Errorf("run in cell %s: %w", u.c.id, err))
+	case err != nil:
+		return u.lost(ctx, err), nil
 	}
 	fit = exit.Poisoned == ""
 	return u.result(ctx, exit), nil
+}
+
+// stageLives looks for the process that is to run the call. Init may have ended a
+// moment ago, and nobody has told yet: a request would then be lost on its way,
+// and nobody could say that it has not run.
+func (u *running) stageLives() error {
+	if err := unix.Kill(u.stage.stage, 0); err != nil {
+		return fmt.Errorf("stage of cell %s: %w: %w", u.c.id, err, errUnfit)
+	}
+	return nil
 }
 
 // bound writes the limits of the cell and of the call and keeps what the kernel
@@ -238,19 +268,21 @@ type chunk struct {
 }
 
 // lost is the end of a call whose cell broke under it. Whatever of it may still
-// run is killed before this returns.
-func (u *running) lost(caller context.Context, cause error) (sandbox.Result, error) {
+// run is killed before this returns. Init had the request, so the program may
+// have run even if the news of its start did not come: that is never an error.
+func (u *running) lost(caller context.Context, cause error) sandbox.Result {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(caller), destroyBudget, errors.New("processes do not end"))
 	defer cancel()
 	usage := u.r.groups.Usage(u.stage.group)
 	if err := u.r.groups.RemoveTree(ctx, u.c.path); err != nil {
 		u.r.log.Error("cell not killed", "cell_id", u.c.id, "error", err)
 	}
-	if !u.started {
-		return sandbox.Result{}, classify(fmt.Errorf("run in cell %s: %w", u.c.id, cause))
-	}
 	res := u.base(usage)
 	res.Outcome, res.ExitCode = sandbox.OutcomeUnknown, -1
+	if !u.started {
+		res.Message = fmt.Sprintf("the cell ended under the call (%v): it may have run", cause)
+		return res
+	}
 	res.Message = fmt.Sprintf("the cell ended under the call (%v): it ran, how far is not known", cause)
 	switch {
 	case u.killed.Load() && caller.Err() != nil:
@@ -260,7 +292,7 @@ func (u *running) lost(caller context.Context, cause error) (sandbox.Result, err
 	case usage.OOMKills > 0:
 		res.Outcome, res.Message = sandbox.OutcomeOutOfMemory, ""
 	}
-	return res, nil
+	return res
 }
 
 // giveBack releases the cell, with the next stage under way if it is kept.

@@ -55,7 +55,8 @@ func (m *idmaps) close() {
 
 // mountWorkspace puts the call's directory into the stage. The mount is made
 // detached and attached only in the stage's own mount namespace, so it is never
-// visible on the machine and ends with the call.
+// visible on the machine and ends with the call. An error wraps errUnfit when
+// the cell is at fault and not the directory or the machine.
 func (u *running) mountWorkspace() error {
 	w := u.call.Workspace
 	if w.HostDir == "" {
@@ -70,11 +71,11 @@ func (u *running) mountWorkspace() error {
 	defer unix.Close(tree) //nolint:errcheck // attached, or dropped with the descriptor
 	target, err := unix.Open(fmt.Sprintf("/proc/%d/root%s", u.stage.stage, oci.WorkspacePath), unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return fmt.Errorf("workspace %s: open its place in the cell: %w", w.HostDir, err)
+		return fmt.Errorf("workspace %s: open its place in the cell: %w: %w", w.HostDir, err, errUnfit)
 	}
 	defer unix.Close(target) //nolint:errcheck // an O_PATH descriptor
 	if err := attachIn(u.stage.stage, tree, target); err != nil {
-		return fmt.Errorf("workspace %s: %w", w.HostDir, err)
+		return fmt.Errorf("workspace %s: %w: %w", w.HostDir, err, errUnfit)
 	}
 	return nil
 }

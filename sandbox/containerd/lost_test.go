@@ -1,0 +1,153 @@
+package containerd_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/containerd"
+)
+
+// initOf finds the machine's pid of a cell's init.
+func initOf(t *testing.T, cellID string) int {
+	t.Helper()
+	for _, file := range []string{"/*/" + cellID + "/init", "/*/*/" + cellID} { // cgroup v2, v1
+		found, err := filepath.Glob("/sys/fs/cgroup" + file + "/cgroup.procs")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range found {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for pid := range strings.FieldsSeq(string(text)) {
+				status, _ := os.ReadFile("/proc/" + pid + "/status") // it may have ended
+				_, rest, _ := bytes.Cut(status, []byte("\nNSpid:"))
+				line, _, _ := bytes.Cut(rest, []byte("\n"))
+				if ids := strings.Fields(string(line)); len(ids) == 2 && ids[1] == "1" {
+					n, err := strconv.Atoi(pid)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return n
+				}
+			}
+		}
+	}
+	t.Fatalf("no init of cell %s", cellID)
+	return 0
+}
+
+// inDirectory is a call of a session that has a directory of its own.
+func inDirectory(t *testing.T, r *containerd.Runtime, script string) (sandbox.Call, string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "session")
+	if err := r.PrepareDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	call := bashCall(script)
+	call.Reuse, call.ReuseKey, call.Workspace.HostDir = sandbox.ReuseSession, "k", dir
+	return call, dir
+}
+
+// TestCallOfAKilledCellMayHaveRun kills init as soon as the program has left its
+// mark, which is often before the host hears that the program was started. What
+// has run must never be answered with an error: the caller would run it again.
+func TestCallOfAKilledCellMayHaveRun(t *testing.T) {
+	requireRoot(t)
+	r := start(t, testConfig(t))
+	call, dir := inDirectory(t, r, "true")
+	for range 8 {
+		call.Argv = []string{"sh", "-c", "true"}
+		first, err := r.Run(t.Context(), call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid, mark := initOf(t, first.Receipt.CellID), filepath.Join(dir, "mark")
+		call.Argv[2] = "echo x >>mark; exec sleep 1000"
+		killed := make(chan error, 1)
+		go func() {
+			for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+				if _, err := os.Stat(mark); err == nil {
+					break
+				}
+			}
+			killed <- syscall.Kill(pid, syscall.SIGKILL)
+		}()
+		res, err := r.Run(t.Context(), call)
+		if kerr := <-killed; kerr != nil {
+			t.Fatalf("kill init: %v", kerr)
+		}
+		if err != nil || res.Outcome != sandbox.OutcomeUnknown || !strings.Contains(res.Message, "the cell ended under the call") {
+			t.Errorf("got %s %q, %v, want UNKNOWN", res.Outcome, res.Message, err)
+		}
+		if text, err := os.ReadFile(mark); err != nil || len(text) > 0 && string(text) != "x\n" {
+			t.Errorf("mark %q, %v: want one run at most", text, err)
+		}
+		if err := os.Remove(mark); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDeadIdleCellIsReplaced kills init of a cell that waits for its session.
+func TestDeadIdleCellIsReplaced(t *testing.T) {
+	requireRoot(t)
+	r := start(t, testConfig(t))
+	call, dir := inDirectory(t, r, "echo x >>mark; exit 3")
+	for round := range 6 {
+		if call.Workspace.HostDir = dir; round%2 == 1 {
+			call.Workspace.HostDir, call.Argv[2] = "", "exit 3"
+		}
+		first, err := r.Run(t.Context(), call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid := initOf(t, first.Receipt.CellID)
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		waitEnded(t, pid)
+		res, err := r.Run(t.Context(), call)
+		if err != nil || res.ExitCode != 3 || res.Receipt.CellID == first.Receipt.CellID {
+			t.Errorf("round %d: got %s %d %q in %s, %v, want EXITED 3 in another cell", round, res.Outcome, res.ExitCode, res.Message, res.Receipt.CellID, err)
+		}
+	}
+}
+
+// waitEnded waits until a process is gone and reaped: a zombie may still have threads.
+func waitEnded(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if syscall.Kill(pid, 0) != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d does not end", pid)
+		}
+	}
+}
+
+// TestReceiptOwnsThatADirectoryIsNotBound: disk_bytes does not bind there.
+func TestReceiptOwnsThatADirectoryIsNotBound(t *testing.T) {
+	requireRoot(t)
+	r := start(t, testConfig(t))
+	call, _ := inDirectory(t, r, "true")
+	res, err := r.Run(t.Context(), call)
+	if err != nil || !slices.Contains(res.Receipt.Unverified, "workspace_disk_bytes") {
+		t.Errorf("directory: got %v, %v, want workspace_disk_bytes as not verified", res.Receipt.Unverified, err)
+	}
+	call.Workspace.HostDir = ""
+	res, err = r.Run(t.Context(), call)
+	if err != nil || len(res.Receipt.Unverified) > 0 || res.Receipt.Enforced["disk_bytes"] <= 0 {
+		t.Errorf("ephemeral: got %v, %v, want all verified", res.Receipt.Unverified, err)
+	}
+}
