@@ -61,7 +61,7 @@ func TestContainerdThatWillNotStartIsTold(t *testing.T) {
 	if !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), "no such luck") {
 		t.Errorf("got %v, want unavailable with containerd's last words", err)
 	}
-	if left := leftovers(t, cfg.DataDir); len(left) > 0 {
+	if left := stays(t, cfg.DataDir); len(left) > 0 {
 		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 	}
 }
@@ -248,7 +248,7 @@ func TestExternalContainerdIsShared(t *testing.T) {
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if left := leftovers(t, cfg.DataDir); len(left) > 0 {
+	if left := stays(t, cfg.DataDir); len(left) > 0 {
 		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 	}
 }

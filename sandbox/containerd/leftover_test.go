@@ -63,6 +63,17 @@ func leftovers(tb testing.TB, dataDir string) []string {
 	return out
 }
 
+// stays returns what is still there of a data directory after the five seconds
+// that an end may take: an ended process can wait for its reaper that long.
+func stays(tb testing.TB, dataDir string) []string {
+	tb.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if left := leftovers(tb, dataDir); len(left) == 0 || time.Now().After(deadline) {
+			return left
+		}
+	}
+}
+
 // namespacesOf counts the distinct namespaces of a kind that processes are in.
 func namespacesOf(tb testing.TB, kind string) []string {
 	tb.Helper()
@@ -145,7 +156,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatalf("close: %v", err)
 	}
-	if left := leftovers(t, cfg.DataDir); len(left) > 0 {
+	if left := stays(t, cfg.DataDir); len(left) > 0 {
 		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 	}
 	if after := namespacesOf(t, "net"); os.Getenv("SANDGATE_ALONE") == "1" && len(after) > len(before) {
@@ -254,7 +265,7 @@ func TestKillNineLeavesNoOrphan(t *testing.T) {
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if left := leftovers(t, cfg.DataDir); len(left) > 0 {
+	if left := stays(t, cfg.DataDir); len(left) > 0 {
 		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 	}
 }
