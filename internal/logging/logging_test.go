@@ -106,7 +106,7 @@ func FuzzArgsNeverWriteValues(f *testing.F) {
 		secret := "s3cr3t-value-" + tail
 		raw, err := json.Marshal(map[string]string{name: secret})
 		if err != nil || strings.Contains(name, "s3cr3t-value-") {
-			t.Skip()
+			t.Skip("the secret would be the name itself, or is no text")
 		}
 		var buf bytes.Buffer
 		l, err := New(Options{Level: "info", Format: "json", Output: &buf})
