@@ -3,6 +3,7 @@ package containerd_test
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -125,6 +126,11 @@ func TestImportedImageRunsPinned(t *testing.T) {
 			call := imageCall(ref + "@sha256:" + strings.Repeat("0", 64))
 			if _, err := r.Run(t.Context(), call); !errdefs.IsFailedPrecondition(err) {
 				t.Errorf("other digest: got %v, want failed precondition", err)
+			}
+			late, cancel := context.WithCancelCause(t.Context())
+			cancel(sandbox.ErrDeadline)
+			if res, err := r.Run(late, imageCall(ref)); err != nil || res.Outcome != sandbox.OutcomeTimedOut {
+				t.Errorf("call whose time was over: got %s, %v, want TIMED_OUT", res.Outcome, err)
 			}
 			if err := r.Remove(t.Context(), ref); err != nil {
 				t.Fatal(err)

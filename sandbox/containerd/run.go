@@ -35,8 +35,12 @@ func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, e
 	if err := r.check(&call); err != nil {
 		return sandbox.Result{}, err
 	}
+	began := time.Now()
 	cl, env, err := r.resolve(ctx, &call)
 	if err != nil {
+		if ctx.Err() != nil {
+			return interrupted(ctx, time.Since(began)), nil
+		}
 		return sandbox.Result{}, err
 	}
 	key := ""
@@ -46,7 +50,6 @@ func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, e
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })()
-	began := time.Now()
 	for try := 1; ; try++ {
 		c, err := r.pool.claim(ctx, cl, key)
 		if err != nil {
