@@ -42,20 +42,26 @@ func (d *Daemon) workspaceDirs(c gate.Caller, dir string) error {
 	if len(r.WorkspaceDirs) == 0 {
 		return fmt.Errorf("caller %s was given no workspace_dirs in the daemon's configuration: %w", c.ID, errdefs.ErrPermissionDenied)
 	}
-	if own := d.ownPath(dir); own != "" {
-		return fmt.Errorf("it gives a tool hold of the daemon's own %s: choose a directory apart from it: %w", own, errdefs.ErrPermissionDenied)
-	}
 	for _, given := range r.WorkspaceDirs {
 		given = filepath.Clean(given)
 		if beneath(given, dir) {
-			return nil
+			return d.apart(dir)
 		}
 		// The gate asks a second time with all symlinks resolved.
 		if resolved, err := filepath.EvalSymlinks(given); err == nil && beneath(resolved, dir) {
-			return nil
+			return d.apart(dir)
 		}
 	}
 	return fmt.Errorf("it is not beneath the caller's workspace_dirs (%s): %w", strings.Join(r.WorkspaceDirs, ", "), errdefs.ErrPermissionDenied)
+}
+
+// apart refuses a directory that would give away the daemon's own. Only a caller
+// that was given the directory is told.
+func (d *Daemon) apart(dir string) error {
+	if own := d.ownPath(dir); own != "" {
+		return fmt.Errorf("it gives a tool hold of the daemon's own %s: choose a directory apart from it: %w", own, errdefs.ErrPermissionDenied)
+	}
+	return nil
 }
 
 // ownPath returns what of the daemon's own a workspace would give away, empty if
