@@ -79,12 +79,12 @@ func (f *Fake) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, erro
 	if ctx.Err() != nil {
 		return interrupted(ctx), nil
 	}
+	started := time.Now() // before the deadline is set, or a call could end before its limit
 	runCtx, cancel := context.WithTimeoutCause(ctx, call.Limits.WallTime, sandbox.ErrDeadline)
 	defer cancel()
 	if call.Observer != nil {
 		call.Observer.Started(receiptOf(call))
 	}
-	started := time.Now()
 	type answer struct {
 		res sandbox.Result
 		err error
