@@ -37,8 +37,18 @@ type Result struct {
 	StartTime time.Duration // from having a cell to the program running
 	RunTime   time.Duration // program running, to its tree being gone
 
+	// Steps are what Run did, in order and without gaps: their sum is the time
+	// from its start to its return. Names are stable, they become metric labels.
+	Steps []Step
+
 	Usage   Usage
 	Receipt Receipt
+}
+
+// Step is a part of a call's way and the time that it took.
+type Step struct {
+	Name string // "claim", "limits", "workspace", "start", "run", "collect"
+	Took time.Duration
 }
 
 // Output is what was kept of one stream.
@@ -111,4 +121,26 @@ type Control struct {
 	Required bool   // without it calls are refused
 	Detail   string // what was seen
 	Remedy   string // what an operator can do if it does not bind
+}
+
+// Pool is the state of the cells of one class.
+type Pool struct {
+	Image     string
+	Isolation Isolation
+
+	Fresh   int // made ahead, belong to nobody
+	Kept    int // idle, belong to a reuse key
+	Busy    int // claimed by a call
+	Making  int // being made
+	Dying   int // being destroyed
+	Waiting int // calls that wait for a cell
+	Target  int // fresh cells that the pool wants at present
+
+	// Counters since the runtime was made.
+	Made     int64 // cells
+	Claims   int64 // calls that got a cell
+	Dry      int64 // claims that had to wait for a cell to be made
+	Retired  int64 // cells destroyed for age or count of calls
+	Poisoned int64 // cells destroyed because their reset was in doubt
+	Failed   int64 // cells that could not be made
 }

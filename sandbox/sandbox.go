@@ -37,6 +37,9 @@ type Runtime interface {
 	// had; otherwise the reason why not.
 	Ready(ctx context.Context) error
 
+	// Pools tells the state of the cells, a class each. It does not block.
+	Pools() []Pool
+
 	// Close destroys all cells and waits for it. Run MUST NOT be called after.
 	Close(ctx context.Context) error
 }
@@ -98,6 +101,10 @@ type Call struct {
 	// session). Empty Reuse means ReuseNever.
 	Reuse    Reuse
 	ReuseKey string
+
+	// Owner is an opaque name of the caller: calls that wait for cells are served
+	// fairly between owners. Empty is an owner of its own.
+	Owner string
 
 	// Argv is the program and its arguments; Argv[0] is looked up in the PATH of
 	// Env inside the cell if it has no slash. Required.

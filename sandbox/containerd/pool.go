@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/sandbox"
 )
 
 // pool owns all cells that no call has. It hands them to waiting calls in the
@@ -375,4 +377,41 @@ func (p *pool) state() (fresh, kept, busy int, lastFail error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.fresh), len(p.kept), len(p.busy), p.lastFail
+}
+
+// Pools implements sandbox.Runtime.
+func (r *Runtime) Pools() []sandbox.Pool { return r.pool.pools() }
+
+// pools counts the cells of each class.
+func (p *pool) pools() []sandbox.Pool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := map[class]*sandbox.Pool{}
+	of := func(cl class) *sandbox.Pool {
+		if at[cl] == nil {
+			at[cl] = &sandbox.Pool{Image: cl.image, Isolation: cl.isolation}
+		}
+		return at[cl]
+	}
+	of(p.r.standardClass()).Target = p.r.cfg.PoolSize
+	for _, c := range p.fresh {
+		of(c.class).Fresh++
+	}
+	for _, c := range p.kept {
+		of(c.class).Kept++
+	}
+	for c := range p.busy {
+		of(c.class).Busy++
+	}
+	for cl, n := range p.making {
+		of(cl).Making += n
+	}
+	for _, w := range p.waiters {
+		of(w.class).Waiting++
+	}
+	out := make([]sandbox.Pool, 0, len(at))
+	for _, s := range at {
+		out = append(out, *s)
+	}
+	return out
 }

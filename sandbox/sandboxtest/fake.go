@@ -131,6 +131,9 @@ func (f *Fake) Ready(context.Context) error {
 	return f.notReady
 }
 
+// Pools implements sandbox.Runtime: there are no cells.
+func (f *Fake) Pools() []sandbox.Pool { return nil }
+
 // Close implements sandbox.Runtime.
 func (f *Fake) Close(context.Context) error {
 	f.mu.Lock()
