@@ -1,11 +1,8 @@
 package policy
 
 import (
-	"bytes"
 	"encoding/json"
 	"slices"
-
-	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/sandgate/sandgate/internal/facts"
 )
@@ -138,13 +135,4 @@ func (t *ToolInput) normalise() {
 	if t.Annotations == nil {
 		t.Annotations = map[string]bool{}
 	}
-}
-
-// value is the document as OPA takes it.
-func (in *Input) value() (ast.Value, error) {
-	raw, err := json.Marshal(in)
-	if err != nil {
-		return nil, err
-	}
-	return ast.ValueFromReader(bytes.NewReader(raw))
 }
