@@ -33,7 +33,7 @@ import (
 const patience = 20 * time.Second
 
 // settings returns the configuration of a daemon in a short directory of its own.
-func settings(t *testing.T) config.Config {
+func settings(t testing.TB) config.Config {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sgd") //nolint:usetesting // must be short: the kernel bounds a socket's path
 	if err != nil {
@@ -61,7 +61,7 @@ type running struct {
 }
 
 // start runs a daemon until the test ends. It returns once its socket answers.
-func start(t *testing.T, cfg config.Config, open daemon.OpenSandbox) *running {
+func start(t testing.TB, cfg config.Config, open daemon.OpenSandbox) *running {
 	t.Helper()
 	d, err := daemon.New(cfg, daemon.Options{Logger: zap.NewNop(), OpenSandbox: open})
 	if err != nil {
@@ -99,7 +99,7 @@ func start(t *testing.T, cfg config.Config, open daemon.OpenSandbox) *running {
 }
 
 // waitFor waits until readiness is told to be want.
-func (r *running) waitFor(t *testing.T, want healthpb.HealthCheckResponse_ServingStatus) {
+func (r *running) waitFor(t testing.TB, want healthpb.HealthCheckResponse_ServingStatus) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

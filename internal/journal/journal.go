@@ -4,9 +4,10 @@
 // disk. It must never lose an acknowledged record, never write a known token in
 // the clear, and never pass over damage silently.
 //
-// The file holds one JSON object a line; the format is documented at Record. It
-// is one growing file so far: rotating it is the operator's, with the daemon
-// stopped.
+// The file holds one JSON object a line; the format is documented at Record.
+// While it is open, and after a crash, up to some 2 MiB of zeros follow the last
+// line. It is one growing file so far: rotating it is the operator's, with the
+// daemon stopped.
 package journal
 
 import (
@@ -31,6 +32,22 @@ const maxRecordBytes = 1 << 20
 type Options struct {
 	// Now is the clock. Optional.
 	Now func() time.Time
+	// Observe is told of each commit: how many records it brought to the disk, or
+	// failed to, and how long that took. It is called from one goroutine, after the
+	// records were acknowledged, and must be quick. Optional.
+	Observe func(records int, took time.Duration)
+}
+
+// State is how the journal is doing.
+type State struct {
+	LastSeq int64 // of the last record on disk
+	Bytes   int64 // of all records
+	Waiting int   // records that wait to be written
+
+	// Counters since the journal was opened.
+	Records, Commits, FailedCommits int64
+
+	Err error // the last commit's; nil when it went well
 }
 
 // Entry is what a record is made from.
@@ -45,6 +62,7 @@ type Entry struct {
 type Journal struct {
 	path     string
 	now      func() time.Time
+	observe  func(records int, took time.Duration)
 	recovery Report
 
 	requests chan *request
@@ -58,9 +76,12 @@ type Journal struct {
 	seq    int64
 	head   string
 	dirty  bool // bytes after offset may be on disk: cut them before the next write
+	ahead  ahead
+	line   bytes.Buffer // of the batch that is written; kept for its memory
 
 	mu     sync.Mutex
 	failed error // the last batch's failure; nil when it was written
+	state  State // without Waiting and Err
 }
 
 // file is what the writer needs of *os.File; tests make it fail.
@@ -89,17 +110,20 @@ func Open(path string, opts Options, replay func(Record) error) (*Journal, error
 		return nil, err
 	}
 	rep, err := scan(f, path, replay)
-	if err == nil && rep.TornBytes > 0 {
+	if err == nil && rep.FileBytes > rep.Bytes {
 		err = errors.Join(f.Truncate(rep.Bytes), f.Sync())
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	j := &Journal{
-		path: path, now: opts.Now, recovery: rep,
+		path: path, now: opts.Now, observe: opts.Observe, recovery: rep,
 		requests: make(chan *request, 128), closing: make(chan struct{}), done: make(chan struct{}),
 		file: dataSyncFile{f}, offset: rep.Bytes, seq: rep.LastSeq, head: rep.LastHash,
+		state: State{LastSeq: rep.LastSeq, Bytes: rep.Bytes},
 	}
+	j.ahead.end = rep.Bytes
+	j.ahead.extend(j.file, j.offset)
 	go j.write()
 	if rep.TornBytes > 0 {
 		_, err := j.Append(context.Background(), Entry{Kind: KindRecovery, Data: map[string]any{
@@ -121,6 +145,15 @@ func (j *Journal) Err() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.failed
+}
+
+// State tells how the journal is doing. It does not block.
+func (j *Journal) State() State {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s := j.state
+	s.Waiting, s.Err = len(j.requests), j.failed
+	return s
 }
 
 // Append writes the entry and returns its sequence number once it is on disk.
@@ -162,18 +195,23 @@ func (j *Journal) Append(ctx context.Context, e Entry) (int64, error) {
 	}
 }
 
-// Close writes what waits, closes the file and releases the lock. Append fails
-// from then on. A second Close does nothing.
+// Close writes what waits, cuts off what was written ahead, closes the file and
+// releases the lock. Append fails from then on. A second Close does nothing.
 func (j *Journal) Close() error {
 	var err error
 	j.once.Do(func() {
 		close(j.closing)
 		<-j.done
-		err = j.file.Close()
+		err = j.cutBack()
+		if err != nil {
+			err = classify("close journal", err)
+		}
+		err = errors.Join(err, j.file.Close())
 	})
 	return err
 }
 
+// encodeData encodes and masks what a record is about.
 func encodeData(data any) (json.RawMessage, error) {
 	if data == nil {
 		return nil, nil
@@ -184,7 +222,7 @@ func encodeData(data any) (json.RawMessage, error) {
 	if err := enc.Encode(data); err != nil {
 		return nil, fmt.Errorf("encode journal data: %w: %w", errdefs.ErrInvalidArgument, err)
 	}
-	raw := MaskJSON(bytes.TrimSpace(buf.Bytes()))
+	raw := MaskJSON(buf.Bytes()[:buf.Len()-1]) // without its newline
 	if len(raw) > maxRecordBytes-4096 {
 		return nil, fmt.Errorf("journal data is %d bytes, at most %d: %w", len(raw), maxRecordBytes-4096, errdefs.ErrInvalidArgument)
 	}

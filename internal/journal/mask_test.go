@@ -116,3 +116,75 @@ func TestBoundKeepsTheSizeAndDigestOfWhatIsLarge(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+func TestMaskJSONLeavesTheRestAsItIs(t *testing.T) {
+	token := "ghp_" + strings.Repeat("a1B2", 9)
+	for _, tt := range []struct{ name, raw, want string }{
+		{"nothing to mask", `{"b": 1.50, "a":"hf and gh, \"basic\" things\n"}`, ""},
+		{"a value", `{"b": 1.50,"a":"x ` + token + `","c":[null]}`, `{"b": 1.50,"a":"x [masked]","c":[null]}`},
+		{"a key", `{"` + token + `":1}`, `{"[masked]":1}`},
+		{"escaped", `{"a":"\n\u0067` + token[1:] + `<"}`, `{"a":"\n[masked]<"}`},
+		{"after an escaped quote", `["\\\"", "` + token + `"]`, `["\\\"", "[masked]"]`},
+		{"no JSON", `{"a":"` + token, `"[not JSON]"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			want := tt.want
+			if want == "" {
+				want = tt.raw
+			}
+			if got := string(MaskJSON([]byte(tt.raw))); got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+		})
+	}
+}
+
+// FuzzMaskJSON holds the quick way against the slow one: decode, mask, encode.
+func FuzzMaskJSON(f *testing.F) {
+	for _, s := range secrets() {
+		f.Add(s, "x")
+		f.Add("a \""+s, s)
+	}
+	f.Fuzz(func(t *testing.T, key, value string) {
+		raw, err := json.Marshal(map[string]any{key: value, "n": 1.5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var was, is map[string]any
+		if err := json.Unmarshal(raw, &was); err != nil {
+			t.Fatal(err)
+		}
+		got := MaskJSON(raw)
+		if err := json.Unmarshal(got, &is); err != nil {
+			t.Fatalf("%s: %v", got, err)
+		}
+		want := map[string]any{}
+		for k, v := range was {
+			if s, ok := v.(string); ok {
+				v = maskAll(s)
+			}
+			want[maskAll(k)] = v
+		}
+		if diff := cmp.Diff(want, is); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+// maskAll is Mask without looking for hints first.
+func maskAll(s string) string {
+	for _, shape := range shapes {
+		s = shape.re.ReplaceAllString(s, shape.with)
+	}
+	return s
+}
+
+func BenchmarkMaskJSON(b *testing.B) {
+	raw := []byte(`{"digest":"sha256:0123456789abcdef","args":{"command":"git status; ls -la src | head"},"decision":{"reasons":[{"rule":"allow-inspect","message":"` +
+		strings.Repeat("commands that only look at the workspace are allowed ", 20) + `"}]}}`)
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		MaskJSON(raw)
+	}
+}

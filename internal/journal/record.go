@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -56,16 +57,34 @@ const hashMember = `,"hash":"`
 const suffixBytes = len(hashMember) + 2*sha256.Size + len(`"}`)
 
 // appendLine encodes r, sets its Hash and appends the line with its newline.
+// Data must be JSON without line breaks. The line is put together by hand: Data
+// is large and has been encoded and masked already.
 func appendLine(buf *bytes.Buffer, r *Record) error {
-	r.Hash = ""
 	start := buf.Len()
-	enc := json.NewEncoder(buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(r); err != nil {
-		buf.Truncate(start)
-		return fmt.Errorf("encode record: %w", err)
+	b := append(buf.AvailableBuffer(), `{"seq":`...)
+	b = strconv.AppendInt(b, r.Seq, 10)
+	if y := r.Time.Year(); y < 0 || y > 9999 {
+		return fmt.Errorf("encode record: the year %d cannot be written", y)
 	}
-	buf.Truncate(buf.Len() - 1) // the newline
+	b = append(b, `,"time":"`...)
+	b = r.Time.AppendFormat(b, time.RFC3339Nano)
+	b = append(b, `","kind":`...)
+	b = appendText(b, string(r.Kind))
+	for _, f := range []struct{ member, value string }{
+		{`,"caller":`, r.Caller}, {`,"session":`, r.Session}, {`,"call_id":`, r.CallID},
+	} {
+		if f.value != "" {
+			b = appendText(append(b, f.member...), f.value)
+		}
+	}
+	if len(r.Data) > 0 {
+		b = append(append(b, `,"data":`...), r.Data...)
+	}
+	b = append(b, `,"synced":`...)
+	b = strconv.AppendInt(b, r.Synced, 10)
+	b = appendText(append(b, `,"prev":`...), r.Prev)
+	buf.Write(b)
+	buf.WriteByte('}')
 	sum := sha256.Sum256(buf.Bytes()[start:])
 	r.Hash = hex.EncodeToString(sum[:])
 	buf.Truncate(buf.Len() - 1) // the closing brace
@@ -73,6 +92,22 @@ func appendLine(buf *bytes.Buffer, r *Record) error {
 	buf.WriteString(r.Hash)
 	buf.WriteString("\"}\n")
 	return nil
+}
+
+// appendText appends s as a JSON string.
+func appendText(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			quoted, err := json.Marshal(s)
+			if err != nil { // a string can always be encoded
+				quoted = []byte(`""`)
+			}
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
 }
 
 var (

@@ -2,10 +2,12 @@ package journal
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 
@@ -19,9 +21,12 @@ type Report struct {
 	LastHash string // hash of the last record: the head of the chain
 	Bytes    int64  // length of the good part
 	// TornBytes is the length of an unfinished write at the end: records that
-	// were never acknowledged. TornSHA256 is their hash, for the report.
+	// were never acknowledged. TornSHA256 is their hash, for the report. Zeros at
+	// the end of the file do not count: they were written ahead (see ahead).
 	TornBytes  int64
 	TornSHA256 string
+	// FileBytes is the length of the file, all of it.
+	FileBytes int64
 }
 
 // CorruptError says which record broke the chain. It is errdefs.ErrDataLoss.
@@ -67,6 +72,7 @@ func scan(r io.Reader, path string, fn func(Record) error) (Report, error) {
 	for {
 		line, err := readLine(br)
 		if errors.Is(err, io.EOF) && len(line) == 0 {
+			rep.FileBytes = rep.Bytes
 			return rep, nil
 		}
 		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errLineTooLong) {
@@ -100,24 +106,17 @@ func scan(r io.Reader, path string, fn func(Record) error) (Report, error) {
 	}
 }
 
-// tail looks at what comes after the last good record. It is a torn write only
-// if nothing after it was written in the knowledge that the missing record was
-// on disk.
+// tail looks at what comes after the last good record. Nothing but zeros is the
+// end of a journal that was not closed. Anything else is a torn write only if
+// nothing after it was written in the knowledge that the missing record was on
+// disk.
 func tail(br *bufio.Reader, rep Report, path string, first []byte, whole, torn bool, problem string) (Report, error) {
 	corrupt := &CorruptError{Path: path, Seq: rep.LastSeq + 1, Offset: rep.Bytes, Problem: problem}
 	if !torn {
 		return rep, corrupt
 	}
-	sum := sha256.New()
-	add := func(line []byte, newline bool) {
-		sum.Write(line)
-		rep.TornBytes += int64(len(line))
-		if newline {
-			sum.Write([]byte{'\n'})
-			rep.TornBytes++
-		}
-	}
-	add(first, whole)
+	rest := remains{sum: sha256.New()}
+	rest.add(first, whole)
 	for {
 		line, err := readLine(br)
 		if len(line) == 0 && errors.Is(err, io.EOF) {
@@ -126,13 +125,46 @@ func tail(br *bufio.Reader, rep Report, path string, first []byte, whole, torn b
 		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errLineTooLong) {
 			return rep, fmt.Errorf("read journal: %w", err)
 		}
-		add(line, err == nil)
+		rest.add(line, err == nil)
 		if rec, perr := parseLine(line); perr == nil && rec.Synced > rep.LastSeq {
 			return rep, corrupt
 		}
 	}
-	rep.TornSHA256 = hex.EncodeToString(sum.Sum(nil))
+	rep.FileBytes = rep.Bytes + rest.bytes + rest.zeros
+	if rest.bytes > 0 {
+		rep.TornBytes, rep.TornSHA256 = rest.bytes, hex.EncodeToString(rest.sum.Sum(nil))
+	}
 	return rep, nil
+}
+
+// remains measures what is left behind the good records, zeros at its end apart.
+type remains struct {
+	sum   hash.Hash
+	bytes int64 // hashed, up to the last one that is not zero
+	zeros int64 // seen since
+}
+
+func (r *remains) add(line []byte, newline bool) {
+	text := bytes.TrimRight(line, "\x00")
+	if newline {
+		text = line
+	}
+	if len(text) > 0 || newline {
+		zero := make([]byte, 4096)
+		for ; r.zeros > 0; r.zeros -= min(r.zeros, int64(len(zero))) {
+			r.hash(zero[:min(r.zeros, int64(len(zero)))])
+		}
+		r.hash(text)
+	}
+	if newline {
+		r.hash([]byte{'\n'})
+	}
+	r.zeros += int64(len(line) - len(text))
+}
+
+func (r *remains) hash(b []byte) {
+	r.sum.Write(b) // a hash never fails
+	r.bytes += int64(len(b))
 }
 
 var errLineTooLong = errors.New("line is too long")

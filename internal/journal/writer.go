@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
@@ -64,13 +65,14 @@ func (j *Journal) gather(first *request) []*request {
 
 // commit writes a batch: all of it counts, or nothing.
 func (j *Journal) commit(batch []*request) {
-	var buf bytes.Buffer
+	buf := &j.line
+	buf.Reset()
 	seq, head := j.seq, j.head
-	good := batch[:0:0]
+	good := batch[:0]
 	for _, r := range batch {
 		r.rec.Seq, r.rec.Prev, r.rec.Synced = seq+1, head, j.seq
 		r.rec.Time = j.now().UTC()
-		if r.err = appendLine(&buf, &r.rec); r.err != nil {
+		if r.err = appendLine(buf, &r.rec); r.err != nil {
 			close(r.done)
 			continue
 		}
@@ -80,43 +82,76 @@ func (j *Journal) commit(batch []*request) {
 	if len(good) == 0 {
 		return
 	}
+	began := time.Now()
 	err := j.put(buf.Bytes())
+	took := time.Since(began)
 	if err == nil {
 		j.offset += int64(buf.Len())
 		j.seq, j.head = seq, head
+		j.ahead.extend(j.file, j.offset)
 	}
-	j.mu.Lock()
-	j.failed = err
-	j.mu.Unlock()
+	j.told(err, len(good))
 	for _, r := range good {
 		if r.err = err; err == nil {
 			r.seq = r.rec.Seq
 		}
 		close(r.done)
 	}
+	if j.observe != nil {
+		j.observe(len(good), took)
+	}
+	if buf.Cap() > maxBatchBytes {
+		j.line = bytes.Buffer{}
+	}
+}
+
+// told notes what came of a batch, for Err and State.
+func (j *Journal) told(err error, records int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.state.LastSeq, j.state.Bytes = j.seq, j.offset
+	if j.failed = err; err != nil {
+		j.state.FailedCommits++
+		return
+	}
+	j.state.Commits++
+	j.state.Records += int64(records)
 }
 
 // put brings b to the disk behind the last acknowledged record. After a failure
 // the file is cut back, now or before the next write.
 func (j *Journal) put(b []byte) error {
 	if j.dirty {
-		if err := j.file.Truncate(j.offset); err != nil {
+		if err := j.cutBack(); err != nil {
 			return classify("cut back journal", err)
 		}
-		j.dirty = false
 	}
+	end := j.offset + int64(len(b))
+	j.ahead.settle(end > j.ahead.end)
 	n, err := j.file.WriteAt(b, j.offset)
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
 	}
 	if err == nil {
-		err = j.file.Sync()
+		err = j.ahead.sync(j.file)
 	}
 	if err == nil {
+		j.ahead.end = max(j.ahead.end, end)
 		return nil
 	}
-	j.dirty = j.file.Truncate(j.offset) != nil
+	j.dirty = true
+	_ = j.cutBack() // if it fails now it is done before the next write
 	return classify("write journal", err)
+}
+
+// cutBack ends the file behind the last acknowledged record.
+func (j *Journal) cutBack() error {
+	j.ahead.settle(true)
+	if err := j.file.Truncate(j.offset); err != nil {
+		return err
+	}
+	j.dirty, j.ahead.end = false, j.offset
+	return nil
 }
 
 func classify(op string, err error) error {
