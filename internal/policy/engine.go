@@ -1,11 +1,11 @@
 package policy
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
@@ -199,25 +198,25 @@ func (e *Engine) EvalRaw(ctx context.Context, input []byte) (json.RawMessage, er
 	return out, nil
 }
 
-func (e *Engine) decideValue(ctx context.Context, value ast.Value, opts ...rego.EvalOption) Decision {
+func (e *Engine) decideValue(ctx context.Context, value ast.Value, tracers ...topdown.QueryTracer) Decision {
 	in := Input{DecisionID: stringAt(value, "decision_id")}
 	in.Session.Profile = stringAt(value, "session", "profile")
 	rev := e.current.Load()
 	if rev == nil {
 		return stamp(e.noPolicy(), in, "")
 	}
-	return stamp(e.evaluate(ctx, rev, value, opts...), in, rev.id)
+	return stamp(e.evaluate(ctx, rev, value, tracers...), in, rev.id)
 }
 
 // evaluate runs the policy over one input and validates what it says.
-func (e *Engine) evaluate(ctx context.Context, rev *revision, input ast.Value, opts ...rego.EvalOption) Decision {
+func (e *Engine) evaluate(ctx context.Context, rev *revision, input ast.Value, tracers ...topdown.QueryTracer) Decision {
 	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.DecisionTimeout, errDecisionTimeout)
 	defer cancel()
-	rs, err := rev.decision.Eval(ctx, append(opts, rego.EvalParsedInput(input))...)
+	answers, err := rev.decision.ask(ctx, input, tracers...)
 	if err != nil || ctx.Err() != nil {
 		return e.refuseEvaluation(ctx, err)
 	}
-	return validate(rs, e.cfg)
+	return validate(answers, e.cfg)
 }
 
 var errDecisionTimeout = errors.New("decision timeout")
@@ -248,27 +247,24 @@ func (e *Engine) Visible(ctx context.Context, in Input, tools []ToolInput) ([]st
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.DecisionTimeout, errDecisionTimeout)
 	defer cancel()
-	rs, err := rev.visible.Eval(ctx, rego.EvalParsedInput(value))
+	answers, err := rev.visible.ask(ctx, value)
 	if err != nil {
 		return nil, fmt.Errorf("evaluate data.sandgate.visible: %w", err)
 	}
-	return visibleNames(rs, tools)
+	return visibleNames(answers, tools)
 }
 
-func visibleNames(rs rego.ResultSet, tools []ToolInput) ([]string, error) {
-	if len(rs) != 1 || len(rs[0].Expressions) != 1 {
+func visibleNames(answers []ast.Value, tools []ToolInput) ([]string, error) {
+	if len(answers) != 1 {
 		return nil, errors.New("data.sandgate.visible is undefined")
 	}
-	list, ok := rs[0].Expressions[0].Value.([]any)
-	if !ok {
-		return nil, fmt.Errorf("data.sandgate.visible is %T, want a set of tool names", rs[0].Expressions[0].Value)
+	var list []string
+	r := reader{left: maxAnswerBytes}
+	if p := r.read(answers[0], reflect.ValueOf(&list).Elem(), nil); p != nil {
+		return nil, fmt.Errorf("data.sandgate.visible is no set of tool names: %s", p.message)
 	}
 	names := []string{}
-	for _, item := range list {
-		name, ok := item.(string)
-		if !ok {
-			return nil, fmt.Errorf("data.sandgate.visible holds %T, want tool names", item)
-		}
+	for _, name := range list {
 		if slices.ContainsFunc(tools, func(t ToolInput) bool { return t.Name == name }) {
 			names = append(names, name)
 		}
@@ -279,12 +275,9 @@ func visibleNames(rs rego.ResultSet, tools []ToolInput) ([]string, error) {
 
 // parseInput reads one JSON object and nothing after it.
 func parseInput(raw []byte) (ast.Value, error) {
-	value, err := ast.ValueFromReader(bytes.NewReader(raw))
+	value, err := parseJSON(raw)
 	if err != nil {
 		return nil, fmt.Errorf("policy input: %w", err)
-	}
-	if !json.Valid(raw) {
-		return nil, errors.New("policy input: more than one JSON document")
 	}
 	if _, ok := value.(ast.Object); !ok {
 		return nil, fmt.Errorf("policy input is %s, want a JSON object", ast.ValueName(value))

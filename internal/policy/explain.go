@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 
-	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
@@ -32,12 +31,12 @@ func (e *Engine) Explain(ctx context.Context, input []byte, trace bool) (Explana
 	if err != nil {
 		return Explanation{}, err
 	}
-	var opts []rego.EvalOption
+	var tracers []topdown.QueryTracer
 	tracer := topdown.NewBufferTracer()
 	if trace {
-		opts = append(opts, rego.EvalQueryTracer(tracer))
+		tracers = append(tracers, tracer)
 	}
-	out := Explanation{Decision: e.decideValue(ctx, value, opts...)}
+	out := Explanation{Decision: e.decideValue(ctx, value, tracers...)}
 	out.Rules = e.fired(out.Decision)
 	if trace {
 		var text bytes.Buffer

@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/rego"
-	"github.com/open-policy-agent/opa/v1/storage"
 )
 
 // The entry points of every policy.
@@ -26,8 +24,8 @@ type revision struct {
 	source   string
 	files    []string
 	profiles []string
-	decision rego.PreparedEvalQuery
-	visible  rego.PreparedEvalQuery
+	decision query
+	visible  query
 	rules    ruleIndex
 }
 
@@ -62,24 +60,14 @@ func load(ctx context.Context, cfg Config) (*revision, error) {
 		id: id, source: src.name, files: src.names(),
 		profiles: profileNames(compiler), rules: indexRules(compiler),
 	}
-	if rev.decision, err = prepare(ctx, compiler, store, decisionQuery); err != nil {
+	patterns := newPatternCache(ctx)
+	if rev.decision, err = prepareQuery(compiler, store, patterns, decisionQuery); err != nil {
 		return nil, err
 	}
-	if rev.visible, err = prepare(ctx, compiler, store, visibleQuery); err != nil {
+	if rev.visible, err = prepareQuery(compiler, store, patterns, visibleQuery); err != nil {
 		return nil, err
 	}
 	return rev, checkSamples(ctx, cfg, rev)
-}
-
-func prepare(ctx context.Context, compiler *ast.Compiler, store storage.Store, query string) (rego.PreparedEvalQuery, error) {
-	q, err := rego.New(
-		rego.Query(query), rego.Compiler(compiler), rego.Store(store),
-		rego.StrictBuiltinErrors(true), rego.Capabilities(capabilities()),
-	).PrepareForEval(ctx)
-	if err != nil {
-		return q, fmt.Errorf("prepare %s: %w", query, err)
-	}
-	return q, nil
 }
 
 // checkEntryPoints sees that the policy can answer at all, and that its answer

@@ -1,14 +1,12 @@
 package policy
 
 import (
-	"encoding/json"
 	"fmt"
 	"path"
-	"reflect"
 	"slices"
 	"strings"
 
-	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/ast"
 )
 
 // Bounds of a decision, so that a policy cannot flood the journal or the model.
@@ -19,37 +17,18 @@ const (
 	maxAnswerBytes = 256 << 10
 )
 
-// answer is what a policy may say. Fields that only the daemon may set are not
-// in it.
-type answer struct {
-	Outcome     Outcome     `json:"outcome"`
-	Reasons     []Reason    `json:"reasons"`
-	Warnings    []Reason    `json:"warnings"`
-	Shadow      []Shadow    `json:"shadow"`
-	Ask         *AskTerms   `json:"ask"`
-	Obligations Obligations `json:"obligations"`
-	Labels      []string    `json:"labels"`
-}
-
-// problem is why an answer is not a decision.
-type problem struct{ rule, message string }
-
 // validate turns what the policy said into a decision, or into the deny that
 // tells what is wrong with it.
-func validate(rs rego.ResultSet, cfg Config) Decision {
-	if len(rs) == 0 {
+func validate(answers []ast.Value, cfg Config) Decision {
+	if len(answers) == 0 {
 		return refuse(RuleUndefined, "the policy gave no decision: data.sandgate.decision is undefined", askOperator)
 	}
-	if len(rs) > 1 || len(rs[0].Expressions) != 1 {
+	if len(answers) > 1 {
 		return refuse(RuleUndefined, "the policy gave several decisions", askOperator)
 	}
-	value := rs[0].Expressions[0].Value
-	if p := shape(value, reflect.TypeFor[answer](), ""); p != nil {
+	var a answer
+	if p := a.read(answers[0]); p != nil {
 		return refuse(p.rule, p.message, askOperator)
-	}
-	a, err := decode(value)
-	if err != nil {
-		return refuse(RuleInvalidDecision, err.Error(), askOperator)
 	}
 	if p := a.check(cfg); p != nil {
 		return refuse(p.rule, p.message, askOperator)
@@ -73,134 +52,6 @@ func orNil[T any](list []T) []T {
 		return nil
 	}
 	return list
-}
-
-func decode(value any) (answer, error) {
-	var a answer
-	raw, err := json.Marshal(value)
-	if err != nil {
-		return a, fmt.Errorf("the decision is not JSON: %w", err)
-	}
-	if len(raw) > maxAnswerBytes {
-		return a, fmt.Errorf("the decision has %d bytes, the most is %d", len(raw), maxAnswerBytes)
-	}
-	if err := json.Unmarshal(raw, &a); err != nil {
-		return a, fmt.Errorf("the decision does not decode: %w", err)
-	}
-	return a, nil
-}
-
-// shape checks that value has the structure of t: no unknown key and no wrong
-// type at any depth. encoding/json alone would accept null anywhere, and keys
-// in another case.
-func shape(value any, t reflect.Type, at string) *problem {
-	switch t.Kind() {
-	case reflect.Pointer:
-		return shape(value, t.Elem(), at)
-	case reflect.Struct:
-		return shapeStruct(value, t, at)
-	case reflect.Slice:
-		list, ok := value.([]any)
-		if !ok {
-			return wrongType(value, "a list", at)
-		}
-		for i, item := range list {
-			if p := shape(item, t.Elem(), fmt.Sprintf("%s[%d]", at, i)); p != nil {
-				return p
-			}
-		}
-		return nil
-	case reflect.Map:
-		object, ok := value.(map[string]any)
-		if !ok {
-			return wrongType(value, "an object", at)
-		}
-		for key, item := range object {
-			if p := shape(item, t.Elem(), join(at, key)); p != nil {
-				return p
-			}
-		}
-		return nil
-	case reflect.String:
-		if _, ok := value.(string); !ok {
-			return wrongType(value, "a string", at)
-		}
-		return nil
-	default: // int, int64
-		number, ok := value.(json.Number)
-		if !ok {
-			return wrongType(value, "an integer", at)
-		}
-		if _, err := number.Int64(); err != nil {
-			return &problem{RuleInvalidDecision, fmt.Sprintf("the decision's %s is %s, want an integer", at, number)}
-		}
-		return nil
-	}
-}
-
-func shapeStruct(value any, t reflect.Type, at string) *problem {
-	object, ok := value.(map[string]any)
-	if !ok {
-		return wrongType(value, "an object", at)
-	}
-	fields := make(map[string]reflect.Type, t.NumField())
-	for field := range t.Fields() {
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		fields[name] = field.Type
-	}
-	for key, item := range object {
-		field, known := fields[key]
-		if !known {
-			return unknownKey(join(at, key), fields)
-		}
-		if p := shape(item, field, join(at, key)); p != nil {
-			return p
-		}
-	}
-	return nil
-}
-
-func unknownKey(at string, fields map[string]reflect.Type) *problem {
-	known := make([]string, 0, len(fields))
-	for name := range fields {
-		known = append(known, name)
-	}
-	slices.Sort(known)
-	rule := RuleInvalidDecision
-	if strings.HasPrefix(at, "obligations.") {
-		rule = RuleObligationUnknown
-	}
-	return &problem{rule, fmt.Sprintf("the decision has %s, which sandgate does not know; it knows %s", at, strings.Join(known, ", "))}
-}
-
-func wrongType(value any, want, at string) *problem {
-	if at == "" {
-		at = "value"
-	}
-	return &problem{RuleInvalidDecision, fmt.Sprintf("the decision's %s is %s, want %s", at, kindOf(value), want)}
-}
-
-func kindOf(value any) string {
-	switch value.(type) {
-	case nil:
-		return "null"
-	case map[string]any:
-		return "an object"
-	case []any:
-		return "a list"
-	case string:
-		return "a string"
-	case bool:
-		return "a boolean"
-	}
-	return "a number"
-}
-
-func join(at, key string) string {
-	if at == "" {
-		return key
-	}
-	return at + "." + key
 }
 
 // check sees that the answer means something, and that this daemon can do it.
