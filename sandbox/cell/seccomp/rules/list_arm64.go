@@ -1,4 +1,4 @@
-package seccomp
+package rules
 
 // allowArch are further allowed calls of this architecture: it has no old ones.
 var allowArch []uintptr

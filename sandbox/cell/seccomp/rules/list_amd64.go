@@ -1,4 +1,4 @@
-package seccomp
+package rules
 
 import "golang.org/x/sys/unix"
 
