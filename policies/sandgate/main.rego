@@ -45,43 +45,37 @@ decision := {
 default outcome := "deny"
 
 outcome := "deny" if {
-	count(_denied) > 0
+	_denied != set()
 } else := "ask" if {
-	count(_asked) > 0
-} else := "ask" if {
-	count(_allowed) == 0
+	_asked != set()
 } else := "allow" if {
-	count(_allowed) > 0
-}
+	_allowed != set()
+} else := "ask"
 
 # METADATA
 # title: reasons
 # description: The findings that made the outcome, at most 20.
 default reasons := []
 
-reasons := _first(_denied) if outcome == "deny"
-
-reasons := _first(_asked) if {
-	outcome == "ask"
-	count(_asked) > 0
-}
+reasons := array.slice(sort(_denied), 0, 20) if {
+	outcome == "deny"
+} else := array.slice(sort(_allowed), 0, 20) if {
+	outcome == "allow"
+} else := array.slice(sort(_asked), 0, 20) if {
+	_asked != set()
+} else := [_not_allowed]
 
 # METADATA
 # title: not-allowed
 # description: No rule of the profile allows the call, so a person has to.
 # custom:
 #   rule: not-allowed
-reasons := [{
+_not_allowed := {
 	"rule": "not-allowed",
 	"message": sprintf("no rule of the profile %q allows this call", [input.session.profile]),
 	"remediation": "use a call that the profile allows, or have this one approved",
 	"severity": "low",
-}] if {
-	outcome == "ask"
-	count(_asked) == 0
 }
-
-reasons := _first(_allowed) if outcome == "allow"
 
 # METADATA
 # title: warnings
@@ -89,8 +83,7 @@ reasons := _first(_allowed) if outcome == "allow"
 default warnings := []
 
 warnings := [finding |
-	some findings in [_denying, _asking]
-	some finding in findings
+	some finding in {found | some [effect, found] in _soft; effect != "allow"}
 	_mode(finding, "warn")
 ] if {
 	_softening
@@ -102,8 +95,7 @@ warnings := [finding |
 default shadow := []
 
 shadow := [entry |
-	some effect, findings in {"deny": _denying, "ask": _asking, "allow": _allowing}
-	some finding in findings
+	some [effect, finding] in _soft
 	_mode(finding, "shadow")
 	entry := {"rule": finding.rule, "would": effect, "message": finding.message}
 ] if {
@@ -132,27 +124,28 @@ _profile_terms := data.sandgate.profiles[input.session.profile].ask_terms
 #   the daemon refuses a decision that exceeds it.
 default obligations := {}
 
-obligations := object.union(_demanded, {"sandbox": sandbox}) if {
-	sandbox := {key: _within_ceiling(key, value) | some key, value in _demanded.sandbox}
-}
+obligations := object.union(_demanded, {"sandbox": _lowered}) if {
+	_lowered != {}
+} else := _demanded
 
 _demanded := data.sandgate.profiles[input.session.profile].obligations
 
-_within_ceiling(key, value) := input.sandbox.ceiling[key] if {
-	_exceeds(key, value)
-} else := value
-
-_exceeds(key, value) if {
-	is_number(value)
+_lowered[key] := limit if {
+	some key, value in _demanded.sandbox
 	limit := input.sandbox.ceiling[key]
+	_exceeds(key, value, limit)
+}
+
+_exceeds(_, value, limit) if {
+	is_number(value)
 	is_number(limit)
 	limit > 0
 	value > limit
 }
 
-_exceeds(key, value) if {
-	some rank, limit in _ranks[key]
-	limit == input.sandbox.ceiling[key]
+_exceeds(key, value, limit) if {
+	some rank, word in _ranks[key]
+	word == limit
 	not value in array.slice(_ranks[key], 0, rank + 1)
 }
 
@@ -187,35 +180,62 @@ visible contains tool.name if {
 _hidden(name) if name in data.sandgate.profiles[input.session.profile].hidden
 
 # Rules in mode warn or shadow do not count; every other finding does, also one
-# without a mode, with an unknown mode or without a rule id.
-_denied := {finding | some finding in _denying; not _softened(finding)} | _refused
-
-_asked := {finding | some finding in _asking; not _softened(finding)}
-
-_allowed := {finding | some finding in _allowing; not _softened(finding)}
-
-# Packages below data.sandgate.extra add rules of the operator's own to every
-# profile. They can deny, ask and label, but never allow.
-_denying contains finding if {
+# without a mode, with an unknown mode or without a rule id. Packages below
+# data.sandgate.extra add rules of the operator's own to every profile. They can
+# deny, ask and label, but never allow.
+_denied contains finding if {
 	some finding in data.sandgate.profiles[input.session.profile].deny
+	not _softened(finding)
 }
 
-_denying contains finding if {
+_denied contains finding if {
 	some extra
 	some finding in data.sandgate.extra[extra].deny
+	not _softened(finding)
 }
 
-_asking contains finding if {
+_asked contains finding if {
 	some finding in data.sandgate.profiles[input.session.profile].ask
+	not _softened(finding)
 }
 
-_asking contains finding if {
+_asked contains finding if {
 	some extra
 	some finding in data.sandgate.extra[extra].ask
+	not _softened(finding)
 }
 
-_allowing contains finding if {
+_allowed contains finding if {
 	some finding in data.sandgate.profiles[input.session.profile].allow
+	not _softened(finding)
+}
+
+# What is softened, each with what it would do.
+_soft contains ["deny", finding] if {
+	some finding in data.sandgate.profiles[input.session.profile].deny
+	_softened(finding)
+}
+
+_soft contains ["deny", finding] if {
+	some extra
+	some finding in data.sandgate.extra[extra].deny
+	_softened(finding)
+}
+
+_soft contains ["ask", finding] if {
+	some finding in data.sandgate.profiles[input.session.profile].ask
+	_softened(finding)
+}
+
+_soft contains ["ask", finding] if {
+	some extra
+	some finding in data.sandgate.extra[extra].ask
+	_softened(finding)
+}
+
+_soft contains ["allow", finding] if {
+	some finding in data.sandgate.profiles[input.session.profile].allow
+	_softened(finding)
 }
 
 # METADATA
@@ -223,7 +243,7 @@ _allowing contains finding if {
 # description: The input document is not one that this policy was written for.
 # custom:
 #   rule: malformed-input
-_refused contains {
+_denied contains {
 	"rule": "malformed-input",
 	"message": "the policy input is not a sandgate.input/v1 document of a known tool",
 	"severity": "critical",
@@ -236,7 +256,7 @@ _refused contains {
 # description: There is no profile of that name, so nothing can be allowed.
 # custom:
 #   rule: unknown-profile
-_refused contains {
+_denied contains {
 	"rule": "unknown-profile",
 	"message": sprintf("there is no profile %v", [object.get(input, ["session", "profile"], "without a name")]),
 	"remediation": "have the daemon's configuration name a profile that the policy defines",
@@ -256,7 +276,7 @@ _well_formed if {
 _known_profile if is_object(data.sandgate.profiles[input.session.profile].obligations)
 
 # Whether there are modes at all: mostly there are none.
-_softening if count(data.sandgate.config.modes) > 0
+_softening if data.sandgate.config.modes != {}
 
 _mode(finding, mode) if data.sandgate.config.modes[finding.rule] == mode
 
@@ -264,5 +284,3 @@ _softened(finding) if {
 	_softening
 	data.sandgate.config.modes[finding.rule] in {"warn", "shadow"}
 }
-
-_first(findings) := array.slice([finding | some finding in findings], 0, 20)

@@ -209,7 +209,7 @@ test_obligations_without_a_ceiling if {
 test_a_profile_may_demand_nothing if {
 	decision := data.sandgate.decision with input as _call("made")
 		with data.sandgate.profiles.made as {"obligations": {"exec": {"env_drop": ["*_TOKEN"]}}}
-	decision.obligations == {"sandbox": {}, "exec": {"env_drop": ["*_TOKEN"]}}
+	decision.obligations == {"exec": {"env_drop": ["*_TOKEN"]}}
 }
 
 test_labels_of_profile_and_extra_packages if {
