@@ -47,7 +47,7 @@ type Result struct {
 
 // Step is a part of a call's way and the time that it took.
 type Step struct {
-	Name string // "claim", "limits", "workspace", "start", "run", "collect"
+	Name string // "claim", "limits", "workspace", "ready" (in Call.Ready), "start", "run", "collect"
 	Took time.Duration
 }
 

@@ -124,6 +124,14 @@ type Call struct {
 	// where the field says otherwise: whoever calls fills in defaults.
 	Limits Limits
 
+	// Ready is called once, from Run, when a cell is claimed and bounded and before
+	// anything of the program is started. While it has not returned nil, nothing of
+	// the call may run; an error means that it must not run, and Run returns it
+	// wrapped, or the Result of a cancelled call if ctx has ended meanwhile. So what
+	// has to be true before a program runs can come true while its cell is made
+	// ready. Optional. Its time is the step "ready".
+	Ready func(ctx context.Context) error
+
 	// Observer is told of the call's progress. Optional. Methods are called from
 	// one goroutine at a time and MUST NOT block for long: a slow observer slows
 	// the call, never the daemon's memory.

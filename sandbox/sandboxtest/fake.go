@@ -56,7 +56,7 @@ func Exit(code int, stdout string) sandbox.Result {
 }
 
 // Run implements sandbox.Runtime. It keeps the contract around the function: the
-// call is checked, the deadline of Limits.WallTime ends it with TIMED_OUT and a
+// call is checked, Ready is asked, the deadline of Limits.WallTime ends it with TIMED_OUT and a
 // cancelled ctx with CANCELLED, output is cut to Limits.OutputBytes, the
 // observer is told of the start and of the output, and an empty receipt is
 // filled with what the call asked for.
@@ -66,9 +66,6 @@ func (f *Fake) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, erro
 	}
 	f.mu.Lock()
 	closed, notReady := f.closed, f.notReady
-	if !closed && notReady == nil {
-		f.calls = append(f.calls, call)
-	}
 	f.mu.Unlock()
 	if closed {
 		return sandbox.Result{}, fmt.Errorf("run after close: %w", errdefs.ErrUnavailable)
@@ -79,6 +76,21 @@ func (f *Fake) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, erro
 	if ctx.Err() != nil {
 		return interrupted(ctx), nil
 	}
+	began := time.Now()
+	if call.Ready != nil {
+		if err := call.Ready(ctx); err != nil {
+			if ctx.Err() != nil {
+				return interrupted(ctx), nil
+			}
+			return sandbox.Result{}, fmt.Errorf("make ready: %w", err)
+		}
+		if ctx.Err() != nil {
+			return interrupted(ctx), nil
+		}
+	}
+	f.mu.Lock()
+	f.calls = append(f.calls, call)
+	f.mu.Unlock()
 	started := time.Now() // before the deadline is set, or a call could end before its limit
 	runCtx, cancel := context.WithTimeoutCause(ctx, call.Limits.WallTime, sandbox.ErrDeadline)
 	defer cancel()
@@ -103,7 +115,14 @@ func (f *Fake) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, erro
 	if a.err != nil {
 		return sandbox.Result{}, a.err
 	}
-	return finish(call, a.res, time.Since(started)), nil
+	ended := time.Now()
+	res := finish(call, a.res, ended.Sub(started))
+	if res.Steps == nil {
+		res.Steps = []sandbox.Step{
+			{Name: "ready", Took: started.Sub(began)}, {Name: "run", Took: ended.Sub(started)}, {Name: "collect", Took: time.Since(ended)},
+		}
+	}
+	return res, nil
 }
 
 // EndSession implements sandbox.Runtime; Ended tells which keys came.

@@ -102,6 +102,10 @@ func Run(t *testing.T, newRuntime NewRuntime) {
 		{"cancelled before the start", testCancelledBefore},
 		{"deadline of the caller", testCallersDeadline},
 		{"observer is told in order", testObserver},
+		{"nothing runs before it is ready", testReady},
+		{"a call that is not to run does not", testReadyRefuses},
+		{"cancelled while it was made ready", testReadyCancelled},
+		{"steps leave no gap", testSteps},
 		{"calls side by side", testConcurrent},
 		{"unknown session ends without error", testEndUnknown},
 	})
