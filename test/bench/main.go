@@ -1,168 +1,102 @@
-// Command bench measures a call through the whole daemon, journal on, and in the
-// same run what it is to be compared with: the same command with nothing
-// around it (the floor) and a bare containerd create, start and delete. It starts
-// its own daemon in a directory of its own and removes it. Developers run it by
-// `make bench`; it asserts nothing and is never part of the tests.
+// Command bench measures calls through the whole daemon, journal on, over a
+// matrix of commands, clients, cells, rules, sessions and neighbours, and in the
+// same run what sandgate is to be compared with. It starts daemons of its own in
+// directories of their own and removes them. Developers run it by `make bench`,
+// which writes RESULTS.md and results.json here; a small run is a test. It must
+// never write a figure that it did not measure in this run.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
 	"os/signal"
-	"runtime"
-	"strconv"
-	"strings"
 	"syscall"
 
-	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
-	"github.com/sandgate/sandgate/test/daemontest"
+	"github.com/sandgate/sandgate/test/bench/report"
 )
 
-const (
-	floorName  = "fork+exec, nothing around it"
-	daemonName = "sandgate Execute, session"
-	singleName = "sandgate Execute, single-use cells"
-	decideName = "sandgate Evaluate (decide only)"
-	bareName   = "containerd create+start+delete"
-)
-
-type plan struct {
-	clients   []int
-	calls     int
-	lifecycle int
-	single    int
-	json      string
+// options are what the command line says.
+type options struct {
+	quick   bool
+	json    string // file for the raw data
+	table   string // file for the Markdown; empty: none
+	compare string // file of an earlier run
+	read    string // file to be shown instead of measuring
+	only    string // groups, with commas; empty: all
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx); err != nil {
+	o := options{}
+	flag.BoolVar(&o.quick, "quick", false, "a run of about a minute, to see that everything works; its figures say little")
+	flag.StringVar(&o.json, "json", "test/bench/results.json", "file for the raw data; empty for none")
+	flag.StringVar(&o.table, "table", "test/bench/RESULTS.md", "file for the tables; empty for none")
+	flag.StringVar(&o.compare, "compare", "", "raw data of an earlier run, to be shown beside this one")
+	flag.StringVar(&o.read, "read", "", "raw data to be shown instead of measuring")
+	flag.StringVar(&o.only, "only", "", "groups to be measured, with commas between; all when empty")
+	flag.Parse()
+	if err := run(ctx, o, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1) //nolint:gocritic // the only exit, after run has cleaned up
 	}
 }
 
-func parse() (plan, error) {
-	var o plan
-	clients := flag.String("clients", "1,4", "numbers of clients, with commas")
-	flag.IntVar(&o.calls, "n", 2000, "measured calls of each series")
-	flag.IntVar(&o.lifecycle, "lifecycle", 40, "measured containerd life cycles; 0 for none")
-	flag.IntVar(&o.single, "single", 60, "measured calls in single-use cells; 0 for none")
-	flag.StringVar(&o.json, "json", "", "file for the raw latencies")
-	flag.Parse()
-	for field := range strings.SplitSeq(*clients, ",") {
-		n, err := strconv.Atoi(field)
-		if err != nil || n < 1 {
-			return o, fmt.Errorf("-clients %q: want numbers from 1 with commas between", *clients)
+func run(ctx context.Context, o options, out, progress io.Writer) error {
+	var earlier *report.Run
+	if o.compare != "" {
+		var err error
+		if earlier, err = report.Read(o.compare); err != nil {
+			return err
 		}
-		o.clients = append(o.clients, n)
 	}
-	return o, nil
-}
-
-func run(ctx context.Context) (err error) {
-	o, err := parse()
+	result, err := measureOrRead(ctx, o, progress)
 	if err != nil {
 		return err
 	}
-	d, err := daemontest.Launch(ctx, "pool: {idle: 4, max_cells: 16}\nlog: {level: warn}\n")
-	if err != nil {
-		return fmt.Errorf("start the daemon: %w", err)
+	if o.json != "" && o.read == "" {
+		if err := result.Write(o.json); err != nil {
+			return err
+		}
 	}
-	defer func() { err = errors.Join(err, d.Stop(), os.RemoveAll(d.DataDir)) }()
-
-	all, err := measureAll(ctx, d, o)
-	if err != nil {
+	if err := writeTables(o.table, out, result); err != nil {
 		return err
 	}
-	fmt.Printf("# bash -c true, %s, %d cores, %s\n\n", kernel(), runtime.NumCPU(), runtime.Version())
-	if err := writeTable(os.Stdout, all); err != nil {
-		return err
-	}
-	if o.json == "" {
-		return nil
-	}
-	data, err := json.Marshal(all)
-	if err != nil {
-		return fmt.Errorf("encode the raw data: %w", err)
-	}
-	return os.WriteFile(o.json, data, 0o600)
-}
-
-func measureAll(ctx context.Context, d *daemontest.Daemon, o plan) (all []*series, err error) {
-	add := func(name string, clients, n int, op func(int) error) error {
-		s, err := measure(name, clients, n, op)
-		if err == nil {
-			all = append(all, s)
-		}
-		return err
-	}
-	for _, c := range o.clients {
-		if err := add(floorName, c, o.calls, func(int) error { return exec.CommandContext(ctx, "/bin/bash", "-c", "true").Run() }); err != nil {
-			return nil, err
-		}
-		if err := add(daemonName, c, o.calls, func(client int) error { return execute(ctx, d, fmt.Sprintf("bench-%d", client)) }); err != nil {
-			return nil, err
-		}
-		if err := add(decideName, c, o.calls, func(client int) error { return evaluate(ctx, d, fmt.Sprintf("bench-%d", client)) }); err != nil {
-			return nil, err
+	if earlier != nil {
+		if err := report.Compare(out, earlier, result); err != nil {
+			return err
 		}
 	}
-	if o.single > 0 {
-		if err := add(singleName, 1, o.single, func(int) error { return execute(ctx, d, "") }); err != nil {
-			return nil, err
-		}
-	}
-	if o.lifecycle > 0 {
-		bin, err := daemontest.BinDir()
-		if err != nil {
-			return nil, err
-		}
-		bare, err := newBareContainerd(ctx, d.ContainerdSocket(), d.DataDir, bin)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, bare.close()) }()
-		if err := add(bareName, 1, o.lifecycle, bare.lifecycle); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
-}
-
-func execute(ctx context.Context, d *daemontest.Daemon, session string) error {
-	resp, err := d.Tools.Execute(ctx, daemontest.Bash("true", daemontest.Profile("open"), daemontest.Session(session)))
-	if err != nil {
-		return err
-	}
-	if r := resp.GetResult(); r.GetOutcome() != sandgatev1.Outcome_OUTCOME_EXITED || r.GetExitCode() != 0 {
-		return fmt.Errorf("call ended with %v, exit code %d: %s", r.GetOutcome(), r.GetExitCode(), r.GetMessage())
+	if len(result.Failed) > 0 {
+		return fmt.Errorf("%d measurements failed; the tables say which", len(result.Failed))
 	}
 	return nil
 }
 
-func evaluate(ctx context.Context, d *daemontest.Daemon, session string) error {
-	call := daemontest.Bash("true", daemontest.Profile("open"), daemontest.Session(session)).GetCall()
-	resp, err := d.Tools.Evaluate(ctx, &sandgatev1.EvaluateRequest{Call: call})
+func measureOrRead(ctx context.Context, o options, progress io.Writer) (*report.Run, error) {
+	if o.read != "" {
+		return report.Read(o.read)
+	}
+	b, err := newBench(ctx, o, progress)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if got := resp.GetDecision().GetOutcome(); got != sandgatev1.DecisionOutcome_DECISION_OUTCOME_ALLOW {
-		return fmt.Errorf("decision %v, want allow", got)
-	}
-	return nil
+	return b.run()
 }
 
-func kernel() string {
-	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		return "unknown kernel"
+// writeTables writes the tables to out and, if there is a name, to a file.
+func writeTables(path string, out io.Writer, r *report.Run) (err error) {
+	if path != "" {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644) //nolint:gosec // a report for everybody
+		if err != nil {
+			return fmt.Errorf("write the tables: %w", err)
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		out = io.MultiWriter(out, f)
 	}
-	return "Linux " + strings.TrimSpace(string(release))
+	return r.Markdown(out)
 }

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/sandgate/sandgate/internal/catalog"
+	"github.com/sandgate/sandgate/internal/policy"
+	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+	"github.com/sandgate/sandgate/test/bench/report"
+	"github.com/sandgate/sandgate/test/daemontest"
+)
+
+// TestQuickRunIsComplete runs the whole matrix with few operations. It looks at
+// whether every table is there and its figures can be true, never at speed.
+func TestQuickRunIsComplete(t *testing.T) {
+	daemontest.RequireRoot(t)
+	dir := t.TempDir()
+	o := options{quick: true, json: filepath.Join(dir, "r.json"), table: filepath.Join(dir, "R.md")}
+	var progress strings.Builder
+	if err := run(t.Context(), o, io.Discard, &progress); err != nil {
+		t.Fatalf("%v\n%s", err, progress.String())
+	}
+	r, err := report.Read(o.json)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range r.Skipped {
+		t.Logf("not measured: %s: %s", n.What, n.Reason)
+	}
+	gvisor := !slices.ContainsFunc(r.Skipped, func(n report.Note) bool { return n.What == "gVisor" })
+	wantCells := map[string]int{
+		report.GroupCommands: len(jobs()), report.GroupClients: 5, report.GroupReuse: 3, report.GroupDecide: 2*len(decidedCalls()) + 1,
+		report.GroupRules: 2 * len(quickSize().rules), report.GroupNeighbours: len(abusers()), report.GroupSessions: len(quickSize().sessions),
+	}
+	if gvisor {
+		wantCells[report.GroupIsolation] = 4
+	}
+	got := map[string]int{}
+	for i := range r.Cells {
+		got[r.Cells[i].Group]++
+		checkCell(t, &r.Cells[i])
+	}
+	if got[report.GroupPeers] < 2 || got[report.GroupCells] < 3 {
+		t.Errorf("got %d cells of peers and %d of new cells, want at least runc, containerd and full, dry, cold", got[report.GroupPeers], got[report.GroupCells])
+	}
+	delete(got, report.GroupPeers)
+	delete(got, report.GroupCells)
+	if diff := cmp.Diff(wantCells, got); diff != "" {
+		t.Errorf("cells of each group: -want +got:\n%s", diff)
+	}
+	checkMemory(t, r)
+	for _, s := range r.Stages {
+		if s.Calls == 0 || s.Seen <= 0 || len(s.Stages) < 2 || s.Explained <= 0 || s.Explained > 1.05 {
+			t.Errorf("stages of %s (%s): %+v", s.Name, s.Source, s)
+		}
+	}
+	if r.Machine.Cores == 0 || r.Machine.MemoryBytes == 0 || len(r.Versions) < 4 || r.Ended.Before(r.Began) {
+		t.Errorf("machine %+v, versions %+v", r.Machine, r.Versions)
+	}
+}
+
+func checkCell(t *testing.T, c *report.Cell) {
+	t.Helper()
+	if c.Base != "" && c.Arm(c.Base) == nil {
+		t.Errorf("%s: %s: no series %q", c.Group, c.Name, c.Base)
+	}
+	for i := range c.Series {
+		s := &c.Series[i]
+		if len(s.Reps) != quickSize().plan.Reps {
+			t.Errorf("%s: %s: %s: %d repetitions, want %d", c.Group, c.Name, s.Name, len(s.Reps), quickSize().plan.Reps)
+		}
+		for _, rep := range s.Reps {
+			if len(rep.Latencies) == 0 || rep.Wall <= 0 || slices.Min(rep.Latencies) <= 0 || slices.Max(rep.Latencies) > time.Minute {
+				t.Errorf("%s: %s: %s: %d latencies in %v", c.Group, c.Name, s.Name, len(rep.Latencies), rep.Wall)
+			}
+		}
+	}
+}
+
+func checkMemory(t *testing.T, r *report.Run) {
+	t.Helper()
+	if len(r.Memory) != 1+len(quickSize().sessions) {
+		t.Errorf("memory: got %d rows", len(r.Memory))
+	}
+	for _, m := range r.Memory {
+		sum := int64(0)
+		for _, p := range m.Parts {
+			sum += p.Bytes
+		}
+		if m.Bytes < 1<<20 || m.Bytes > 1<<30 || len(m.Parts) > 0 && sum != m.Bytes {
+			t.Errorf("memory of %s: %d bytes, parts %+v", m.Name, m.Bytes, m.Parts)
+		}
+	}
+}
+
+func TestPoliciesAndToolsOfTheBenchmarkLoad(t *testing.T) {
+	for _, kind := range []string{rulesForTools, rulesForCommands} {
+		dir := filepath.Join(t.TempDir(), "policy")
+		err := errors.Join(writePolicy(dir, profileNever, profileCaller, profileGVisor, profileLarge), writeRules(dir, kind, 3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		engine, err := policy.New(t.Context(), policy.Config{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := engine.Ready(); err != nil {
+			t.Errorf("rules for a %s: %v", kind, err)
+		}
+		for _, p := range []string{profileOpen, profileNever, profileCaller, profileGVisor, profileLarge} {
+			if !slices.Contains(engine.Status().Profiles, p) {
+				t.Errorf("profiles: got %v, want %s", engine.Status().Profiles, p)
+			}
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "tools")
+	if err := writeTools(dir); err != nil {
+		t.Fatal(err)
+	}
+	c, err := catalog.New(catalog.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tool := range tools {
+		if _, err := c.Lookup(tool.name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestStagesOfResultsAddUp(t *testing.T) {
+	d := func(decide, queue, start, run, total time.Duration) *sandgatev1.Durations {
+		p := durationpb.New
+		return &sandgatev1.Durations{Decide: p(decide), Queue: p(queue), Start: p(start), Run: p(run), Total: p(total)}
+	}
+	got := stagesOfResults("x", []time.Duration{100, 100}, []*sandgatev1.Durations{d(10, 0, 20, 30, 80), d(20, 0, 20, 30, 90)})
+	if got.Seen != 100 || got.Calls != 2 || math.Abs(got.Explained-0.65) > 1e-9 {
+		t.Errorf("got %+v, want 100 seen and 65 %% explained", got)
+	}
+	if outside := got.Stages[len(got.Stages)-1].Took; outside != 10 {
+		t.Errorf("outside of the gate: got %v, want the lower median of 20 and 10", outside)
+	}
+}
+
+func TestStagesAreReadFromMetrics(t *testing.T) {
+	text := `# HELP sandgate_call_stage_seconds Time of each stage.
+sandgate_call_stage_seconds_bucket{stage="decide",le="0.1"} 2
+sandgate_call_stage_seconds_sum{stage="decide"} 0.5
+sandgate_call_stage_seconds_count{stage="decide"} 2
+sandgate_call_stage_seconds_sum{tool="bash",stage="run"} 1.5
+sandgate_call_stage_seconds_count{tool="bash",stage="run"} 1
+sandgate_call_stage_seconds_sum{tool="python",stage="run"} 0.5
+go_goroutines 12
+`
+	got := parseStageSums(text)
+	want := map[string]stageSum{"decide": {0.5, 2}, "run": {2, 1}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(stageSum{})); diff != "" {
+		t.Fatalf("-want +got:\n%s", diff)
+	}
+	second := time.Second
+	s := stagesOfMetrics("x", []time.Duration{2 * second, 2 * second}, map[string]stageSum{"run": {1, 0}}, got)
+	if s.Explained != 0.375 || s.Seen != 2*second || s.Stages[0].Name != "run" {
+		t.Errorf("got %+v, want 37.5 %% explained, run first", s)
+	}
+}

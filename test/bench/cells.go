@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/sandgate/sandgate/test/bench/report"
+)
+
+// newCells measures calls each of which has a cell that nobody used before, and
+// what a waiting cell costs.
+func (b *bench) newCells() (err error) {
+	policy := filepath.Join(b.dir, "single")
+	if err := writePolicy(policy, profileNever); err != nil {
+		return err
+	}
+	config := fmt.Sprintf("pool: {idle: %d, max_cells: %d}\npolicy: {dir: %s}\n", b.size.pool, 2*b.size.pool, policy) + callersWith(profileNever)
+	t, err := b.launch("single-use cells", config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.stop()) }()
+	if err := t.settle(b.ctx, b.size.pool); err != nil {
+		return err
+	}
+	if err := b.cellMemory(t, b.size.pool); err != nil {
+		return err
+	}
+	if err := b.fullPool(t); err != nil {
+		return err
+	}
+	j := bashJob()
+	j.profile = profileNever
+	clients := []int{1, runtime.NumCPU(), 2 * runtime.NumCPU()}
+	slices.Sort(clients)
+	for _, n := range slices.Compact(clients) {
+		// No floor: the cells that are made behind would disturb it.
+		p := b.size.plan
+		p.Slice, p.Slices = b.size.dry, 1
+		drain := func(ctx context.Context) (func() error, error) {
+			return func() error { return nil }, b.drain(ctx, t, j)
+		}
+		arm := t.arm(j, "")
+		arm.Around = drain
+		if err := b.measureCell(cell{group: report.GroupCells, name: report.CellDry, clients: n, plan: p}, arm); err != nil {
+			return err
+		}
+	}
+	return b.cold(policy)
+}
+
+// drain uses up the pool.
+func (b *bench) drain(ctx context.Context, t *target, j job) error {
+	for range b.size.pool {
+		if _, err := t.execute(ctx, 0, j.request("", 0)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fullPool makes bursts of as many calls as the pool has cells, and waits between
+// them until it has them again.
+func (b *bench) fullPool(t *target) error {
+	j := bashJob()
+	j.profile = profileNever
+	p := b.size.plan
+	p.Slices, p.Slice, p.MaxOps = b.size.bursts, time.Hour, b.size.bursts*b.size.pool
+	arm := t.arm(j, "")
+	arm.Around = func(ctx context.Context) (func() error, error) {
+		return func() error { return nil }, t.settle(ctx, b.size.pool)
+	}
+	return b.measureCell(cell{group: report.GroupCells, name: report.CellFull, plan: p}, arm)
+}
+
+// cold measures calls that come when there is no cell and none under way.
+func (b *bench) cold(policy string) (err error) {
+	if !b.wanted(report.GroupCells) {
+		return nil
+	}
+	t, err := b.launch("cold cells", "pool: {idle: 0, max_cells: 4}\npolicy: {dir: "+policy+"}\n"+callersWith(profileNever))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.stop()) }()
+	j := bashJob()
+	j.profile = profileNever
+	p := b.size.plan
+	p.Slices, p.Slice, p.MaxOps = 1, time.Hour, min(8, p.MaxOps/10)
+	arm := t.arm(j, "")
+	arm.Prepare = func(ctx context.Context, _ int) error { return t.settle(ctx, 0) }
+	return b.measureCell(cell{group: report.GroupCells, name: report.CellCold, base: report.ArmFloor, plan: p}, floor(j), arm)
+}
+
+// isolation measures the classes of the outer wall.
+func (b *bench) isolation() (err error) {
+	policy := filepath.Join(b.dir, "gvisor")
+	if err := writePolicy(policy, profileGVisor); err != nil {
+		return err
+	}
+	runsc := filepath.Join(b.binDir, "runsc")
+	if _, err := os.Stat(runsc); err != nil {
+		b.skipped("gVisor", fmt.Errorf("%w: `make gvisor` builds it", err))
+		return nil
+	}
+	config := "pool: {idle: 1, max_cells: 8}\npolicy: {dir: " + policy + "}\n" +
+		"containerd: {runtimes: {gvisor: {binary: " + runsc + "}}}\n" + callersWith(profileGVisor)
+	t, err := b.launch("gVisor", config)
+	if err != nil {
+		if ctxErr := context.Cause(b.ctx); ctxErr != nil {
+			return ctxErr
+		}
+		b.skipped("gVisor", fmt.Errorf("the daemon does not take it: %w", err))
+		return nil
+	}
+	defer func() { err = errors.Join(err, t.stop()) }()
+	for _, j := range []job{bashJob(), jobs()[0]} {
+		wall := map[string]string{"gVisor, ": profileGVisor, "runc, ": profileOpen}
+		for _, name := range []string{"runc, ", "gVisor, "} {
+			j := j
+			j.profile = wall[name]
+			c := cell{on: t, group: report.GroupIsolation, name: name + j.name, base: report.ArmFloor}
+			if err := b.measureCell(c, floor(j), t.arm(j, "isolation")); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+	"github.com/sandgate/sandgate/test/bench/measure"
+	"github.com/sandgate/sandgate/test/bench/report"
+	"github.com/sandgate/sandgate/test/daemontest"
+)
+
+// decidedCalls are calls that the library allows: the targets' own, under the
+// default profile, and one with more in it.
+func decidedCalls() []struct {
+	name string
+	call *sandgatev1.Call
+} {
+	return []struct {
+		name string
+		call *sandgatev1.Call
+	}{
+		{report.CellClosedLoop, bashJob().request("", 0).GetCall()},
+		{
+			report.CellClosedLoop + ", readonly, four commands",
+			daemontest.Bash("git status && git log --oneline -n 20 | grep -v wip && cat README.md", daemontest.Profile("readonly")).GetCall(),
+		},
+		{
+			report.CellClosedLoop + ", open, read_file",
+			daemontest.Request("read_file", map[string]string{"path": "README.md"}, daemontest.Profile(profileOpen)).GetCall(),
+		},
+	}
+}
+
+// evaluateArm decides a call again and again.
+func (t *target) evaluateArm(name string, call *sandgatev1.Call) measure.Arm {
+	return measure.Arm{Name: name, CPU: t.cpu, Op: func(ctx context.Context, client int) error { return t.evaluate(ctx, client, call) }}
+}
+
+// decisions measures Evaluate: nothing runs, so the daemons need no cells.
+func (b *bench) decisions() (err error) {
+	plain, err := b.launch("decisions, default library", "pool: {idle: 0, max_cells: 2}\n")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, plain.stop()) }()
+	for _, clients := range []int{1, 4} {
+		for _, d := range decidedCalls() {
+			c := cell{on: plain, group: report.GroupDecide, name: d.name, clients: clients}
+			if err := b.measureCell(c, plain.evaluateArm(report.ArmSandgate, d.call)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := b.openLoop(plain); err != nil {
+		return err
+	}
+	return b.rules(plain)
+}
+
+// openLoop begins decisions at a fixed rate, spread over the connections.
+func (b *bench) openLoop(t *target) error {
+	if !b.wanted(report.GroupDecide) {
+		return nil
+	}
+	call := decidedCalls()[0].call
+	s, err := measure.Open(b.ctx, b.size.open, report.ArmSandgate, func(ctx context.Context, n int) error {
+		return t.evaluate(ctx, n%len(t.clients), call)
+	})
+	if err != nil {
+		if ctxErr := context.Cause(b.ctx); ctxErr != nil {
+			return ctxErr
+		}
+		b.failed(report.CellOpenLoop, err)
+		return nil
+	}
+	late := s.Median(func(r measure.Rep) float64 { return float64(r.Late.Percentile(50)) })
+	b.say("the open loop itself began %.0f µs late (p50)", late/1000)
+	b.keep(report.Cell{Group: report.GroupDecide, Name: report.CellOpenLoop, Series: []measure.Series{s}})
+	return nil
+}
+
+// rules compares decisions under the library with those under more rules.
+func (b *bench) rules(plain *target) (err error) {
+	if !b.wanted(report.GroupRules) {
+		return nil
+	}
+	dir := filepath.Join(b.dir, "rules")
+	if err := writePolicy(dir); err != nil {
+		return err
+	}
+	more, err := b.launch("decisions, more rules", "pool: {idle: 0, max_cells: 2}\npolicy: {dir: "+dir+"}\n")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, more.stop()) }()
+	call := decidedCalls()[0].call
+	for _, kind := range []struct{ name, kind string }{
+		{report.CellToolRules, rulesForTools}, {report.CellCommandRules, rulesForCommands},
+	} {
+		for _, n := range b.size.rules {
+			if err := os.RemoveAll(filepath.Join(dir, "sandgate", "extra")); err != nil {
+				return fmt.Errorf("remove rules: %w", err)
+			}
+			if err := writeRules(dir, kind.kind, n); err != nil {
+				return err
+			}
+			if _, err := more.Policy.Reload(b.ctx, &sandgatev1.ReloadRequest{}); err != nil {
+				b.failed(fmt.Sprintf("%d %s", n, kind.name), err)
+				continue
+			}
+			c := cell{on: more, group: report.GroupRules, name: kind.name, amount: n, base: report.ArmLibrary}
+			if err := b.measureCell(c, plain.evaluateArm(report.ArmLibrary, call), more.evaluateArm(report.ArmSandgate, call)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
