@@ -36,6 +36,7 @@ type aCell struct {
 	hello cell.Hello
 	task  ctd.Task
 	cont  ctd.Container
+	shim  seat          // its place in a shim that it shares
 	gone  chan struct{} // closed when init has ended
 	code  uint32        // its exit code, valid after gone
 

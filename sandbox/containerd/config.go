@@ -47,6 +47,9 @@ type Config struct {
 	PoolSize int
 	// MaxCells bounds all cells, busy ones included. Default 32. Calls above it wait.
 	MaxCells int
+	// CellsPerShim is how many cells share one shim process, whose memory is divided
+	// by it; they end with it. Default 12; 1 gives each cell its own.
+	CellsPerShim int
 	// IdleTimeout destroys a cell that waits for its reuse key's next call. Default 60 s.
 	IdleTimeout time.Duration
 	// MaxAge and MaxCalls destroy a cell that has served; default 1 h and 10000.
@@ -74,6 +77,7 @@ const (
 	defaultNamespace   = "sandgate"
 	defaultPoolSize    = 3
 	defaultMaxCells    = 32
+	defaultShimCells   = 12
 	defaultIdleTimeout = time.Minute
 	defaultMaxAge      = time.Hour
 	defaultMaxCalls    = 10000
@@ -100,6 +104,10 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("max cells is %d: want at least 1: %w", c.MaxCells, errdefs.ErrInvalidArgument)
 	}
 	c.PoolSize = min(c.PoolSize, c.MaxCells)
+	setDefault(&c.CellsPerShim, defaultShimCells)
+	if c.CellsPerShim < 1 {
+		return c, fmt.Errorf("cells per shim is %d: want at least 1: %w", c.CellsPerShim, errdefs.ErrInvalidArgument)
+	}
 	setDefault(&c.IdleTimeout, defaultIdleTimeout)
 	setDefault(&c.MaxAge, defaultMaxAge)
 	setDefault(&c.MaxCalls, defaultMaxCalls)

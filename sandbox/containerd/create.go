@@ -57,8 +57,8 @@ func (r *Runtime) createCell(ctx context.Context, cl class) (_ *aCell, err error
 	if err := r.createContainer(ctx, c); err != nil {
 		return nil, err
 	}
-	if c.task, err = c.cont.NewTask(ctx, c.pipes.creator); err != nil {
-		return nil, fmt.Errorf("create task: %w", err)
+	if err := r.newTask(ctx, c, c.pipes.creator); err != nil {
+		return nil, err
 	}
 	exited, err := c.task.Wait(context.WithoutCancel(ctx))
 	if err != nil {
@@ -119,6 +119,7 @@ func (r *Runtime) createContainer(ctx context.Context, c *aCell) error {
 		return err
 	}
 	client := r.client()
+	opts = append(opts, r.joinShim(c, spec)...)
 	opts = append(opts,
 		ctd.WithSpec(spec),
 		ctd.WithRuntime(runtime.Shim, &options.Options{
@@ -126,7 +127,7 @@ func (r *Runtime) createContainer(ctx context.Context, c *aCell) error {
 		}),
 		ctd.WithContainerLabels(map[string]string{labelInstance: r.instance}),
 	)
-	if c.cont, err = client.NewContainer(ctx, c.id, opts...); err != nil {
+	if c.cont, err = client.NewContainer(r.leased(ctx), c.id, opts...); err != nil {
 		return fmt.Errorf("create container: %w", err)
 	}
 	return nil
@@ -166,13 +167,7 @@ func (r *Runtime) destroyCell(ctx context.Context, c *aCell) error {
 	if c.staging != nil {
 		<-c.staging.done
 	}
-	if c.task != nil {
-		_, err := c.task.Delete(ctx, ctd.WithProcessKill)
-		errs = append(errs, ignoreNotFound(err))
-	}
-	if c.cont != nil {
-		errs = append(errs, ignoreNotFound(c.cont.Delete(ctx, ctd.WithSnapshotCleanup)))
-	}
+	errs = append(errs, r.deleteTask(ctx, c))
 	errs = append(errs, r.groups.RemoveTree(ctx, c.path))
 	if c.pipes != nil {
 		errs = append(errs, c.pipes.Close())

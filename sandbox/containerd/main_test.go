@@ -38,8 +38,8 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// collectBinaries links the runtimes into dir and builds sandgate-init: a test
-// must not run an older one than the tree's own.
+// collectBinaries links the runtimes into dir and builds the tree's own: a test
+// must not run older ones.
 func collectBinaries(dir string) error {
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -57,12 +57,17 @@ func collectBinaries(dir string) error {
 			return fmt.Errorf("%w: run make runtimes, or set SANDGATE_BIN_DIR", err)
 		}
 	}
-	// A guest is too slow to build; who gives a directory means what is in it.
-	given := filepath.Join(from, "sandgate-init")
+	// A guest is too slow to build; who gives a directory means what is in it, and
+	// may have no sandgate-shim.
 	if os.Getenv("SANDGATE_BIN_DIR") != "" || os.Getenv("SANDGATE_CGROUP2_GUEST") != "" {
-		return os.Symlink(given, filepath.Join(dir, "sandgate-init"))
+		if _, err := os.Stat(filepath.Join(from, "sandgate-shim")); err == nil {
+			if err := os.Symlink(filepath.Join(from, "sandgate-shim"), filepath.Join(dir, "sandgate-shim")); err != nil {
+				return err
+			}
+		}
+		return os.Symlink(filepath.Join(from, "sandgate-init"), filepath.Join(dir, "sandgate-init"))
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "sandgate-init"), "./cmd/sandgate-init")
+	build := exec.Command("go", "build", "-o", dir+"/", "./cmd/sandgate-init", "./cmd/sandgate-shim")
 	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build sandgate-init: %w: %s", err, out)

@@ -38,6 +38,8 @@ type Runtime struct {
 	conn          *ctd.Client
 	lock          *os.File
 	maps          idmaps
+	shims         *shims
+	deleter       string // program that stands in for a shim's delete; may be empty
 
 	pool       *pool
 	ctx        context.Context // ends when Close begins; for background work only
@@ -100,6 +102,9 @@ func New(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 		return nil, err
 	}
 	if err := r.reapContainers(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.prepareShims(ctx); err != nil {
 		return nil, err
 	}
 	r.controls = r.probeControls()

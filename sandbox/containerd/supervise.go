@@ -54,6 +54,7 @@ const disabledPlugins = `[
   "io.containerd.image-verifier.v1.bindir", "io.containerd.internal.v1.tracing", "io.containerd.http.v1.pprof",
   "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.devmapper",
   "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.erofs", "io.containerd.differ.v1.erofs",
+  "io.containerd.mount-manager.v1.bolt", "io.containerd.snapshotter.v1.native", "io.containerd.transfer.v1.local",
 ]`
 
 // newSupervisor writes the configuration; nothing runs yet.

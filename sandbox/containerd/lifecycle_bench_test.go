@@ -1,0 +1,80 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// BenchmarkCellLifecycle makes and destroys cells with nothing running in them,
+// by one and by several makers: what a single-use call costs in the background.
+func BenchmarkCellLifecycle(b *testing.B) {
+	if os.Getenv("SANDGATE_ROOT_TESTS") != "1" {
+		b.Skip("needs root and containerd: set SANDGATE_ROOT_TESTS=1")
+	}
+	r, err := New(b.Context(), Config{DataDir: b.TempDir(), BinDir: os.Getenv("SANDGATE_BIN_DIR"), PoolSize: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		ctx, cancel := context.WithTimeoutCause(context.Background(), time.Minute, errors.New("close takes too long"))
+		defer cancel()
+		if err := r.Close(ctx); err != nil {
+			b.Error(err)
+		}
+	})
+	for r.Ready(b.Context()) != nil {
+		time.Sleep(10 * time.Millisecond) // polls a condition, does not stand for it
+	}
+	for _, makers := range []int{1, 2, 4} {
+		b.Run(fmt.Sprintf("makers=%d", makers), func(b *testing.B) { benchLifecycle(b, r, makers) })
+	}
+}
+
+func benchLifecycle(b *testing.B, r *Runtime, makers int) {
+	type took struct{ create, destroy time.Duration }
+	all := make([]took, b.N)
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range makers {
+		wg.Go(func() {
+			for i := range next {
+				began := time.Now()
+				c, err := r.createCell(b.Context(), r.standardClass())
+				if err != nil {
+					b.Error(err)
+					continue
+				}
+				made := time.Now()
+				if err := r.destroyCell(b.Context(), c); err != nil {
+					b.Error(err)
+				}
+				all[i] = took{made.Sub(began), time.Since(made)}
+			}
+		})
+	}
+	cpu := func() time.Duration {
+		u := r.groups.Usage(r.cgroupRoot)
+		return u.CPUUser + u.CPUSystem
+	}
+	before := cpu()
+	b.ResetTimer()
+	for i := range b.N {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "cells/s")
+	b.ReportMetric(float64((cpu()-before).Microseconds())/1000/float64(b.N), "cell-cpu-ms")
+	median := func(of func(took) time.Duration) float64 {
+		slices.SortFunc(all, func(a, b took) int { return int(of(a) - of(b)) })
+		return float64(of(all[len(all)/2]).Microseconds()) / 1000
+	}
+	b.ReportMetric(median(func(t took) time.Duration { return t.create }), "create-p50-ms")
+	b.ReportMetric(median(func(t took) time.Duration { return t.destroy }), "destroy-p50-ms")
+}
