@@ -40,18 +40,19 @@ func (c *testCell) processes(tb testing.TB) []int {
 	return pids
 }
 
-// onlyNext prepares a stage and wants init, it and its holder to be all there is.
+// onlyNext prepares a stage and wants init, its fork servers, the stage and its
+// holder to be all there is.
 func (c *testCell) onlyNext(tb testing.TB) {
 	tb.Helper()
 	if _, err := c.Prepare(context.Background()); err != nil {
 		tb.Fatalf("prepare the next call: %v; log:\n%s", err, c.log)
 	}
-	if pids := c.processes(tb); len(pids) != 3 {
+	if pids := c.processes(tb); len(pids) != 5 {
 		for _, pid := range pids {
 			line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // only to be shown
 			tb.Logf("%d: %q", pid, line)
 		}
-		tb.Errorf("%d processes in the cell, want init, stage and holder", len(pids))
+		tb.Errorf("%d processes in the cell, want init, its two fork servers, stage and holder", len(pids))
 	}
 	if r := c.exec(context.Background(), tb, base("true")); r.ExitCode != 0 {
 		tb.Errorf("the next call: got %+v", r.Exit)
@@ -150,7 +151,7 @@ func TestManyCallsLeaveNothing(t *testing.T) {
 		return len(names)
 	}
 	x := base("bash", "-c", "cat >/dev/null; (sleep 100 &); exit 0")
-	x.PrepareNext = true
+	x.Next = c.after()
 	first := 0
 	for i := range 500 {
 		x.Stdin = strings.NewReader("x")

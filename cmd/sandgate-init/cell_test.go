@@ -89,6 +89,7 @@ func binaries(tb testing.TB) (string, string) {
 // testCell is a cell made by hand: what a container runtime would do.
 type testCell struct {
 	*cell.Conn
+	slot  int // of the last stage
 	pid   int
 	hello cell.Hello
 	log   *lockedBuffer
@@ -251,10 +252,35 @@ func (c *testCell) run(tb testing.TB, x cell.Exec) result {
 	return c.exec(ctx, tb, x)
 }
 
+// Prepare waits for the next stage, in the slots by turns.
+func (c *testCell) Prepare(ctx context.Context) (cell.Prepared, error) {
+	p, err := c.Conn.Prepare(ctx, *c.after())
+	c.slot = p.Slot
+	return p, err
+}
+
+// after is the stage after the last one.
+func (c *testCell) after() *cell.Stage {
+	return &cell.Stage{Slot: (c.slot + 1) % cell.Slots, DiskBytes: 16 << 20}
+}
+
+// readNames lists a directory.
+func readNames(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	names, err := d.Readdirnames(-1)
+	return names, errors.Join(err, d.Close())
+}
+
 func (c *testCell) exec(ctx context.Context, tb testing.TB, x cell.Exec) result {
 	tb.Helper()
 	var r result
 	var err error
+	if x.Next != nil {
+		x.Next = c.after()
+	}
 	r.Exit, err = c.Exec(ctx, x, cell.Handlers{
 		Started: func(s cell.Started) { r.started = &s },
 		Output: func(s cell.Stream, offset int64, data []byte) {

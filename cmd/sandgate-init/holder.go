@@ -3,90 +3,147 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"strconv"
 	"strings"
-	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sandgate/sandgate/sandbox/cell"
+	"github.com/sandgate/sandgate/sandbox/cell/raw"
+	"github.com/sandgate/sandgate/sandbox/cell/seccomp"
 )
 
 const (
 	defaultOpenFiles = 1024
 	defaultPath      = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	lastCapability   = 63 // bounds the search for capabilities that the kernel knows
 )
 
-// runHolder gives up everything, proves it, waits for an Exec and becomes the
-// program. It returns only when that fails, after having reported it.
-func runHolder() int {
-	report := cell.NewFrameWriter(fd(holderReport))
-	if err := hold(report); err != nil {
-		if werr := report.Write(cell.KindExit, cell.AppendExit(nil, fault(err))); werr != nil {
-			fmt.Fprintf(os.Stderr, "holder: %v; report it: %v\n", err, werr)
+// namespaces are those that a proof names.
+func namespaces() []string {
+	return []string{"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"}
+}
+
+// Layout of a proof's body.
+const (
+	proofStatusBytes = 3072
+	proofLinkBytes   = 64
+	proofBytes       = proofStatusBytes + 8*proofLinkBytes
+)
+
+// writeHolder takes every privilege from the process, for good: groups, ids,
+// capabilities in all five sets, the gaining of new ones, system calls. Then it
+// tells what the kernel says about it now, and waits for its program.
+func (p *plan) writeHolder(s *raw.Script, filter []byte) {
+	s.Call("begin a session", unix.SYS_SETSID).Ignore(unix.EPERM)
+	for i, fd := range []int{fdStdin, fdStdout, fdStderr} {
+		s.Call("take the program's descriptors", unix.SYS_DUP3, p.fds[fd], i, 0)
+	}
+	s.Call("let go of the fork server's socket", unix.SYS_CLOSE, forkSocket)
+	// A call's processes are what the kernel should end first. It is an offer to
+	// the machine, no wall: gVisor, for one, need not have it.
+	score := p.arena.Word()
+	if exists("/proc/self/oom_score_adj") {
+		s.Call("raise oom score", unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/self/oom_score_adj", unix.O_WRONLY, 0).Keep(score)
+		s.Call("raise oom score", unix.SYS_WRITE, score, "1000", 4)
+		s.Call("raise oom score", unix.SYS_CLOSE, score)
+	}
+	s.Call("clear ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0).Ignore(unix.EINVAL)
+	for c := range lastCap() + 1 {
+		s.Call(fmt.Sprintf("drop capability %d from the bounding set", c), unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0)
+	}
+	s.Call("set groups", unix.SYS_SETGROUPS, 0, 0)
+	s.Call("set gid", unix.SYS_SETRESGID, cell.PayloadGID, cell.PayloadGID, cell.PayloadGID)
+	s.Call("set uid", unix.SYS_SETRESUID, cell.PayloadUID, cell.PayloadUID, cell.PayloadUID)
+	var header [8]byte
+	binary.NativeEndian.PutUint32(header[:], unix.LINUX_CAPABILITY_VERSION_3)
+	s.Call("clear capabilities", unix.SYS_CAPSET, s.Data(header[:]), s.Data(make([]byte, 24)))
+	s.Call("set umask", unix.SYS_UMASK, 0o022)
+	s.Call("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	var program [16]byte                                                                    // struct sock_fprog
+	binary.NativeEndian.PutUint16(program[:], uint16(len(filter)/seccomp.InstructionBytes)) //nolint:gosec // checked by newServer
+	binary.NativeEndian.PutUint64(program[8:], uint64(s.Data(filter)))
+	const setModeFilter = 1 // SECCOMP_SET_MODE_FILTER
+	s.Call("install seccomp filter", unix.SYS_SECCOMP, setModeFilter, 0, s.Data(program[:]))
+
+	proof := p.record(recordProof, proofBytes)
+	status := p.arena.Word()
+	s.Call("read proof", unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/self/status", unix.O_RDONLY|unix.O_CLOEXEC, 0).Keep(status)
+	s.Call("read proof", unix.SYS_READ, status, proof+8, proofStatusBytes-1)
+	s.Call("read proof", unix.SYS_CLOSE, status)
+	for i, name := range namespaces() {
+		link := proof + 8 + proofStatusBytes + uintptr(i*proofLinkBytes) //nolint:gosec // a small number
+		s.Call("read namespace "+name, unix.SYS_READLINKAT, unix.AT_FDCWD, "/proc/self/ns/"+name, link, proofLinkBytes-1).Ignore(unix.ENOENT)
+	}
+	s.Call("report proof", unix.SYS_WRITE, p.fds[fdReport], proof, 8+proofBytes)
+	s.Receive("take the call", p.fds[fdGo])
+}
+
+// lastCap is the last capability that the kernel knows.
+func lastCap() int {
+	for c := range lastCapability + 1 {
+		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0); err != nil { //nolint:gosec // up to 63
+			return c - 1
 		}
-		return 1
 	}
-	return 0
+	return lastCapability
 }
 
-func hold(report *cell.FrameWriter) error {
-	if err := sealDescriptors(); err != nil {
-		return err
+// decodeProof takes apart what a holder read about itself.
+func decodeProof(b []byte) (cell.Proof, error) {
+	if len(b) != proofBytes {
+		return cell.Proof{}, fmt.Errorf("a holder's proof of %d bytes, want %d", len(b), proofBytes)
 	}
-	control := fd(holderControl).frames()
-	filter, err := expect(control, kindSetup)
-	if err != nil {
-		return fmt.Errorf("read setup: %w", err)
+	p := cell.Proof{SeccompMode: -1, UID: -1, GID: -1, Namespaces: make(map[string]string, 8)}
+	caps := map[string]*uint64{
+		"CapEff": &p.CapEffective, "CapPrm": &p.CapPermitted, "CapInh": &p.CapInheritable,
+		"CapBnd": &p.CapBounding, "CapAmb": &p.CapAmbient,
 	}
-	if err := dropPrivileges(filter); err != nil {
-		return err
+	var err error
+	for line := range strings.SplitSeq(cString(b[:proofStatusBytes]), "\n") {
+		key, value, _ := strings.Cut(line, ":")
+		value, _, _ = strings.Cut(strings.TrimSpace(value), "\t")
+		switch key {
+		case "Uid":
+			p.UID, err = strconv.Atoi(value)
+		case "Gid":
+			p.GID, err = strconv.Atoi(value)
+		case "NoNewPrivs":
+			p.NoNewPrivs = value == "1"
+		case "Seccomp":
+			p.SeccompMode, err = strconv.Atoi(value)
+		default:
+			if to := caps[key]; to != nil {
+				*to, err = strconv.ParseUint(value, 16, 64)
+			}
+		}
+		if err != nil {
+			return cell.Proof{}, fmt.Errorf("read proof: %s: %w", key, err)
+		}
 	}
-	proof, err := readProof()
-	if err != nil {
-		return err
+	for i, name := range namespaces() {
+		if link := cString(b[proofStatusBytes+i*proofLinkBytes:][:proofLinkBytes]); link != "" {
+			p.Namespaces[name] = link // what is not there is not claimed
+		}
 	}
-	if err := report.Write(kindProof, cell.AppendProof(nil, proof)); err != nil {
-		return fmt.Errorf("report proof: %w", err)
-	}
-	body, err := expect(control, cell.KindExec)
-	if errors.Is(err, io.EOF) {
-		return nil // the stage gave up; it tells itself
-	}
-	if err != nil {
-		return fmt.Errorf("read exec: %w", err)
-	}
-	request, err := cell.DecodeExec(body)
-	if err != nil {
-		return err
-	}
-	started, err := setLimits(request.Exec)
-	if err != nil {
-		return err
-	}
-	cwd := request.Cwd
-	if cwd == "" {
-		cwd = cell.Workspace
-	}
-	if err := unix.Chdir(cwd); err != nil {
-		return fmt.Errorf("working directory %q: %w", cwd, err)
-	}
-	if err := report.Write(cell.KindStarted, cell.AppendStarted(nil, started)); err != nil {
-		return fmt.Errorf("report limits: %w", err)
-	}
-	if err := defaultSignals(); err != nil {
-		return err
-	}
-	return execute(request.Argv, request.Env)
+	return p, nil
 }
 
-// setLimits sets the resource limits and reads them back, with the sizes of the
-// call's file systems.
-func setLimits(x cell.Exec) (cell.Started, error) {
+func cString(b []byte) string {
+	s, _, _ := strings.Cut(string(b), "\x00")
+	return s
+}
+
+// rlimits are set by the holder and read back, in the order of recordStarted.
+func rlimits(x *cell.Exec) [3]struct {
+	name     string
+	resource int
+	value    int64
+} {
 	files, size := x.OpenFiles, x.FileBytes
 	if files == 0 {
 		files = defaultOpenFiles
@@ -94,113 +151,89 @@ func setLimits(x cell.Exec) (cell.Started, error) {
 	if size == 0 {
 		size = x.DiskBytes
 	}
-	started := cell.Started{WallTime: x.WallTime, DiskBytes: make(map[string]int64)}
-	for _, l := range []struct {
+	return [3]struct {
 		name     string
 		resource int
 		value    int64
-		seen     *int64
-	}{
-		{"open files", unix.RLIMIT_NOFILE, files, &started.OpenFiles},
-		{"file bytes", unix.RLIMIT_FSIZE, size, &started.FileBytes},
-		{"core bytes", unix.RLIMIT_CORE, 0, &started.CoreBytes},
-	} {
-		want := unix.Rlimit{Cur: uint64(l.value), Max: uint64(l.value)} //nolint:gosec // validated not to be negative
-		if err := unix.Prlimit(0, l.resource, &want, nil); err != nil {
-			return started, fmt.Errorf("limit of %d %s: %w", l.value, l.name, err)
-		}
-		var got unix.Rlimit
-		if err := unix.Prlimit(0, l.resource, nil, &got); err != nil {
-			return started, fmt.Errorf("read back limit of %s: %w", l.name, err)
-		}
-		*l.seen = int64(got.Max) //nolint:gosec // what was just set
-	}
-	for _, m := range callFilesystems(x.Workspace) {
-		var s unix.Statfs_t
-		if err := unix.Statfs(m, &s); err != nil {
-			return started, fmt.Errorf("read back size of %s: %w", m, err)
-		}
-		started.DiskBytes[m] = int64(s.Blocks) * s.Bsize //nolint:gosec // sizes of tmpfs
-	}
-	return started, nil
+	}{{"open files", unix.RLIMIT_NOFILE, files}, {"file bytes", unix.RLIMIT_FSIZE, size}, {"core bytes", unix.RLIMIT_CORE, 0}}
 }
 
-// defaultSignals undoes what this process inherited: an ignored signal or a
-// blocked one would stay so in the program. It works on the raw system calls:
-// nothing of the runtime's signal handling is of use any more.
-func defaultSignals() error {
-	type sigaction struct {
-		handler, flags, restorer, mask uintptr
+const startedBytes = 3 * 16
+
+// holderScript makes the holder the program of x. It names what fails.
+func (p *plan) holderScript(x *cell.Exec, buf []byte) *raw.Script {
+	s := p.arena.Inbox(16, buf)
+	record := s.Data(make([]byte, 8+startedBytes))
+	binary.NativeEndian.PutUint32(s.Bytes(record, 8), recordStarted)
+	binary.NativeEndian.PutUint32(s.Bytes(record, 8)[4:], 8+startedBytes)
+	for i, l := range rlimits(x) {
+		var limit [16]byte
+		binary.NativeEndian.PutUint64(limit[:], uint64(l.value))  //nolint:gosec // validated not to be negative
+		binary.NativeEndian.PutUint64(limit[8:], uint64(l.value)) //nolint:gosec // likewise
+		at := record + 8 + uintptr(i*16)                          //nolint:gosec // a small number
+		s.Call(fmt.Sprintf("limit of %d %s", l.value, l.name), unix.SYS_PRLIMIT64, 0, l.resource, s.Data(limit[:]), 0)
+		s.Call("read back limit of "+l.name, unix.SYS_PRLIMIT64, 0, l.resource, 0, at)
 	}
-	const ignore, setBytes = 1, 8 // SIG_IGN, the size of a set of signals
-	for sig := uintptr(1); sig <= 64; sig++ {
-		var sa sigaction
-		at := unsafe.Pointer(&sa) //nolint:gosec // package syscall has no call for it
-		_, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(at), setBytes, 0, 0)
-		if e != 0 || sa.handler != ignore {
-			continue // the kernel's own signals cannot be asked about
-		}
-		sa = sigaction{}
-		if _, _, e = unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(at), 0, setBytes, 0, 0); e != 0 {
-			return fmt.Errorf("reset signal %d: %w", sig, e)
-		}
+	cwd := x.Cwd
+	if cwd == "" {
+		cwd = cell.Workspace
 	}
-	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil); err != nil {
-		return fmt.Errorf("unblock signals: %w", err)
-	}
-	return nil
+	s.Call(fmt.Sprintf("working directory %q", cwd), unix.SYS_CHDIR, cwd)
+	s.Call("report limits", unix.SYS_WRITE, p.fds[fdReport], record, 8+startedBytes)
+	s.Call("unblock signals", unix.SYS_RT_SIGPROCMASK, 2, s.Data(make([]byte, 8)), 0, 8)
+	s.Exec("execute", candidates(x), x.Argv, x.Env)
+	return s
 }
 
-// execute replaces this process by the program. argv and env go over as they are.
-func execute(argv, env []string) error {
-	argvp, err := syscall.SlicePtrFromStrings(argv)
-	if err != nil {
-		return fmt.Errorf("argv: %w", err)
+// decodeStarted reads the limits as the kernel showed them.
+func decodeStarted(b []byte) (cell.Started, error) {
+	if len(b) != startedBytes {
+		return cell.Started{}, fmt.Errorf("a holder's limits of %d bytes, want %d", len(b), startedBytes)
 	}
-	envp, err := syscall.SlicePtrFromStrings(env)
-	if err != nil {
-		return fmt.Errorf("environment: %w", err)
+	hard := func(i int) int64 { return int64(binary.NativeEndian.Uint64(b[i*16+8:])) } //nolint:gosec // what was just set
+	return cell.Started{OpenFiles: hard(0), FileBytes: hard(1), CoreBytes: hard(2)}, nil
+}
+
+// candidates are the paths that an execve is tried on, as execvp(3) has it.
+func candidates(x *cell.Exec) []string {
+	if strings.ContainsRune(x.Argv[0], '/') {
+		return x.Argv[:1]
 	}
-	if strings.ContainsRune(argv[0], '/') {
-		return fmt.Errorf("execute %q: %w", argv[0], execve(argv[0], argvp, envp))
-	}
-	path := defaultPath
-	for _, kv := range env {
-		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
-			path = v
-			break
-		}
-	}
-	refused := false
-	for dir := range strings.SplitSeq(path, ":") {
+	var out []string
+	for dir := range strings.SplitSeq(searchPath(x), ":") {
 		if dir == "" {
 			dir = "." // as POSIX has it
 		}
-		err := execve(dir+"/"+argv[0], argvp, envp)
-		switch {
-		case errors.Is(err, unix.EACCES):
-			refused = true
-		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENAMETOOLONG):
-		default:
-			return fmt.Errorf("execute %q: %w", dir+"/"+argv[0], err)
-		}
+		out = append(out, dir+"/"+x.Argv[0])
 	}
-	if refused {
-		return fmt.Errorf("execute %q, found in PATH %q: %w", argv[0], path, unix.EACCES)
-	}
-	return fmt.Errorf("program %q not found in PATH %q: %w", argv[0], path, unix.ENOENT)
+	return out
 }
 
-// execve is the bare system call: syscall.Exec would put back the limit of open
-// files that this process was started with.
-func execve(path string, argvp, envp []*byte) error {
-	p, err := unix.BytePtrFromString(path)
-	if err != nil {
-		return err
+func searchPath(x *cell.Exec) string {
+	for _, kv := range x.Env {
+		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
+			return v
+		}
 	}
-	_, _, e := unix.RawSyscall(unix.SYS_EXECVE,
-		uintptr(unsafe.Pointer(p)),         //nolint:gosec // the system call takes addresses
-		uintptr(unsafe.Pointer(&argvp[0])), //nolint:gosec // likewise
-		uintptr(unsafe.Pointer(&envp[0])))  //nolint:gosec // likewise
-	return e
+	return defaultPath
+}
+
+// startFault says in one line why no program was executed.
+func startFault(x *cell.Exec, s *raw.Script, f raw.Fault) error {
+	if s.Tag(f.Tag) != "execute" {
+		return fmt.Errorf("%s: %w", s.Tag(f.Tag), f.Errno)
+	}
+	paths := candidates(x)
+	if len(paths) == 1 && paths[0] == x.Argv[0] {
+		return fmt.Errorf("execute %q: %w", x.Argv[0], f.Errno)
+	}
+	switch {
+	case errors.Is(f.Errno, os.ErrPermission):
+		return fmt.Errorf("execute %q, found in PATH %q: %w", x.Argv[0], searchPath(x), f.Errno)
+	case errors.Is(f.Errno, os.ErrNotExist):
+		return fmt.Errorf("program %q not found in PATH %q: %w", x.Argv[0], searchPath(x), f.Errno)
+	case int(f.Detail) < len(paths):
+		return fmt.Errorf("execute %q: %w", paths[f.Detail], f.Errno)
+	}
+	return fmt.Errorf("execute %q: %w", x.Argv[0], f.Errno)
 }

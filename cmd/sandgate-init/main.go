@@ -1,26 +1,27 @@
 //go:build linux
 
 // Command sandgate-init is PID 1 of a cell. The sandbox runtime on the host puts
-// it there and talks to it over its stdin and stdout in the protocol of
-// sandbox/cell; its stderr is its log.
+// it there and talks to it in the protocol of sandbox/cell, over the socket at
+// cell.SocketPath or else its stdin and stdout; its stderr is its log.
 //
-// It has four faces, chosen by its first argument:
+// It has two faces, chosen by its first argument:
 //
 //	(none)  init: takes calls from the host, one after another
-//	stage   pid 1 of one call's namespaces: mounts, then reaps
-//	holder  becomes one call's program, after it has lost every privilege
 //	tool    a built-in file tool, run as a call's program
 //
-// init, stage and holder must never run what a call names with any privilege:
+// init forks two fork servers, one for each slot, which fork the processes of the
+// calls: a stage, pid 1 of one call's namespaces, which mounts and reaps, and a
+// holder, which loses every privilege and becomes the program. None of these has
+// a Go runtime; what they do is written down in scripts (package raw) beforehand.
+//
+// init and its processes must never run what a call names with any privilege:
 // only the holder executes it, and only after its proof was read back from the
-// kernel. The binary must stay small and quick to start, since each call starts
-// it twice: no OPA, gRPC or logging library here.
+// kernel. The binary must stay small: no OPA, gRPC or logging library here.
 package main
 
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"runtime/debug"
 
 	"github.com/sandgate/sandgate/internal/filetool"
@@ -32,10 +33,6 @@ const faceTool = "tool"
 // version is set by the build.
 var version = "dev"
 
-// init pins the main goroutine to the main thread: in the holder the credentials
-// of that thread are those of the program.
-func init() { runtime.LockOSThread() }
-
 func main() {
 	face := ""
 	if len(os.Args) > 1 {
@@ -43,16 +40,9 @@ func main() {
 	}
 	switch face {
 	case "":
-		runtime.UnlockOSThread()
+		debug.SetMemoryLimit(64 << 20)
 		os.Exit(runInit())
-	case faceStage:
-		debug.SetGCPercent(-1) // lives for one call, allocates next to nothing
-		os.Exit(runStage())
-	case faceHolder:
-		debug.SetGCPercent(-1)
-		os.Exit(runHolder())
 	case faceTool:
-		runtime.UnlockOSThread()
 		name := ""
 		if len(os.Args) > 2 {
 			name = os.Args[2]

@@ -3,89 +3,90 @@
 package main
 
 import (
-	"os"
-	"sync/atomic"
-	"time"
+	"errors"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sandgate/sandgate/sandbox/cell"
 )
 
-// volume counts the output of both streams together.
-type volume struct {
-	total    atomic.Int64
-	limit    int64 // 0 = none
-	exceeded func()
-}
-
-func (v *volume) add(n int64) {
-	if total := v.total.Add(n); v.limit > 0 && total > v.limit {
-		v.exceeded()
-	}
-}
-
 // pump takes one output stream to the host: its first bytes at once, of the rest
 // the last ones when the stream has ended. It holds no more than keep/2 bytes.
 type pump struct {
-	server *server
 	stream cell.Stream
-	from   *os.File
-	volume *volume
 
 	head  int64 // bytes to be sent at once
-	total int64 // bytes read; of others after run has returned
+	total int64 // bytes read
 	tail  ring
+
+	rest [2][]byte // of the tail, once it is being sent
+	sent bool      // rest was cut
 }
 
-func newPump(s *server, stream cell.Stream, from *os.File, keep int64, v *volume) *pump {
+func newPump(stream cell.Stream, keep int64) pump {
 	tail := keep / 2
-	return &pump{server: s, stream: stream, from: from, volume: v, head: keep - tail, tail: ring{size: int(tail)}}
+	return pump{stream: stream, head: keep - tail, tail: ring{size: int(tail)}}
 }
 
-// run reads to the end of the stream, which comes when no process has it open.
-func (p *pump) run() {
-	buf := make([]byte, cell.OutputChunkBytes)
-	for {
-		n, err := p.from.Read(buf)
-		data := buf[:n]
+// rounds bounds how much is read before the host is looked at again.
+const rounds = 8
+
+// run reads what there is; ended says that no process has the stream open.
+func (p *pump) run(c *call, s *server, fd int) (read int64, ended bool) {
+	if s.buffer == nil {
+		s.buffer = make([]byte, cell.OutputChunkBytes)
+	}
+	for range rounds {
+		if len(s.pending) >= outRoom {
+			return read, false
+		}
+		n, err := unix.Read(fd, s.buffer)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EAGAIN):
+			return read, false
+		case err != nil || n == 0:
+			return read, true
+		}
+		data := s.buffer[:n]
 		if p.total < p.head {
 			now := min(int64(n), p.head-p.total)
-			p.send(p.total, data[:now])
+			c.tellStarted(s)
+			p.send(s, p.total, data[:now])
 			data = data[now:]
 		}
 		p.tail.add(data)
 		p.total += int64(n)
-		if n > 0 {
-			p.volume.add(int64(n))
-		}
-		if err != nil {
-			return // the end, or given up
+		read += int64(n)
+		if n < len(s.buffer) && n < 4096 { // most likely all there is
+			break
 		}
 	}
+	return read, false
 }
 
-// giveUp ends run although somebody still has the stream open.
-func (p *pump) giveUp() {
-	if err := p.from.SetReadDeadline(time.Now()); err != nil {
-		logf("give up stream %d: %v", p.stream, err)
+// flush sends the tail as far as there is room; done says that all of it went.
+func (p *pump) flush(s *server) (done bool) {
+	if !p.sent {
+		p.rest[0], p.rest[1] = p.tail.parts()
+		p.sent = true
 	}
-}
-
-// flush sends the tail.
-func (p *pump) flush() {
-	a, b := p.tail.parts()
-	offset := p.total - int64(len(a)+len(b))
-	for _, part := range [][]byte{a, b} {
-		for len(part) > 0 {
-			n := min(len(part), cell.OutputChunkBytes)
-			p.send(offset, part[:n])
-			offset += int64(n)
-			part = part[n:]
+	for i := range p.rest {
+		for len(p.rest[i]) > 0 {
+			if len(s.pending) >= outRoom {
+				return false
+			}
+			n := min(len(p.rest[i]), cell.OutputChunkBytes)
+			p.send(s, p.total-int64(len(p.rest[0])+len(p.rest[1])), p.rest[i][:n])
+			p.rest[i] = p.rest[i][n:]
 		}
 	}
+	return true
 }
 
-func (p *pump) send(offset int64, data []byte) {
-	p.server.send(cell.KindOutput, cell.AppendOutputHeader(make([]byte, 0, 16), p.stream, offset), data)
+func (p *pump) send(s *server, offset int64, data []byte) {
+	s.send(cell.KindOutput, cell.AppendOutputHeader(make([]byte, 0, 16), p.stream, offset), data)
 }
 
 // ring keeps the last size bytes that were added; it grows only as far as needed.

@@ -3,13 +3,13 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
+	"net"
 	"os"
 	"os/signal"
-	"sync"
+	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,93 +17,234 @@ import (
 	"github.com/sandgate/sandgate/sandbox/cell/seccomp"
 )
 
-// maxDescriptors is more than init ever has open with one call running and the
-// next one prepared. Beyond it something leaks, and the cell is given up.
-const maxDescriptors = 64
+const (
+	// maxDescriptor is more than the highest that init ever gets with one call
+	// running and the next one prepared. Beyond it something leaks, and the cell is
+	// given up.
+	maxDescriptor = 64
+	// readyWithin bounds the making of a stage, and the start of a program in it.
+	readyWithin = 10 * time.Second
+	// goneAfter bounds the kernel's taking away of a stage that has ended.
+	goneAfter = 2 * time.Second
+	// tick is how often init looks for what does not wake it.
+	tick = time.Millisecond
+	// outRoom is how much may wait to be written to the host before init stops to
+	// read a program's output.
+	outRoom = 512 << 10
+)
 
-// server is init: it takes frames from the host and runs at most one call while
-// at most one stage waits for the next.
+// server is init. It is one loop over one poll(2), in which nothing blocks, so
+// that a Kill is always heard and no goroutine has to be woken for a call. It
+// runs at most one call while at most one stage waits for the next.
 type server struct {
-	out    *cell.FrameWriter
-	filter seccomp.Program
-	digest string
-	null   *os.File
+	in, out int // the host, not blocking
+	frames  cell.FrameBuffer
+	pending []byte // frames for the host
+	buffer  []byte // for output
 
-	children sync.Mutex   // held while one is made: not mu, frames must go on
-	stages   map[int]bool // guarded by children; pids of those not yet reaped
+	plan   *plan
+	digest string // of the seccomp program
+	forks  [cell.Slots]*forkServer
 
-	mu        sync.Mutex
-	call      *call        // guarded by mu; running
-	next      *stageProc   // guarded by mu; prepared and told to the host
-	preparing bool         // guarded by mu
-	doubt     error        // guarded by mu; why no further stage could be made
-	used      []*stageProc // guarded by mu; of calls before: must be gone before the next stage is told
+	call  *call
+	next  *stage   // being made, or told to the host
+	dead  []*stage // have ended, not reaped yet
+	doubt error    // why no further stage could be made
+	told  bool     // the host knows of doubt
+
+	fds []unix.PollFd
+	now time.Time // of this round of the loop
 }
 
-// runInit serves the host until its end of stdin is closed. As PID 1 it takes
-// everything in the cell along when it ends.
+// runInit serves the host until it hangs up. As PID 1 it takes everything in the
+// cell along when it ends.
 func runInit() int {
 	if os.Getpid() != 1 {
 		logf("must be PID 1 of a cell, is %d: it is started by sandgated", os.Getpid())
 		return 2
 	}
-	s, err := newServer(os.Stdout)
+	// Pipes are made as the program's user, which is a matter of the thread.
+	runtime.LockOSThread()
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, unix.SIGTERM, unix.SIGINT)
+	go func() {
+		<-stop
+		os.Exit(0)
+	}()
+	in, out, err := openHost()
 	if err != nil {
 		logf("%v", err)
 		return 1
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, unix.SIGTERM, unix.SIGINT)
-	served := make(chan error, 1)
-	go func() { served <- s.serve(os.Stdin) }()
-	select {
-	case err := <-served:
-		if err != nil {
-			logf("%v", err)
-			return 1
-		}
-	case <-stop:
+	s, err := newServer(in, out)
+	if err == nil {
+		err = s.serve()
+	}
+	if err != nil {
+		logf("%v", err)
+		return 1
 	}
 	return 0
 }
 
-func newServer(out io.Writer) (*server, error) {
+// openHost returns the descriptors to read from and to write to the host.
+func openHost() (in, out int, err error) {
+	in, out = 0, 1
+	if exists(cell.SocketPath) {
+		if in, err = connect(cell.SocketPath); err != nil {
+			return 0, 0, err
+		}
+		out = in
+	}
+	for _, fd := range []int{in, out} {
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return 0, 0, fmt.Errorf("open the way to the host: %w", err)
+		}
+	}
+	return in, out, nil
+}
+
+// connect is for the socket, which only this process can reach: it is covered
+// before there is any other.
+func connect(path string) (int, error) {
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return 0, fmt.Errorf("reach the host: %w", err)
+	}
+	f, err := conn.File() // a duplicate, without Go's poller
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("reach the host: %w", err), conn.Close())
+	}
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err = errors.Join(err, f.Close(), conn.Close()); err != nil {
+		return 0, fmt.Errorf("reach the host: %w", err)
+	}
+	return fd, nil
+}
+
+func newServer(in, out int) (*server, error) {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("make init undumpable: %w", err)
-	}
-	if err := sealDescriptors(); err != nil {
-		return nil, err
 	}
 	filter, err := seccomp.Build()
 	if err != nil {
 		return nil, err
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
+	if n := len(filter) / seccomp.InstructionBytes; n == 0 || len(filter)%seccomp.InstructionBytes != 0 || n > 4096 {
+		return nil, fmt.Errorf("seccomp program of %d bytes is not 1 to 4096 instructions", len(filter))
+	}
+	if err := buildTemplate(); err != nil {
 		return nil, err
 	}
-	s := &server{out: cell.NewFrameWriter(out), filter: filter, digest: filter.SHA256(), null: null, stages: make(map[int]bool)}
-	hello := cell.Hello{Protocol: cell.ProtocolVersion, Version: version, SeccompSHA256: s.digest}
-	if err := s.out.Write(cell.KindHello, cell.AppendHello(nil, hello)); err != nil {
-		return nil, fmt.Errorf("say hello: %w", err)
+	s := &server{in: in, out: out, digest: filter.SHA256()}
+	if s.plan, err = newPlan(filter); err != nil {
+		return nil, err
 	}
+	hello := cell.Hello{Protocol: cell.ProtocolVersion, Version: version, SeccompSHA256: s.digest}
+	for i := range s.forks {
+		if s.forks[i], err = s.plan.startForkServer(); err != nil {
+			return nil, err
+		}
+		hello.ForkServers[i] = s.forks[i].pid
+	}
+	s.send(cell.KindHello, cell.AppendHello(nil, hello))
 	return s, nil
 }
 
-// serve reads frames until the host is gone. It never blocks on a call, so that
-// a Kill is always heard.
-func (s *server) serve(in io.Reader) error {
-	frames := cell.NewFrameReader(bufio.NewReaderSize(in, 128<<10))
+// serve runs until the host is gone, or an error leaves nothing to serve.
+func (s *server) serve() error {
 	for {
-		kind, body, err := frames.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
+		if err := s.flush(); err != nil {
+			return err
 		}
-		if err == nil {
-			err = s.dispatch(kind, body)
+		wait := s.pollSet()
+		_, err := unix.Poll(s.fds, wait)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait for the host: %w", err)
 		}
-		if err != nil {
-			return fmt.Errorf("serve the host: %w", err)
+		s.now = time.Now()
+		if s.fds[0].Revents != 0 && err == nil {
+			if gone, err := s.read(); gone || err != nil {
+				return err
+			}
+		}
+		s.advance()
+	}
+}
+
+// pollSet collects what to wait for, and for how many milliseconds.
+func (s *server) pollSet() int {
+	s.fds = append(s.fds[:0], unix.PollFd{Fd: int32(s.in), Events: unix.POLLIN}) //nolint:gosec // descriptors
+	if len(s.pending) > 0 {
+		s.watch(s.out, unix.POLLOUT)
+	}
+	var until time.Time
+	sooner := func(t time.Time) {
+		if until.IsZero() || t.Before(until) {
+			until = t
+		}
+	}
+	if n := s.next; n != nil && !n.announced {
+		if n.ready() {
+			sooner(s.now.Add(tick)) // only stages of calls before are to go
+		} else {
+			sooner(n.deadline)
+			s.watch(n.report, unix.POLLIN)
+		}
+	}
+	if s.call != nil {
+		s.call.pollSet(s, sooner)
+	}
+	if until.IsZero() {
+		return -1
+	}
+	return max(0, int((time.Until(until)+time.Millisecond-1)/time.Millisecond))
+}
+
+func (s *server) watch(fd int, events int16) {
+	s.fds = append(s.fds, unix.PollFd{Fd: int32(fd), Events: events}) //nolint:gosec // a descriptor
+}
+
+// advance takes every part as far as it can go now. Each reads without waiting,
+// so it does not matter which descriptor woke the loop.
+func (s *server) advance() {
+	if s.next != nil && !s.next.announced {
+		s.prepareOn()
+	}
+	if s.call != nil && s.call.advance(s) {
+		s.finish(s.call)
+	}
+}
+
+// read takes what the host has sent; gone says that it hung up.
+func (s *server) read() (gone bool, err error) {
+	for {
+		n, err := unix.Read(s.in, s.frames.Space(64<<10))
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EAGAIN):
+			return false, nil
+		case errors.Is(err, unix.ECONNRESET), err == nil && n == 0:
+			return true, nil
+		case err != nil:
+			return false, fmt.Errorf("read from the host: %w", err)
+		}
+		s.frames.Advance(n)
+		for {
+			kind, body, ok, err := s.frames.Next()
+			if err == nil && ok {
+				err = s.dispatch(kind, body)
+			}
+			if err != nil {
+				return false, fmt.Errorf("serve the host: %w", err)
+			}
+			if !ok {
+				break
+			}
+		}
+		if n < 64<<10 {
+			return false, nil
 		}
 	}
 }
@@ -111,85 +252,85 @@ func (s *server) serve(in io.Reader) error {
 func (s *server) dispatch(kind cell.Kind, body []byte) error {
 	switch kind {
 	case cell.KindPrepare:
-		return s.prepare()
+		spec, err := cell.DecodeStage(body)
+		if err != nil {
+			return err
+		}
+		return s.prepare(spec)
 	case cell.KindExec:
 		request, err := cell.DecodeExec(body)
 		if err != nil {
 			return err
 		}
-		return s.exec(request, body)
+		return s.exec(request)
 	case cell.KindStdin, cell.KindStdinClose, cell.KindKill:
 		seq, rest, err := cell.DecodeSeq(body)
 		if err != nil {
 			return err
 		}
-		s.mu.Lock()
-		c := s.call
-		s.mu.Unlock()
-		if c == nil || c.seq != seq {
+		if s.call == nil || s.call.request.Seq != seq {
 			return nil // came too late for its call
 		}
-		return c.frame(kind, rest)
+		return s.call.frame(kind, rest)
 	}
 	return fmt.Errorf("frame kind %d is not for init: %w", kind, cell.ErrProtocol)
 }
 
 // prepare starts to make a stage; Prepared or Poisoned will tell of it.
-func (s *server) prepare() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.preparing || s.next != nil {
+func (s *server) prepare(spec cell.Stage) error {
+	if s.next != nil {
 		return fmt.Errorf("prepare while a stage is prepared: %w", cell.ErrProtocol)
 	}
-	s.preparing = true
-	go s.prepareStage()
+	if s.call != nil && s.call.stage.spec.Slot == spec.Slot {
+		return fmt.Errorf("prepare in slot %d, where a call runs: %w", spec.Slot, cell.ErrProtocol)
+	}
+	stage, err := s.newStage(spec)
+	if err != nil {
+		s.poison(err)
+		return nil
+	}
+	s.next = stage
 	return nil
 }
 
-func (s *server) prepareStage() {
-	stage, err := s.newStage()
-	if err == nil {
-		err = s.checkUsed()
+// prepareOn goes on with the stage that is being made.
+func (s *server) prepareOn() {
+	n := s.next
+	if !n.ready() {
+		err := n.await(s)
+		if err == nil && !n.ready() && s.now.After(n.deadline) {
+			err = fmt.Errorf("no stage is ready after %v", readyWithin)
+		}
+		if err != nil {
+			n.kill()
+			s.bury(n)
+			s.next = nil
+			s.poison(err)
+			return
+		}
+		if !n.ready() {
+			return
+		}
+		n.deadline = s.now.Add(goneAfter)
 	}
-	if err != nil {
+	// The calls before must have left nothing.
+	if err := s.reap(); err != nil {
 		s.poison(err)
 		return
 	}
-	s.mu.Lock()
-	s.preparing, s.next = false, stage
-	s.mu.Unlock()
-	s.send(cell.KindPrepared, cell.AppendPrepared(nil, stage.prepared))
-}
-
-// checkUsed makes sure that the calls before have left nothing: their stages are gone,
-// init has no child that it does not know and no descriptor too many.
-func (s *server) checkUsed() error {
-	s.mu.Lock()
-	used := s.used
-	s.used = nil
-	s.mu.Unlock()
-	for _, stage := range used {
-		if !stage.waitGone() {
-			return fmt.Errorf("the stage of a call before is still there after %v", goneAfter)
+	if len(s.dead) > 0 {
+		if s.now.After(n.deadline) {
+			s.poison(fmt.Errorf("the stage of a call before is still there after %v", goneAfter))
 		}
+		return
 	}
-	if err := s.checkChildren(); err != nil {
-		return err
-	}
-	names, err := readNames("/proc/self/fd")
-	if err != nil {
-		return fmt.Errorf("count descriptors: %w", err)
-	}
-	if len(names) > maxDescriptors {
-		return fmt.Errorf("%d descriptors are open, at most %d are used", len(names), maxDescriptors)
-	}
-	return nil
+	n.announced = true
+	s.send(cell.KindPrepared, cell.AppendPrepared(nil, n.prepared))
 }
 
-// checkChildren reaps what has become init's child without being a stage: there
-// is no way for it in a sound cell. A stage that it happens to reap is as gone as
-// if its own goroutine had done it.
-func (s *server) checkChildren() error {
+// reap takes the stages that have ended. There is no way in a sound cell for
+// another process to become init's child.
+func (s *server) reap() error {
 	for {
 		pid, err := unix.Wait4(-1, nil, unix.WALL|unix.WNOHANG, nil)
 		switch {
@@ -198,70 +339,109 @@ func (s *server) checkChildren() error {
 		case errors.Is(err, unix.ECHILD), err == nil && pid == 0:
 			return nil
 		case err != nil:
-			return fmt.Errorf("look for unknown children: %w", err)
+			return fmt.Errorf("look for ended processes: %w", err)
 		}
-		s.children.Lock()
-		known := s.stages[pid]
-		s.children.Unlock()
-		if !known {
-			return fmt.Errorf("process %d became a child of init and is no stage", pid)
+		if !s.known(pid) {
+			return fmt.Errorf("process %d became a child of init and is no stage, or is a fork server that ended", pid)
 		}
+	}
+}
+
+// known notes that a stage was reaped.
+func (s *server) known(pid int) bool {
+	for i, d := range s.dead {
+		if d.pid == pid {
+			d.gone = true
+			s.dead = append(s.dead[:i], s.dead[i+1:]...)
+			return true
+		}
+	}
+	if s.call != nil && s.call.stage.pid == pid {
+		s.call.stage.gone = true
+		return true
+	}
+	if s.next != nil && s.next.pid == pid {
+		s.next.gone = true // its reports will end, too
+		return true
+	}
+	return false
+}
+
+// bury closes init's ends of a stage that has ended or was killed.
+func (s *server) bury(n *stage) {
+	n.close()
+	if !n.gone && n.pid != 0 {
+		s.dead = append(s.dead, n)
 	}
 }
 
 // exec runs a call in the stage that waits.
-func (s *server) exec(request cell.Request, body []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.call != nil || s.next == nil {
+func (s *server) exec(request cell.Request) error {
+	if s.call != nil || s.next == nil || !s.next.announced {
 		return fmt.Errorf("exec without a prepared stage or within a call: %w", cell.ErrProtocol)
 	}
-	c := newCall(s, s.next, request)
-	s.call, s.next = c, nil
-	if request.PrepareNext {
-		s.preparing = true
-	}
-	go c.run(append([]byte(nil), body...))
+	stage := s.next
+	s.next = nil
+	s.call = newCall(stage, request)
+	s.now = time.Now()
+	s.call.begin(s)
 	return nil
 }
 
 // finish ends a call: from now on the next may come.
-func (s *server) finish(c *call, end cell.Exit) {
-	s.mu.Lock()
-	s.call, s.used = nil, append(s.used, c.stage)
-	doubt := s.doubt
-	s.mu.Unlock()
-	if doubt != nil && end.Poisoned == "" {
-		end.Poisoned = doubt.Error()
+func (s *server) finish(c *call) {
+	s.bury(c.stage)
+	s.call = nil
+	if s.doubt != nil {
+		if c.end.Poisoned == "" {
+			c.end.Poisoned = s.doubt.Error()
+		}
 	}
-	s.send(cell.KindExit, cell.AppendExit(nil, end))
-	if doubt != nil {
-		s.poison(doubt)
+	s.send(cell.KindExit, cell.AppendExit(nil, c.end))
+	if s.doubt != nil {
+		s.poison(s.doubt)
 	}
 }
 
 // poison tells the host that the cell is of no more use. A call that runs well is
 // not disturbed: its Exit will tell.
 func (s *server) poison(err error) {
-	s.mu.Lock()
-	s.doubt = err
-	running := s.call != nil
-	s.mu.Unlock()
-	if running {
+	if s.doubt == nil {
+		s.doubt = err
+	}
+	if s.call != nil || s.told {
 		return
 	}
-	logf("poisoned: %v", err)
-	text := err.Error()
+	s.told = true
+	logf("poisoned: %v", s.doubt)
+	text := s.doubt.Error()
 	s.send(cell.KindPoisoned, []byte(text[:min(len(text), 1024)]))
 }
 
-// send writes a frame to the host. When it cannot, the host is gone or the
-// protocol is broken: there is nothing left to serve.
+// send puts a frame in line for the host.
 func (s *server) send(kind cell.Kind, parts ...[]byte) {
-	if err := s.out.Write(kind, parts...); err != nil {
-		logf("write to the host: %v", err)
-		os.Exit(1)
+	s.pending = cell.AppendFrame(s.pending, kind, parts...)
+}
+
+// flush writes what waits for the host, as far as it takes it. When it cannot,
+// the host is gone or the protocol is broken: there is nothing left to serve.
+func (s *server) flush() error {
+	for len(s.pending) > 0 {
+		n, err := unix.Write(s.out, s.pending)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return nil
+		case err != nil:
+			return fmt.Errorf("write to the host: %w", err)
+		default:
+			s.pending = s.pending[:copy(s.pending, s.pending[n:])]
+		}
 	}
+	if cap(s.pending) > 4*outRoom {
+		s.pending = nil
+	}
+	return nil
 }
 
 func logf(format string, args ...any) {

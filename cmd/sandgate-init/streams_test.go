@@ -36,18 +36,6 @@ func TestRingKeepsTheLastBytes(t *testing.T) {
 	}
 }
 
-// frameLog takes what a server sends to the host.
-type frameLog struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *frameLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
 func osPipe(t *testing.T) (*os.File, *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -70,10 +58,8 @@ func TestPumpSendsHeadAndTail(t *testing.T) {
 		{0, 10, 0}, {1, 1, 1}, {10, 10, 10}, {11, 10, 10}, {5, 100, 5}, {300 << 10, 300 << 10, 300 << 10}, {300 << 10, 1001, 1001}, {300 << 10, 1, 1},
 	} {
 		data := pattern(tc.size)
-		sent := &frameLog{}
 		r, w := osPipe(t)
-		v := &volume{}
-		p := newPump(&server{out: cell.NewFrameWriter(sent)}, cell.Stdout, r, int64(tc.keep), v)
+		p := newPump(cell.Stdout, int64(tc.keep))
 		var writer sync.WaitGroup
 		writer.Go(func() {
 			if _, err := w.Write(data); err != nil {
@@ -83,11 +69,25 @@ func TestPumpSendsHeadAndTail(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		p.run()
-		p.flush()
+		var sent bytes.Buffer
+		srv, c := &server{}, &call{}
+		deliver := func() {
+			sent.Write(srv.pending)
+			srv.pending = srv.pending[:0]
+		}
+		total := int64(0)
+		for ended := false; !ended; deliver() {
+			var n int64
+			n, ended = p.run(c, srv, int(r.Fd()))
+			total += n
+		}
+		for !p.flush(srv) {
+			deliver()
+		}
+		deliver()
 		writer.Wait()
 		got := 0
-		frames := cell.NewFrameReader(&sent.b)
+		frames := cell.NewFrameReader(&sent)
 		for {
 			_, body, err := frames.Next()
 			if errors.Is(err, io.EOF) {
@@ -105,39 +105,24 @@ func TestPumpSendsHeadAndTail(t *testing.T) {
 			}
 			got += len(o.Data)
 		}
-		if got != tc.want || p.total != int64(tc.size) || v.total.Load() != int64(tc.size) {
+		if got != tc.want || p.total != int64(tc.size) || total != int64(tc.size) {
 			t.Errorf("%d of %d: got %d bytes of a total of %d, want %d", tc.keep, tc.size, got, p.total, tc.want)
 		}
 	}
 }
 
-func TestStdinFeedIsBounded(t *testing.T) {
-	_, w := osPipe(t)
-	f := newStdinFeed(&server{out: cell.NewFrameWriter(&frameLog{})}, w, 1, true)
+func TestStdinIsBounded(t *testing.T) {
+	var f stdin
 	if err := f.add(make([]byte, cell.StdinWindowBytes)); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.add([]byte("x")); !errors.Is(err, cell.ErrProtocol) {
 		t.Errorf("a byte beyond the window: got %v, want a protocol error", err)
 	}
-	f.finish()
+	f.ended = true
 	if err := f.add(nil); !errors.Is(err, cell.ErrProtocol) {
 		t.Errorf("stdin after its end: got %v, want a protocol error", err)
 	}
-}
-
-// TestStdinFeedStops although nobody reads: the call is over.
-func TestStdinFeedStops(t *testing.T) {
-	_, w := osPipe(t)
-	f := newStdinFeed(&server{out: cell.NewFrameWriter(&frameLog{})}, w, 1, true)
-	if err := f.add(make([]byte, cell.StdinWindowBytes)); err != nil { // more than a pipe takes
-		t.Fatal(err)
-	}
-	var running sync.WaitGroup
-	running.Go(f.run)
-	f.stop()
-	running.Wait()
-	f.stop() // again, after the end
 }
 
 func TestMountinfoIsRead(t *testing.T) {

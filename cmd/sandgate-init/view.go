@@ -5,19 +5,18 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sandgate/sandgate/sandbox/cell"
+	"github.com/sandgate/sandgate/sandbox/cell/raw"
 )
 
 // hostname is what a call sees as its machine's name.
 const hostname = "sandgate"
 
 const tmpfsFlags = unix.MS_NOSUID | unix.MS_NODEV
-
-// A tmpfs of the call is tiny until the call's own size is known.
-const waitingSize = "size=64k,nr_inodes=64"
 
 // Paths in /proc that the world outside of the namespaces shines through: hidden
 // altogether, or only readable. They are those of the OCI runtimes' defaults; the
@@ -41,20 +40,25 @@ func callFilesystems(w cell.WorkspaceKind) []string {
 	return m
 }
 
-// buildView makes the call's file system view over the cell's root, which turns
-// read-only as a whole first. It returns the identity of what is mounted at the
-// workspace, so that fitView can tell whether the host has put something there.
-func buildView() (uint64, error) {
-	for _, step := range []func() error{lockRoot, buildDev, buildProc, buildScratch} {
+// buildTemplate makes what the views of all calls have in common, in the cell's
+// own mount namespace: its root turns read-only as a whole, with a /dev that has
+// nothing but harmless devices and an empty /sys over it. What it covers, the
+// host's socket among it, no call can reach.
+func buildTemplate() error {
+	for _, step := range []func() error{lockRoot, buildDev, hideSys} {
 		if err := step(); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	if err := unix.Sethostname([]byte(hostname)); err != nil {
-		return 0, fmt.Errorf("set host name: %w", err)
+	return nil
+}
+
+func hideSys() error {
+	err := unix.Mount("tmpfs", "/sys", "tmpfs", procFlags|unix.MS_RDONLY, "mode=0555,size=4k,nr_inodes=2")
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("hide /sys: %w", err)
 	}
-	raiseLoopback()
-	return mountID(cell.Workspace)
+	return nil
 }
 
 func buildDev() error {
@@ -91,140 +95,75 @@ func buildDev() error {
 			return fmt.Errorf("link %s: %w", to, err)
 		}
 	}
-	if err := unix.Mount("devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"); err != nil {
-		return fmt.Errorf("mount /dev/pts: %w", err)
-	}
 	return readOnly("/dev", unix.MS_NOSUID|unix.MS_NOEXEC)
 }
 
-func buildProc() error {
-	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	if err := unix.Mount("proc", "/proc", "proc", flags, ""); err != nil {
-		return fmt.Errorf("mount /proc (the cell's own must not be masked): %w", err)
-	}
+const procFlags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+
+// stageView writes down how a stage makes the view of its call over the
+// template: a /proc of its own pid namespace, less what the world outside shines
+// through, and file systems of its own. The options of those are at the two
+// addresses when the stage gets there.
+func stageView(s *raw.Script, open, owned uintptr, workspace bool) {
+	s.Call("mount /proc (the cell's own must not be masked)", unix.SYS_MOUNT, "proc", "/proc", "proc", procFlags, 0)
 	for _, p := range hiddenFiles {
-		if err := unix.Mount("/dev/null", p, "", unix.MS_BIND, ""); err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("hide %s: %w", p, err)
+		if exists(p) {
+			s.Call("hide "+p, unix.SYS_MOUNT, "/dev/null", p, 0, unix.MS_BIND, 0).Ignore(unix.ENOENT)
 		}
 	}
-	for _, p := range append([]string{"/sys"}, hiddenDirs...) {
-		err := unix.Mount("tmpfs", p, "tmpfs", flags|unix.MS_RDONLY, "mode=0555,size=4k,nr_inodes=2")
-		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("hide %s: %w", p, err)
+	for _, p := range hiddenDirs {
+		if exists(p) {
+			s.Call("hide "+p, unix.SYS_MOUNT, "/sys", p, 0, unix.MS_BIND, 0).Ignore(unix.ENOENT)
 		}
 	}
 	for _, p := range readOnlyPaths {
-		err := unix.Mount(p, p, "", unix.MS_BIND|unix.MS_REC, "")
-		if errors.Is(err, unix.ENOENT) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("bind %s: %w", p, err)
-		}
-		if err := readOnly(p, flags); err != nil {
-			return err
+		if exists(p) {
+			s.Call("bind "+p, unix.SYS_MOUNT, p, p, 0, unix.MS_BIND|unix.MS_REC, 0)
+			s.Call("make read-only "+p, unix.SYS_MOUNT, "", p, 0, unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|procFlags, 0)
 		}
 	}
-	return nil
+	s.Call("mount /dev/pts", unix.SYS_MOUNT, "devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
+	scratch(s, open, owned, workspace)
+	s.Call("set host name", unix.SYS_SETHOSTNAME, hostname, len(hostname))
 }
 
-// scratch is a tmpfs of a call.
-type scratch struct{ path, options string }
-
-func scratches() []scratch {
-	owned := fmt.Sprintf("mode=0755,uid=%d,gid=%d,", cell.PayloadUID, cell.PayloadGID)
-	return []scratch{{"/tmp", "mode=1777,"}, {"/dev/shm", "mode=1777,"}, {cell.Home, owned}, {cell.Workspace, owned}}
-}
-
-func (s scratch) mount(size string) error {
-	if err := unix.Mount("tmpfs", s.path, "tmpfs", tmpfsFlags, s.options+size); err != nil {
-		return fmt.Errorf("mount %s (the cell's root must have this directory): %w", s.path, err)
-	}
-	if s.path != "/tmp" {
-		return nil
-	}
-	if err := unix.Mount("/tmp", "/var/tmp", "", unix.MS_BIND, ""); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("bind /var/tmp: %w", err)
-	}
-	return nil
-}
-
-// resize gives the tmpfs its final size and looks that it has it. gVisor takes
-// the remount and ignores it; there a second tmpfs goes over the first.
-func (s scratch) resize(bytes int64) error {
-	// Small files count by their inode: half a page each.
-	options := fmt.Sprintf("size=%d,nr_inodes=%d", bytes, bytes/2048+1024)
-	if err := unix.Mount("tmpfs", s.path, "", unix.MS_REMOUNT|tmpfsFlags, options); err != nil {
-		return fmt.Errorf("size %s to %d bytes: %w", s.path, bytes, err)
-	}
-	if ok, err := s.has(bytes); ok || err != nil {
-		return err
-	}
-	if err := s.mount(options); err != nil {
-		return err
-	}
-	ok, err := s.has(bytes)
-	if err == nil && !ok {
-		err = fmt.Errorf("size %s to %d bytes: the kernel took it but did not do it", s.path, bytes)
-	}
-	return err
-}
-
-// has reports whether the tmpfs has a size of bytes, rounded up to its blocks.
-func (s scratch) has(bytes int64) (bool, error) {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(s.path, &fs); err != nil {
-		return false, fmt.Errorf("read back the size of %s: %w", s.path, err)
-	}
-	size := int64(fs.Blocks) * fs.Bsize //nolint:gosec // of a tmpfs
-	return size >= bytes && size < bytes+fs.Bsize, nil
-}
-
-func buildScratch() error {
-	for _, s := range scratches() {
-		if err := s.mount(waitingSize); err != nil {
-			return err
+// scratch writes down the mounts of the call's own file systems.
+func scratch(s *raw.Script, open, owned uintptr, workspace bool) {
+	for _, m := range []struct {
+		path    string
+		options uintptr
+		wanted  bool
+	}{
+		{"/tmp", open, true}, {"/dev/shm", open, true}, {cell.Home, owned, true}, {cell.Workspace, owned, workspace},
+	} {
+		if m.wanted {
+			s.Call("mount "+m.path+" (the cell's root must have this directory)", unix.SYS_MOUNT, "tmpfs", m.path, "tmpfs", tmpfsFlags, m.options)
 		}
 	}
-	return nil
+	if exists("/var/tmp") {
+		s.Call("bind /var/tmp", unix.SYS_MOUNT, "/tmp", "/var/tmp", 0, unix.MS_BIND, 0)
+	}
 }
 
-// fitView gives the scratch file systems the size of the call, and looks that
-// the workspace is what the call says.
-func fitView(x cell.Exec, before uint64) error {
-	for _, s := range scratches() {
-		if s.path == cell.Workspace && x.Workspace != cell.WorkspaceEphemeral {
-			continue
-		}
-		if err := s.resize(x.DiskBytes); err != nil {
-			return err
-		}
-	}
-	switch x.Workspace {
-	case cell.WorkspaceCell:
-		if err := unix.Unmount(cell.Workspace, unix.MNT_DETACH); err != nil {
-			return fmt.Errorf("uncover the cell's workspace: %w", err)
-		}
-	case cell.WorkspaceMoved:
-		now, err := mountID(cell.Workspace)
-		if err != nil {
-			return err
-		}
-		if now == before {
-			return errors.New("workspace was not mounted by the host")
-		}
-	}
-	return nil
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
-// mountID identifies the mount that a path is on.
-func mountID(path string) (uint64, error) {
-	var s unix.Statx_t
-	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_MNT_ID, &s); err != nil {
-		return 0, fmt.Errorf("look at the mount of %s: %w", path, err)
+func ownedOptions() string {
+	return fmt.Sprintf("mode=0755,uid=%d,gid=%d,", cell.PayloadUID, cell.PayloadGID)
+}
+
+// sizeOptions bounds a tmpfs. Small files count by their inode: half a page each.
+// While the call's size is not known it is tiny.
+func sizeOptions(bytes int64) string {
+	if bytes == 0 {
+		return "size=64k,nr_inodes=64"
 	}
-	if s.Mask&unix.STATX_MNT_ID == 0 {
-		return uint64(s.Dev_major)<<32 | uint64(s.Dev_minor), nil // a kernel before 5.8
-	}
-	return s.Mnt_id, nil
+	return fmt.Sprintf("size=%d,nr_inodes=%d", bytes, bytes/2048+1024)
+}
+
+// fits reports whether a tmpfs of the size has bytes, rounded up to its pages.
+func fits(size, bytes int64) bool {
+	return size >= bytes && size < bytes+int64(os.Getpagesize())
 }

@@ -16,6 +16,9 @@ func AppendHello(b []byte, h Hello) []byte {
 	e.int(int64(h.Protocol))
 	e.string(h.Version)
 	e.string(h.SeccompSHA256)
+	for _, pid := range h.ForkServers {
+		e.int(int64(pid))
+	}
 	return e.b
 }
 
@@ -23,6 +26,9 @@ func AppendHello(b []byte, h Hello) []byte {
 func DecodeHello(body []byte) (Hello, error) {
 	d := decoder{b: body}
 	h := Hello{Protocol: d.int(), Version: d.string(), SeccompSHA256: d.string()}
+	for i := range h.ForkServers {
+		h.ForkServers[i] = d.int()
+	}
 	return h, d.finish("hello")
 }
 
@@ -59,6 +65,7 @@ func DecodeProof(body []byte) (Proof, error) {
 // AppendPrepared encodes p.
 func AppendPrepared(b []byte, p Prepared) []byte {
 	e := encoder{b}
+	e.int(int64(p.Slot))
 	e.int(int64(p.StagePID))
 	e.int(int64(p.HolderPID))
 	return AppendProof(e.b, p.Proof)
@@ -67,7 +74,10 @@ func AppendPrepared(b []byte, p Prepared) []byte {
 // DecodePrepared decodes a Prepared.
 func DecodePrepared(body []byte) (Prepared, error) {
 	d := decoder{b: body}
-	p := Prepared{StagePID: d.int(), HolderPID: d.int(), Proof: d.proof()}
+	p := Prepared{Slot: d.int(), StagePID: d.int(), HolderPID: d.int(), Proof: d.proof()}
+	if p.Slot < 0 || p.Slot >= Slots {
+		d.fail("no such slot")
+	}
 	return p, d.finish("prepared")
 }
 
@@ -83,9 +93,40 @@ func AppendExec(b []byte, seq uint64, x Exec) []byte {
 		e.int(v)
 	}
 	e.uint(uint64(x.Workspace))
-	e.bool(x.PrepareNext)
 	e.bool(x.Stdin != nil)
+	e.bool(x.Next != nil)
+	if x.Next != nil {
+		return AppendStage(e.b, *x.Next)
+	}
 	return e.b
+}
+
+// AppendStage encodes s, the body of a Prepare.
+func AppendStage(b []byte, s Stage) []byte {
+	e := encoder{b}
+	e.int(int64(s.Slot))
+	e.uint(uint64(s.Workspace))
+	e.int(s.DiskBytes)
+	return e.b
+}
+
+func (d *decoder) stage() Stage {
+	s := Stage{Slot: d.int()}
+	kind := d.uint()
+	s.DiskBytes = d.int64()
+	if s.Slot < 0 || s.Slot >= Slots || kind > uint64(WorkspaceCell) || s.DiskBytes < 0 {
+		d.fail("no such stage")
+		return Stage{}
+	}
+	s.Workspace = WorkspaceKind(kind)
+	return s
+}
+
+// DecodeStage decodes a Stage.
+func DecodeStage(body []byte) (Stage, error) {
+	d := decoder{b: body}
+	s := d.stage()
+	return s, d.finish("prepare")
 }
 
 // Request is an Exec as init gets it.
@@ -104,8 +145,11 @@ func DecodeExec(body []byte) (Request, error) {
 		OutputBytes: d.int64(), OutputTotalBytes: d.int64(), DiskBytes: d.int64(), FileBytes: d.int64(), OpenFiles: d.int64(),
 	}
 	kind := d.uint()
-	x.PrepareNext = d.bool()
 	hasStdin := d.bool()
+	if d.bool() {
+		next := d.stage()
+		x.Next = &next
+	}
 	if err := d.finish("exec"); err != nil {
 		return Request{}, err
 	}

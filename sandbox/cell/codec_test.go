@@ -14,7 +14,7 @@ import (
 var sampleExec = Exec{
 	Argv: []string{"bash", "-c", "echo \xff", ""}, Env: []string{"A=1", "B="}, Cwd: "/workspace/x",
 	WallTime: 3 * time.Second, OutputBytes: 100, OutputTotalBytes: 1 << 40, DiskBytes: 1 << 30, FileBytes: 7, OpenFiles: 8,
-	Workspace: WorkspaceMoved, PrepareNext: true,
+	Workspace: WorkspaceMoved, Next: &Stage{Slot: 1, Workspace: WorkspaceCell, DiskBytes: 7},
 }
 
 var sampleProof = Proof{

@@ -86,16 +86,16 @@ func (c *Conn) Hello(ctx context.Context) (Hello, error) {
 	}
 }
 
-// Prepare waits for a stage, asking for one unless Exec.PrepareNext has done so.
-// It may be called while an Exec with PrepareNext is running, and again after ctx
-// has ended. Each Exec needs a Prepare before it.
-func (c *Conn) Prepare(ctx context.Context) (Prepared, error) {
+// Prepare waits for a stage, asking for one as given unless Exec.Next has done so.
+// It may be called while an Exec is running, for the other slot, and again after
+// ctx has ended. Each Exec needs a Prepare before it.
+func (c *Conn) Prepare(ctx context.Context, s Stage) (Prepared, error) {
 	c.mu.Lock()
 	ask := !c.asked
 	c.asked = true
 	c.mu.Unlock()
 	if ask {
-		if err := c.out.Write(KindPrepare); err != nil {
+		if err := c.out.Write(KindPrepare, AppendStage(nil, s)); err != nil {
 			return Prepared{}, c.writeError(err)
 		}
 	}
@@ -125,14 +125,14 @@ func (c *Conn) Exec(ctx context.Context, x Exec, h Handlers) (Exit, error) {
 		return Exit{}, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	call := newHostCall(x, h)
-	seq, err := c.begin(call, x.PrepareNext)
+	seq, err := c.begin(call, x.Next != nil)
 	if err != nil {
 		return Exit{}, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	defer call.end()
 	if err := c.out.Write(KindExec, AppendExec(nil, seq, x)); err != nil {
 		if errors.Is(err, ErrTooLarge) {
-			c.undo() // the stage is still there
+			c.undo(x.Next != nil) // the stage is still there
 			return Exit{}, err
 		}
 		err = c.writeError(err)
@@ -239,14 +239,14 @@ func (c *Conn) begin(call *hostCall, next bool) (uint64, error) {
 		return 0, errors.New("exec without a prepared stage: call Prepare before")
 	}
 	c.seq++
-	c.call, c.ready, c.asked = call, false, next
+	c.call, c.ready, c.asked = call, false, c.asked || next
 	return c.seq, nil
 }
 
 // undo takes back begin.
-func (c *Conn) undo() {
+func (c *Conn) undo(next bool) {
 	c.mu.Lock()
-	c.call, c.ready, c.asked = nil, true, false
+	c.call, c.ready, c.asked = nil, true, c.asked && !next
 	c.mu.Unlock()
 }
 

@@ -93,7 +93,7 @@ func within(t *testing.T) context.Context {
 
 func prepared(t *testing.T, c *Conn) {
 	t.Helper()
-	if p, err := c.Prepare(within(t)); err != nil || p.StagePID != 7 {
+	if p, err := c.Prepare(within(t), Stage{}); err != nil || p.StagePID != 7 {
 		t.Fatalf("prepare: got %+v, %v", p, err)
 	}
 }
@@ -246,7 +246,7 @@ func TestHostileInit(t *testing.T) {
 					_, err := c.Hello(within(t))
 					return err
 				}
-				if _, err := c.Prepare(within(t)); err != nil {
+				if _, err := c.Prepare(within(t), Stage{}); err != nil {
 					return err
 				}
 				_, err := c.Exec(within(t), plain, Handlers{})
@@ -285,7 +285,7 @@ func TestTooLargeCallIsRefusedAndTheStageKept(t *testing.T) {
 	}
 }
 
-func TestPrepareNextAsksOnce(t *testing.T) {
+func TestNextAsksOnce(t *testing.T) {
 	c := pair(t, func(f *fakeInit) {
 		f.toExec()
 		f.say(KindPrepared, AppendPrepared(nil, Prepared{StagePID: 8}))
@@ -296,11 +296,11 @@ func TestPrepareNextAsksOnce(t *testing.T) {
 	})
 	prepared(t, c)
 	x := plain
-	x.PrepareNext = true
+	x.Next = &Stage{Slot: 1, DiskBytes: 5}
 	if _, err := c.Exec(within(t), x, Handlers{}); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := c.Prepare(within(t)); err != nil || p.StagePID != 8 {
+	if p, err := c.Prepare(within(t), Stage{}); err != nil || p.StagePID != 8 {
 		t.Errorf("got %+v, %v, want the stage that came by itself", p, err)
 	}
 }

@@ -15,8 +15,7 @@
 //	                      ◀── Hello     once, when init is up
 //	Prepare ──▶                         makes a stage: fresh namespaces, a holder
 //	                      ◀── Prepared  pids and proof of what the holder lost
-//	(host moves the holder into the call's cgroup, the workspace into the
-//	stage's mount namespace)
+//	(host moves the workspace into the stage's mount namespace)
 //	Exec ──▶                            sizes, limits, execve in the holder
 //	                      ◀── Started   the program runs; limits as read back
 //	Stdin* ──▶  StdinClose ──▶
@@ -25,7 +24,9 @@
 //	Kill ──▶                            at any time
 //	                      ◀── Exit      the whole tree is gone, all output was sent
 //
-// Exec with PrepareNext lets init make the next stage while the program runs.
+// Exec with Next lets init make the next stage, in the other slot, while the program
+// runs. Each slot has a fork server: the host moves it into the control group of the
+// slot's calls once, and what it forks is born in it.
 // Poisoned may come instead of Prepared: the host must destroy the cell.
 //
 // # What a cell must be

@@ -111,3 +111,60 @@ func (f *FrameReader) Next() (Kind, []byte, error) {
 	}
 	return Kind(f.buf[0]), f.buf[1:], nil
 }
+
+// FrameBuffer takes bytes as they come and gives frames as they are whole, for a
+// reader that must not block. It is not safe for concurrent use.
+type FrameBuffer struct {
+	buf  []byte
+	read int // start of what was not given yet
+}
+
+// Space returns room for at least n more bytes; Advance says how many of them
+// were filled.
+func (f *FrameBuffer) Space(n int) []byte {
+	if f.read > 0 {
+		f.buf = f.buf[:copy(f.buf, f.buf[f.read:])]
+		f.read = 0
+	}
+	if cap(f.buf)-len(f.buf) < n {
+		f.buf = append(make([]byte, 0, 2*cap(f.buf)+n), f.buf...)
+	}
+	return f.buf[len(f.buf):cap(f.buf)]
+}
+
+// Advance takes n bytes that were written to Space.
+func (f *FrameBuffer) Advance(n int) { f.buf = f.buf[:len(f.buf)+n] }
+
+// Next returns the next whole frame; ok is false when there is none yet. The body
+// is valid until the following call of any method.
+func (f *FrameBuffer) Next() (kind Kind, body []byte, ok bool, err error) {
+	rest := f.buf[f.read:]
+	if len(rest) < headerBytes {
+		return 0, nil, false, nil
+	}
+	n := binary.BigEndian.Uint32(rest)
+	if n < 1 || n > MaxFrameBytes {
+		return 0, nil, false, fmt.Errorf("frame of %d bytes, want 1 to %d: %w", n, MaxFrameBytes, ErrProtocol)
+	}
+	if len(rest) < headerBytes+int(n) {
+		return 0, nil, false, nil
+	}
+	f.read += headerBytes + int(n)
+	frame := rest[headerBytes : headerBytes+int(n)]
+	return Kind(frame[0]), frame[1:], true, nil
+}
+
+// AppendFrame appends a frame to b whose body is the parts one after another. A
+// frame beyond MaxFrameBytes is a mistake of the caller.
+func AppendFrame(b []byte, kind Kind, parts ...[]byte) []byte {
+	n := 1
+	for _, p := range parts {
+		n += len(p)
+	}
+	b = binary.BigEndian.AppendUint32(b, uint32(n)) //nolint:gosec // bounded by the sender
+	b = append(b, byte(kind))
+	for _, p := range parts {
+		b = append(b, p...)
+	}
+	return b
+}

@@ -7,7 +7,7 @@ import (
 
 // ProtocolVersion is what Hello carries. Host and init come from one build; a
 // difference means that a wrong binary is in the cell.
-const ProtocolVersion = 1
+const ProtocolVersion = 2
 
 // What a program finds in a cell.
 const (
@@ -16,6 +16,10 @@ const (
 	Workspace  = "/workspace"  // where the call's files are
 	Home       = "/home/agent" // HOME, on a tmpfs of the call
 )
+
+// SocketPath is where init looks for the host's socket. It is covered before
+// there is another process in the cell.
+const SocketPath = "/dev/sandgate.sock"
 
 // MountPoints are the directories that init mounts on and that therefore must
 // exist in the cell's root. /sys and /var/tmp are covered if they exist.
@@ -38,6 +42,24 @@ type Hello struct {
 	Protocol      int    // ProtocolVersion
 	Version       string // version of sandgate-init
 	SeccompSHA256 string // hex digest of the filter program that every payload gets
+	// ForkServers are the pids, as seen in the cell, of the processes that fork the
+	// stages of each slot. What they fork is in the control group that they are in.
+	ForkServers [Slots]int
+}
+
+// Slots is how many stages a cell can have at once: one runs a call while the
+// next one is made in the other.
+const Slots = 2
+
+// Stage says how a stage is to be made.
+type Stage struct {
+	Slot int // 0 to Slots-1; its last call must be over
+	// Workspace is what the call will most likely want; for WorkspaceCell it is
+	// binding, since a stage made so has no other.
+	Workspace WorkspaceKind
+	// DiskBytes is what the call's Exec will most likely say; 0 = not known. When
+	// it says something else the stage is refitted, which costs a moment.
+	DiskBytes int64
 }
 
 // Proof is what the holder reads about itself from the kernel when everything
@@ -57,6 +79,7 @@ type Proof struct {
 
 // Prepared says that a stage waits for an Exec.
 type Prepared struct {
+	Slot int
 	// StagePID is pid 1 of the call's pid namespace, as seen in the cell's.
 	StagePID int
 	// HolderPID is the process that becomes the program, as seen in the call's
@@ -76,7 +99,8 @@ const (
 	// WorkspaceMoved was moved by the host into the stage's mount namespace after
 	// Prepared; init refuses to start the program when nothing was mounted there.
 	WorkspaceMoved WorkspaceKind = 1
-	// WorkspaceCell is the mount that the cell itself has there since its start.
+	// WorkspaceCell is what the cell itself has there: since its start, or put
+	// there by the host before the stage was made.
 	WorkspaceCell WorkspaceKind = 2
 )
 
@@ -93,8 +117,8 @@ type Exec struct {
 	FileBytes        int64         // RLIMIT_FSIZE; 0 means DiskBytes
 	OpenFiles        int64         // RLIMIT_NOFILE; 0 means 1024
 
-	Workspace   WorkspaceKind
-	PrepareNext bool // make the next stage as soon as this program runs
+	Workspace WorkspaceKind
+	Next      *Stage // the next stage to be made as soon as this program runs; nil = none
 
 	// Stdin is read to its end or until the call ends; nil is an empty stdin. It
 	// does not travel in the Exec frame.

@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -57,9 +55,17 @@ type backend interface {
 	leaf(path string) string
 	readLimits(path string) (map[string]int64, error)
 	unthrottle(path string)
-	usage(path string) Usage
-	oomKills(path string) int64
+	usage(path string, read reader) Usage
+	oomKills(path string, read reader) int64
+	// peakFile is what is written to in order to reset the peak of memory.
+	peakFile(path string) string
+	// memoryNow is the memory in use.
+	memoryNow(path string, read reader) int64
 }
+
+// reader returns the content of a file of a group; the bytes are valid until the
+// next call.
+type reader func(file string) ([]byte, error)
 
 // Manager makes groups. It is safe for concurrent use on different groups.
 type Manager struct{ b backend }
@@ -174,11 +180,11 @@ func (m *Manager) SetLimits(path string, l Limits) (map[string]int64, error) {
 func (m *Manager) Unthrottle(path string) { m.b.unthrottle(path) }
 
 // Usage reads the counters of the group.
-func (m *Manager) Usage(path string) Usage { return m.b.usage(path) }
+func (m *Manager) Usage(path string) Usage { return m.b.usage(path, os.ReadFile) }
 
 // OOMKills reads how many processes of the group the kernel killed for its
 // memory limit; -1 if it does not tell.
-func (m *Manager) OOMKills(path string) int64 { return m.b.oomKills(path) }
+func (m *Manager) OOMKills(path string) int64 { return m.b.oomKills(path, os.ReadFile) }
 
 // Procs returns the processes in the group itself, not in groups below it.
 func (m *Manager) Procs(path string) ([]int, error) {
@@ -240,12 +246,14 @@ func writeFile(path, value string) error {
 }
 
 // readInt reads a file with one number. "max" is math.MaxInt64.
-func readInt(path string) (int64, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // below the control groups' root
+func readInt(path string) (int64, error) { return intFrom(os.ReadFile, path) }
+
+func intFrom(read reader, path string) (int64, error) {
+	text, err := read(path)
 	if err != nil {
 		return 0, err
 	}
-	return parseInt(strings.TrimSpace(string(text)))
+	return parseInt(string(bytes.TrimSpace(text)))
 }
 
 func parseInt(s string) (int64, error) {
@@ -263,8 +271,8 @@ func parseInt(s string) (int64, error) {
 }
 
 // intOr reads a number, or -1 when the kernel has no such file.
-func intOr(path string) int64 {
-	v, err := readInt(path)
+func intOr(read reader, path string) int64 {
+	v, err := intFrom(read, path)
 	if err != nil {
 		return -1
 	}
@@ -272,19 +280,19 @@ func intOr(path string) int64 {
 }
 
 // keyed reads "key value" lines; nil when the file is not there.
-func keyed(path string) map[string]int64 {
-	text, err := os.ReadFile(path) //nolint:gosec // below the control groups' root
+func keyed(read reader, path string) map[string]int64 {
+	text, err := read(path)
 	if err != nil {
 		return nil
 	}
-	out := map[string]int64{}
-	for sc := bufio.NewScanner(bytes.NewReader(text)); sc.Scan(); {
-		key, value, ok := strings.Cut(sc.Text(), " ")
+	out := make(map[string]int64, 8)
+	for line := range bytes.Lines(text) {
+		key, value, ok := bytes.Cut(bytes.TrimSpace(line), []byte(" "))
 		if !ok {
 			continue
 		}
-		if v, err := parseInt(value); err == nil {
-			out[key] = v
+		if v, err := parseInt(string(value)); err == nil {
+			out[string(key)] = v
 		}
 	}
 	return out

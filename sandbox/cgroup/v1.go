@@ -169,30 +169,38 @@ func (b *v1) readLimits(path string) (map[string]int64, error) {
 	return out, nil
 }
 
+func (b *v1) peakFile(path string) string {
+	return b.file("memory", path, "memory.max_usage_in_bytes")
+}
+
+func (b *v1) memoryNow(path string, read reader) int64 {
+	return intOr(read, b.file("memory", path, "memory.usage_in_bytes"))
+}
+
 func (b *v1) unthrottle(path string) {
 	_ = writeFile(b.file("cpu", path, "cpu.cfs_quota_us"), "-1") // without it the end only comes later
 }
 
-func (b *v1) usage(path string) Usage {
+func (b *v1) usage(path string, read reader) Usage {
 	u := Usage{
-		MemoryPeakBytes: intOr(b.file("memory", path, "memory.max_usage_in_bytes")),
-		PidsPeak:        intOr(b.file("pids", path, "pids.peak")),
-		PidsLimitHits:   keyOr(keyed(b.file("pids", path, "pids.events")), "max"),
-		OOMKills:        b.oomKills(path),
+		MemoryPeakBytes: intOr(read, b.file("memory", path, "memory.max_usage_in_bytes")),
+		PidsPeak:        intOr(read, b.file("pids", path, "pids.peak")),
+		PidsLimitHits:   keyOr(keyed(read, b.file("pids", path, "pids.events")), "max"),
+		OOMKills:        b.oomKills(path, read),
 	}
-	u.CPUUser, u.CPUSystem = b.cpu(path)
-	u.IOReadBytes, u.IOWriteBytes = b.io(path)
+	u.CPUUser, u.CPUSystem = b.cpu(path, read)
+	u.IOReadBytes, u.IOWriteBytes = b.io(path, read)
 	return u
 }
 
 // cpu divides the exact total by the ratio of the tick-counted parts, as the
 // kernel itself does for a process.
-func (b *v1) cpu(path string) (user, system time.Duration) {
-	total := intOr(b.file("cpuacct", path, "cpuacct.usage"))
+func (b *v1) cpu(path string, read reader) (user, system time.Duration) {
+	total := intOr(read, b.file("cpuacct", path, "cpuacct.usage"))
 	if total < 0 {
 		return -1, -1
 	}
-	u, s := intOr(b.file("cpuacct", path, "cpuacct.usage_user")), intOr(b.file("cpuacct", path, "cpuacct.usage_sys"))
+	u, s := intOr(read, b.file("cpuacct", path, "cpuacct.usage_user")), intOr(read, b.file("cpuacct", path, "cpuacct.usage_sys"))
 	if u < 0 || s < 0 || u+s == 0 {
 		return time.Duration(total), 0
 	}
@@ -200,12 +208,12 @@ func (b *v1) cpu(path string) (user, system time.Duration) {
 	return user, time.Duration(total) - user
 }
 
-func (b *v1) oomKills(path string) int64 {
-	return keyOr(keyed(b.file("memory", path, "memory.oom_control")), "oom_kill")
+func (b *v1) oomKills(path string, read reader) int64 {
+	return keyOr(keyed(read, b.file("memory", path, "memory.oom_control")), "oom_kill")
 }
 
-func (b *v1) io(path string) (read, written int64) {
-	text, err := os.ReadFile(b.file("blkio", path, "blkio.throttle.io_service_bytes_recursive"))
+func (b *v1) io(path string, read reader) (in, out int64) {
+	text, err := read(b.file("blkio", path, "blkio.throttle.io_service_bytes_recursive"))
 	if err != nil {
 		return -1, -1
 	}
@@ -220,10 +228,10 @@ func (b *v1) io(path string) (read, written int64) {
 		}
 		switch f[1] {
 		case "Read":
-			read += v
+			in += v
 		case "Write":
-			written += v
+			out += v
 		}
 	}
-	return read, written
+	return in, out
 }

@@ -162,32 +162,38 @@ func (b *v2) readLimits(path string) (map[string]int64, error) {
 	return out, nil
 }
 
+func (b *v2) peakFile(path string) string { return b.file(path, "memory.peak") }
+
+func (b *v2) memoryNow(path string, read reader) int64 {
+	return intOr(read, b.file(path, "memory.current"))
+}
+
 func (b *v2) unthrottle(path string) {
 	_ = writeFile(b.file(path, "cpu.max"), "max") // without it the end only comes later
 }
 
-func (b *v2) usage(path string) Usage {
+func (b *v2) usage(path string, read reader) Usage {
 	u := Usage{
 		CPUUser: -1, CPUSystem: -1,
-		MemoryPeakBytes: intOr(b.file(path, "memory.peak")),
-		PidsPeak:        intOr(b.file(path, "pids.peak")),
-		PidsLimitHits:   keyOr(keyed(b.file(path, "pids.events")), "max"),
-		OOMKills:        b.oomKills(path),
+		MemoryPeakBytes: intOr(read, b.file(path, "memory.peak")),
+		PidsPeak:        intOr(read, b.file(path, "pids.peak")),
+		PidsLimitHits:   keyOr(keyed(read, b.file(path, "pids.events")), "max"),
+		OOMKills:        b.oomKills(path, read),
 	}
-	if stat := keyed(b.file(path, "cpu.stat")); stat != nil {
+	if stat := keyed(read, b.file(path, "cpu.stat")); stat != nil {
 		u.CPUUser = time.Duration(stat["user_usec"]) * time.Microsecond
 		u.CPUSystem = time.Duration(stat["system_usec"]) * time.Microsecond
 	}
-	u.IOReadBytes, u.IOWriteBytes = b.io(path)
+	u.IOReadBytes, u.IOWriteBytes = b.io(path, read)
 	return u
 }
 
-func (b *v2) oomKills(path string) int64 {
-	return keyOr(keyed(b.file(path, "memory.events")), "oom_kill")
+func (b *v2) oomKills(path string, read reader) int64 {
+	return keyOr(keyed(read, b.file(path, "memory.events")), "oom_kill")
 }
 
-func (b *v2) io(path string) (read, written int64) {
-	text, err := os.ReadFile(b.file(path, "io.stat"))
+func (b *v2) io(path string, read reader) (in, out int64) {
+	text, err := read(b.file(path, "io.stat"))
 	if err != nil {
 		return -1, -1
 	}
@@ -199,10 +205,10 @@ func (b *v2) io(path string) (read, written int64) {
 		}
 		switch key {
 		case "rbytes":
-			read += v
+			in += v
 		case "wbytes":
-			written += v
+			out += v
 		}
 	}
-	return read, written
+	return in, out
 }

@@ -1,12 +1,9 @@
 package containerd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
 	"time"
 
 	ctd "github.com/containerd/containerd/v2/client"
@@ -23,6 +20,10 @@ const (
 	prepareBudget = 10 * time.Second
 )
 
+// ownPids are the processes of a call's control group that are not the call's:
+// the fork server of the slot and the stage.
+const ownPids = 2
+
 // aCell is one container with init in it. Fields above mu are set once before it
 // is shared; a cell that is claimed belongs to the claiming goroutine alone.
 type aCell struct {
@@ -32,7 +33,7 @@ type aCell struct {
 	leaf  string // control group of init within it
 	born  time.Time
 	conn  *cell.Conn
-	pipes *pipes
+	link  *link
 	hello cell.Hello
 	task  ctd.Task
 	cont  ctd.Container
@@ -40,29 +41,54 @@ type aCell struct {
 	gone  chan struct{} // closed when init has ended
 	code  uint32        // its exit code, valid after gone
 
-	key     string        // reuse key that it belongs to; guarded by the pool
-	since   time.Time     // when it became idle; guarded by the pool
-	calls   int64         // calls that it has served
-	next    int64         // number of the next call's control group
-	staging *staging      // the next stage, being made or ready
-	outer   cgroup.Limits // of the cell as a whole, as last written and read back
+	key     string           // reuse key that it belongs to; guarded by the pool
+	since   time.Time        // when it became idle; guarded by the pool
+	calls   int64            // calls that it has served
+	slots   [cell.Slots]slot // owned by the claiming goroutine, and by staging while that is not done
+	next    int64            // number of the next call's control group; as slots
+	staging *staging         // the next stage, being made or ready
+	outer   cgroup.Limits    // of the cell as a whole, as last written and read back
+
+	wanted   *workspace // what its last call had; as slots
+	attached *workspace // what is mounted in it for further calls; as slots
+}
+
+// slot is where a stage is made: one serves a call while the other gets the next
+// stage ready.
+type slot struct {
+	server int           // pid of its fork server on the machine
+	group  *cgroup.Group // of its calls, with the fork server in it
+	worn   bool          // group needs to be renewed before the next call
 }
 
 // staging is a stage being prepared in the background.
 type staging struct {
+	slot  int
+	spec  cell.Stage
 	done  chan struct{} // closed when the rest is set
-	group string        // control group of the call to come, with the holder in it
+	group *cgroup.Group // of the call to come, with the holder in it
 	stage int           // pid of the stage on the machine
 	proof cell.Proof
 	seen  evidence // of the holder
 	err   error
+
+	attached *workspace // what it has at its workspace from its beginning, nil if it has nothing
 }
 
-// prepareNext starts to make the next stage and the control group of the next
-// call, off the hot path. One at a time.
-func (r *Runtime) prepareNext(c *aCell) {
-	s := &staging{done: make(chan struct{}), group: fmt.Sprintf("%s/call-%d", c.path, c.next)}
-	c.next++
+// nextSpec is the stage that a cell most likely needs next, in a slot. ready
+// says that it can be asked for at once: nothing is to be done on this side first.
+func (r *Runtime) nextSpec(c *aCell, slot int) (spec cell.Stage, ready bool) {
+	spec = cell.Stage{Slot: slot, DiskBytes: r.last().disk}
+	if c.wanted != nil {
+		spec.Workspace = cell.WorkspaceCell
+	}
+	return spec, !c.slots[slot].worn && c.wanted.same(c.attached)
+}
+
+// prepareNext starts to make the next stage, in a slot whose last call is over,
+// off the hot path. One at a time.
+func (r *Runtime) prepareNext(c *aCell, slot int) {
+	s := &staging{slot: slot, done: make(chan struct{})}
 	c.staging = s
 	r.background.Go(func() {
 		defer close(s.done)
@@ -73,84 +99,132 @@ func (r *Runtime) prepareNext(c *aCell) {
 }
 
 func (r *Runtime) prepare(ctx context.Context, c *aCell, s *staging) error {
-	if err := r.groups.Create(s.group); err != nil {
-		return err
+	var ready bool
+	if s.spec, ready = r.nextSpec(c, s.slot); !ready {
+		if c.slots[s.slot].worn {
+			if err := r.renew(c, s.slot); err != nil {
+				return err
+			}
+		}
+		if err := r.attachForNext(c); err != nil {
+			r.log.Debug("workspace not kept for the next call", "cell_id", c.id, "error", err)
+			s.spec.Workspace = cell.WorkspaceEphemeral // the call itself will tell what is wrong
+		}
 	}
-	prepared, err := c.conn.Prepare(ctx)
+	if s.spec.Workspace == cell.WorkspaceCell {
+		s.attached = c.attached
+	}
+	s.group = c.slots[s.slot].group
+	prepared, err := c.conn.Prepare(ctx, s.spec)
 	if err != nil {
 		return fmt.Errorf("prepare a stage: %w", err)
 	}
+	if prepared.Slot != s.slot {
+		return fmt.Errorf("stage came in slot %d, asked for in %d: %w", prepared.Slot, s.slot, errdefs.ErrInternal)
+	}
 	s.proof = prepared.Proof
-	stage, holder, err := r.findStage(c, prepared)
+	if err := r.findStage(c, s, prepared); err != nil {
+		return err
+	}
+	return r.verify(s.seen)
+}
+
+// renew gives a slot a new control group: what the kernel cannot reset of the
+// old one's counters would be told of the next call.
+func (r *Runtime) renew(c *aCell, at int) error {
+	s := &c.slots[at]
+	group, err := r.groups.Group(fmt.Sprintf("%s/call-%d", c.path, c.next), ownPids)
 	if err != nil {
 		return err
 	}
-	s.stage = stage
-	if s.seen, err = inspect(holder); err != nil {
-		return err
+	c.next++
+	if err := group.Add(s.server); err != nil {
+		group.Close()
+		return fmt.Errorf("fork server of slot %d: %w", at, err)
 	}
-	if err := r.verify(s.seen); err != nil {
-		return err
+	if last := r.last(); last.inner != (cgroup.Limits{}) {
+		_, _ = group.SetLimits(last.inner) // ahead of time; the call sets its own and looks
 	}
-	return r.groups.Add(s.group, holder)
+	old := s.group
+	s.group, s.worn = group, false
+	if old != nil {
+		old.Close()
+		r.background.Go(func() { r.removeGroup(old.Path()) })
+	}
+	return nil
 }
 
-// findStage finds the machine's pids of a stage and its holder among the
-// processes of the cell's own control group.
-func (r *Runtime) findStage(c *aCell, p cell.Prepared) (stage, holder int, err error) {
+// limits are what calls had last: most likely the next ones have the same.
+type limits struct {
+	inner cgroup.Limits
+	disk  int64
+}
+
+// last is what the last call had.
+func (r *Runtime) last() limits {
+	if l := r.lastLimits.Load(); l != nil {
+		return *l
+	}
+	return limits{}
+}
+
+// findForkServers finds the machine's pids of a cell's fork servers.
+func (r *Runtime) findForkServers(c *aCell) error {
 	pids, err := r.groups.Procs(c.leaf)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	seen := map[int][]int{}
 	for _, pid := range pids {
-		ids, err := namespacePIDs(pid)
-		if err != nil || len(ids) < 3 {
-			continue // init itself, or a process that has just ended
-		}
-		seen[pid] = ids
-		if ids[len(ids)-1] == 1 && ids[len(ids)-2] == p.StagePID {
-			stage = pid
-		}
-	}
-	if stage == 0 {
-		return 0, 0, fmt.Errorf("stage %d of cell %s is not among its %d processes: %w", p.StagePID, c.id, len(pids), errdefs.ErrInternal)
-	}
-	want, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", stage))
-	if err != nil {
-		return 0, 0, fmt.Errorf("read stage's namespace: %w", err)
-	}
-	for pid, ids := range seen {
-		if ids[len(ids)-1] != p.HolderPID {
+		status, err := readStatus(pid)
+		if err != nil || len(status.ids) != 2 {
 			continue
 		}
-		if have, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid)); err == nil && have == want {
-			return stage, pid, nil
+		for i, want := range c.hello.ForkServers {
+			if status.ids[1] == want {
+				c.slots[i].server = pid
+			}
 		}
 	}
-	return 0, 0, fmt.Errorf("holder %d of cell %s is not among its %d processes: %w", p.HolderPID, c.id, len(pids), errdefs.ErrInternal)
+	for i, s := range c.slots {
+		if s.server == 0 {
+			return fmt.Errorf("fork server %d of cell %s is not among its %d processes: %w", c.hello.ForkServers[i], c.id, len(pids), errdefs.ErrInternal)
+		}
+	}
+	return nil
 }
 
-// namespacePIDs returns a process's ids from the machine's namespace inwards.
-func namespacePIDs(pid int) ([]int, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+// findStage finds the machine's pids of a stage and its holder in their control
+// group, where beside them is only the fork server, and inspects the holder.
+func (r *Runtime) findStage(c *aCell, s *staging, p cell.Prepared) error {
+	pids, err := s.group.Procs()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	_, rest, ok := bytes.Cut(text, []byte("\nNSpid:"))
-	if !ok {
-		return nil, fmt.Errorf("process %d has no NSpid", pid)
-	}
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	var ids []int
-	for f := range bytes.FieldsSeq(line) {
-		id, err := strconv.Atoi(string(f))
-		if err != nil {
-			return nil, err
+	holder := 0
+	for _, pid := range pids {
+		if pid == c.slots[s.slot].server {
+			continue
 		}
-		ids = append(ids, id)
+		status, err := readStatus(pid)
+		if err != nil {
+			return fmt.Errorf("look for the stage of cell %s: %w", c.id, err)
+		}
+		switch n := len(status.ids); {
+		case n == 3 && status.ids[1] == p.StagePID && status.ids[2] == 1:
+			s.stage = pid
+		case n == 3 && status.ids[2] == p.HolderPID && holder == 0:
+			holder = pid
+			if s.seen, err = status.evidence(); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("process %d of cell %s, with the ids %v, is neither stage nor holder: %w", pid, c.id, status.ids, errdefs.ErrInternal)
+		}
 	}
-	return ids, nil
+	if s.stage == 0 || holder == 0 {
+		return fmt.Errorf("stage %d and holder %d of cell %s are not among its %d processes: %w", p.StagePID, p.HolderPID, c.id, len(pids), errdefs.ErrInternal)
+	}
+	return nil
 }
 
 // watch closes gone when init ends. A containerd that went away says nothing

@@ -51,13 +51,14 @@ func (r *Runtime) createCell(ctx context.Context, cl class) (_ *aCell, err error
 			}
 		}
 	}()
-	if c.pipes, err = openPipes(filepath.Join(r.cfg.RunDir, "io", c.id)); err != nil {
+	// gVisor reaches no socket of the machine.
+	if c.link, err = openLink(filepath.Join(r.cfg.RunDir, "io", c.id), cl.isolation != sandbox.IsolationRunc); err != nil {
 		return nil, err
 	}
 	if err := r.createContainer(ctx, c); err != nil {
 		return nil, err
 	}
-	if err := r.newTask(ctx, c, c.pipes.creator); err != nil {
+	if err := r.newTask(ctx, c, c.link.creator); err != nil {
 		return nil, err
 	}
 	exited, err := c.task.Wait(context.WithoutCancel(ctx))
@@ -67,22 +68,24 @@ func (r *Runtime) createCell(ctx context.Context, cl class) (_ *aCell, err error
 	go c.watch(exited)
 	// The shim holds a writing end of init's stdin too. Without it, stdin ends
 	// with this process, and with its stdin the cell: also when the daemon is killed.
-	if err := c.task.CloseIO(ctx, ctd.WithStdinCloser); err != nil {
-		return nil, fmt.Errorf("let go of init's stdin: %w", err)
+	if c.link.socket == "" {
+		if err := c.task.CloseIO(ctx, ctd.WithStdinCloser); err != nil {
+			return nil, fmt.Errorf("let go of init's stdin: %w", err)
+		}
 	}
-	c.pipes.wait.Go(func() { c.pipes.logStderr(r.log.With("cell_id", c.id)) })
+	c.link.wait.Go(func() { c.link.logStderr(r.log.With("cell_id", c.id)) })
 	if err := c.task.Start(ctx); err != nil {
 		return nil, fmt.Errorf("start task: %w", err)
 	}
 	if err := r.meet(ctx, c); err != nil {
-		return nil, fmt.Errorf("%w (init says %q)", err, c.pipes.lastWords())
+		return nil, fmt.Errorf("%w (init says %q)", err, c.link.lastWords())
 	}
 	return c, nil
 }
 
-// meet waits for init's greeting and for the first stage.
+// meet waits for init's greeting, puts its fork servers into the control groups
+// of the calls to come and waits for the first stage.
 func (r *Runtime) meet(ctx context.Context, c *aCell) error {
-	c.conn = cell.NewConn(c.pipes.stdout, c.pipes.stdin)
 	helloCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -92,16 +95,28 @@ func (r *Runtime) meet(ctx context.Context, c *aCell) error {
 		case <-helloCtx.Done():
 		}
 	}()
-	var err error
+	in, out, err := c.link.accept(helloCtx)
+	if err != nil {
+		return err
+	}
+	c.conn = cell.NewConn(in, out)
 	if c.hello, err = c.conn.Hello(helloCtx); err != nil {
 		return fmt.Errorf("greeting of init: %w", err)
 	}
 	if err := r.groups.PrepareParent(c.path); err != nil {
 		return err
 	}
-	r.prepareNext(c)
+	if err := r.findForkServers(c); err != nil {
+		return err
+	}
+	for i := range c.slots {
+		if err := r.renew(c, i); err != nil {
+			return err
+		}
+	}
+	r.prepareNext(c, 0)
 	<-c.staging.done
-	c.pipes.settle()
+	c.link.settle()
 	return c.staging.err
 }
 
@@ -136,7 +151,7 @@ func (r *Runtime) createContainer(ctx context.Context, c *aCell) error {
 // rootfs returns the spec of a cell and what containerd needs for its root.
 func (r *Runtime) rootfs(ctx context.Context, c *aCell) (*specs.Spec, []ctd.NewContainerOpts, error) {
 	desc := oci.Cell{
-		ID: c.id, Init: r.initPath, CgroupsPath: c.path,
+		ID: c.id, Init: r.initPath, CgroupsPath: c.path, Socket: c.link.socket,
 		IDBase: r.cfg.IDBase, IDCount: r.cfg.IDCount,
 		MemoryBytes: freshBytes, Pids: overheadPids, OpenFiles: r.openFiles,
 	}
@@ -168,9 +183,14 @@ func (r *Runtime) destroyCell(ctx context.Context, c *aCell) error {
 		<-c.staging.done
 	}
 	errs = append(errs, r.deleteTask(ctx, c))
+	for _, s := range c.slots {
+		if s.group != nil {
+			s.group.Close()
+		}
+	}
 	errs = append(errs, r.groups.RemoveTree(ctx, c.path))
-	if c.pipes != nil {
-		errs = append(errs, c.pipes.Close())
+	if c.link != nil {
+		errs = append(errs, c.link.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 )
 
-// pipes are the three fifos of a cell's init. It gives the protocol the files
+// pipes are the fifos of a cell's init: that of its stderr, and those of its stdin
+// and stdout where the protocol goes over them. It gives the protocol the files
 // themselves, without a goroutine that copies between.
 type pipes struct {
 	dir    string
@@ -36,12 +37,16 @@ var _ cio.IO = (*pipes)(nil)
 // openPipes makes the fifos in a new directory and opens this process's ends.
 // Until settle is called it also holds the other ends: without any writer a read
 // would be at its end at once, without any reader a write would fail.
-func openPipes(dir string) (*pipes, error) {
-	p := &pipes{dir: dir, config: cio.Config{
-		Stdin: filepath.Join(dir, "stdin"), Stdout: filepath.Join(dir, "stdout"), Stderr: filepath.Join(dir, "stderr"),
-	}}
+func openPipes(dir string, all bool) (*pipes, error) {
+	// The shim wants a stdout if there is a stderr.
+	p := &pipes{dir: dir, config: cio.Config{Stdout: os.DevNull, Stderr: filepath.Join(dir, "stderr")}}
+	paths := []string{p.config.Stderr}
+	if all {
+		p.config.Stdin, p.config.Stdout = filepath.Join(dir, "stdin"), filepath.Join(dir, "stdout")
+		paths = append(paths, p.config.Stdin, p.config.Stdout)
+	}
 	err := os.MkdirAll(dir, 0o700)
-	for _, path := range []string{p.config.Stdin, p.config.Stdout, p.config.Stderr} {
+	for _, path := range paths {
 		if err == nil {
 			err = syscall.Mkfifo(path, 0o600)
 		}
@@ -51,10 +56,10 @@ func openPipes(dir string) (*pipes, error) {
 			p.held = append(p.held, f)
 		}
 	}
-	if err == nil {
+	if err == nil && all {
 		p.stdin, err = openFifo(p.config.Stdin, os.O_WRONLY)
 	}
-	if err == nil {
+	if err == nil && all {
 		p.stdout, err = openFifo(p.config.Stdout, os.O_RDONLY)
 	}
 	if err == nil {
@@ -135,6 +140,3 @@ func (p *pipes) closeFiles() {
 		}
 	})
 }
-
-// creator hands these pipes to the containerd client.
-func (p *pipes) creator(string) (cio.IO, error) { return p, nil }

@@ -169,7 +169,7 @@ func TestLostCallIsNeverAnError(t *testing.T) {
 	for started, want := range map[bool]string{false: "may have run", true: "it ran"} {
 		u := &running{
 			r: &Runtime{groups: groups, log: slog.New(slog.DiscardHandler)}, call: &sandbox.Call{}, started: started,
-			c: &aCell{id: "none", path: "/sandgate-none/none"}, stage: &staging{group: "/sandgate-none/none/call-0"},
+			c: &aCell{id: "none", path: "/sandgate-none/none"}, stage: &staging{group: groups.At("/sandgate-none/none/call-0", ownPids)},
 		}
 		u.killed.Store(!started) // by the backstop: that nothing was heard of the start does not make it timed out
 		res := u.lost(t.Context(), cell.ErrClosed)

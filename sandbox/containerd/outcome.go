@@ -15,12 +15,16 @@ import (
 
 // result turns init's report and the control group's counters into a Result.
 func (u *running) result(ctx context.Context, exit cell.Exit) sandbox.Result {
-	res := u.base(u.r.groups.Usage(u.stage.group))
+	usage := u.stage.group.Usage()
+	u.c.slots[u.stage.slot].worn = u.stage.group.Worn(usage)
+	res := u.base(usage)
 	res.Usage.BackgroundKilled = exit.BackgroundKilled
 	if res.Usage.CPUUser < 0 {
 		res.Usage.CPUUser, res.Usage.CPUSystem = exit.CPUUser, exit.CPUSystem
 	}
-	res.RunTime = exit.RunTime
+	if exit.StartError == "" { // the news of a short program's start may have come with its end
+		res.RunTime, res.StartTime = exit.RunTime, max(0, u.execTime-exit.RunTime)
+	}
 	res.Stdout = u.stdout.output(exit.StdoutTotal)
 	res.Stderr = u.stderr.output(exit.StderrTotal)
 	res.ExitCode = -1

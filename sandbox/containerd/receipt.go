@@ -3,9 +3,7 @@ package containerd
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
 
 	"github.com/containerd/errdefs"
@@ -30,42 +28,73 @@ type evidence struct {
 // namespaceNames are those that a call must not share with the machine.
 func namespaceNames() []string { return []string{"user", "pid", "mnt", "net", "ipc", "uts"} }
 
-// inspect reads the evidence about a process.
-func inspect(pid int) (evidence, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return evidence{}, fmt.Errorf("inspect process: %w", err)
+// status is what /proc tells of a process.
+type status struct {
+	pid  int
+	ids  []int // from the machine's pid namespace inwards
+	text []byte
+}
+
+// readStatus reads it.
+func readStatus(pid int) (status, error) {
+	s := status{pid: pid}
+	var err error
+	if s.text, err = os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); err != nil {
+		return s, fmt.Errorf("inspect process: %w", err)
 	}
-	e := evidence{seccompFilters: -1, namespaces: map[string]string{}}
-	fields := map[string]string{}
-	for line := range bytes.Lines(text) {
-		if key, value, ok := bytes.Cut(line, []byte(":")); ok {
-			if f := bytes.Fields(value); len(f) > 0 {
-				fields[string(key)] = string(f[0])
-			}
+	for f := range bytes.FieldsSeq(s.field("NSpid")) {
+		id, err := strconv.Atoi(string(f))
+		if err != nil {
+			return s, fmt.Errorf("inspect process %d: %w", pid, err)
 		}
+		s.ids = append(s.ids, id)
+	}
+	return s, nil
+}
+
+// field is the rest of the line that begins with a key.
+func (s status) field(key string) []byte {
+	_, rest, ok := bytes.Cut(s.text, []byte("\n"+key+":"))
+	if !ok {
+		return nil
+	}
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	return bytes.TrimSpace(line)
+}
+
+// evidence takes from the status, and from the links of its namespaces, what the
+// machine says of a holder.
+func (s status) evidence() (evidence, error) {
+	var err error
+	first := func(key string) string {
+		f := bytes.Fields(s.field(key))
+		if len(f) == 0 {
+			return ""
+		}
+		return string(f[0])
 	}
 	hex := func(key string) uint64 {
-		v, perr := strconv.ParseUint(fields[key], 16, 64)
+		v, perr := strconv.ParseUint(first(key), 16, 64)
 		if perr != nil {
-			err = fmt.Errorf("inspect process: %s is %q", key, fields[key])
+			err = fmt.Errorf("inspect process: %s is %q", key, first(key))
 		}
 		return v
 	}
 	number := func(key string) int {
-		v, perr := strconv.Atoi(fields[key])
+		v, perr := strconv.Atoi(first(key))
 		if perr != nil {
-			err = fmt.Errorf("inspect process: %s is %q", key, fields[key])
+			err = fmt.Errorf("inspect process: %s is %q", key, first(key))
 		}
 		return v
 	}
+	e := evidence{seccompFilters: -1, namespaces: make(map[string]string, 8)}
 	e.uid, e.seccompMode, e.noNewPrivs = number("Uid"), number("Seccomp"), number("NoNewPrivs") == 1
 	e.capEffective, e.capPermitted, e.capBounding = hex("CapEff"), hex("CapPrm"), hex("CapBnd")
-	if _, ok := fields["Seccomp_filters"]; ok {
+	if first("Seccomp_filters") != "" {
 		e.seccompFilters = number("Seccomp_filters")
 	}
 	for _, name := range append(namespaceNames(), "cgroup") {
-		link, lerr := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, name))
+		link, lerr := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", s.pid, name))
 		if lerr != nil {
 			return e, fmt.Errorf("inspect process: %w", lerr)
 		}
@@ -103,14 +132,14 @@ func (r *Runtime) verify(e evidence) error {
 // back, walls as the machine's /proc shows them.
 func (u *running) makeReceipt(s cell.Started) sandbox.Receipt {
 	e := u.stage.seen
-	enforced := maps.Clone(u.enforced)
+	enforced := u.enforced
 	enforced["wall_time_ms"] = s.WallTime.Milliseconds()
 	enforced["output_bytes"] = u.call.Limits.OutputBytes
 	enforced["open_files"] = s.OpenFiles
 	enforced["file_bytes"] = s.FileBytes
 	var unverified []string
 	if len(s.DiskBytes) > 0 {
-		enforced["disk_bytes"] = slices.Max(slices.Collect(maps.Values(s.DiskBytes)))
+		enforced["disk_bytes"] = largest(s.DiskBytes)
 	} else {
 		unverified = append(unverified, "disk_bytes")
 	}
@@ -129,4 +158,12 @@ func (u *running) makeReceipt(s cell.Started) sandbox.Receipt {
 		CapEffective: e.capEffective, CapBounding: e.capBounding, Namespaces: e.namespaces,
 		Network: "none", Workspace: u.workdir,
 	}
+}
+
+func largest(sizes map[string]int64) int64 {
+	var most int64
+	for _, n := range sizes {
+		most = max(most, n)
+	}
+	return most
 }

@@ -64,13 +64,20 @@ func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, e
 			r.pool.unclaim(c)
 			return interrupted(ctx, time.Since(began)), nil
 		}
-		run := &running{r: r, c: c, call: &call, env: env, stage: c.staging, queued: time.Since(began), from: time.Now()}
+		now := time.Now()
+		run := &running{r: r, c: c, call: &call, env: env, stage: c.staging, queued: now.Sub(began), from: now, marked: began}
+		run.step("claim", now)
 		if err = c.staging.err; err == nil {
 			err = run.bound()
+			run.step("limits", time.Now())
 		}
 		if err != nil {
 			r.pool.release(c, false)
 		} else if res, rerr := run.do(ctx); !errors.Is(rerr, errUnfit) {
+			if rerr == nil {
+				run.step("collect", time.Now())
+				res.Steps = run.steps
+			}
 			return res, rerr
 		} else {
 			err = rerr
@@ -80,6 +87,12 @@ func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, e
 			return sandbox.Result{}, classify(fmt.Errorf("no cell is fit, the last one: %w", err))
 		}
 	}
+}
+
+// step notes what took the time since the last one.
+func (u *running) step(name string, now time.Time) {
+	u.steps = append(u.steps, sandbox.Step{Name: name, Took: now.Sub(u.marked)})
+	u.marked = now
 }
 
 // check refuses what cannot be done at all, before anything is claimed.
@@ -120,6 +133,12 @@ type running struct {
 	queued  time.Duration
 	from    time.Time // when it got the cell
 	workdir string    // what the receipt says of the workspace
+	kind    cell.WorkspaceKind
+	keep    bool // the cell may serve another call
+
+	steps    []sandbox.Step
+	marked   time.Time     // end of the last step
+	execTime time.Duration // from the request to init's answer
 
 	enforced map[string]int64
 	killed   atomic.Bool // by the host's backstop
@@ -136,20 +155,39 @@ type running struct {
 // do runs the call and gives the cell back. An error says that nothing has run;
 // one that wraps errUnfit, that it was the cell's fault.
 func (u *running) do(ctx context.Context) (sandbox.Result, error) {
-	err := u.stageLives()
+	err := u.mountWorkspace()
+	u.step("workspace", time.Now())
 	if err == nil {
-		err = u.mountWorkspace()
+		err = u.ready(ctx)
 	}
-	if errors.Is(err, errUnfit) {
-		u.r.pool.release(u.c, false)
-		return sandbox.Result{}, err
-	} else if err != nil {
-		u.r.pool.unclaim(u.c) // nothing has run, and its stage waits on
+	if err == nil {
+		err = u.stageLives()
+	}
+	if err != nil {
+		if errors.Is(err, errUnfit) || u.kind == cell.WorkspaceMoved {
+			u.r.pool.release(u.c, false) // its stage has this call's workspace
+		} else {
+			u.r.pool.unclaim(u.c) // nothing has run, and its stage waits on
+		}
+		switch {
+		case errors.Is(err, errUnfit):
+			return sandbox.Result{}, err
+		case errors.Is(err, errNotReady) && ctx.Err() != nil:
+			return interrupted(ctx, u.queued), nil
+		case errors.Is(err, errNotReady):
+			return sandbox.Result{}, err
+		}
 		return sandbox.Result{}, classify(err)
 	}
-	fit, keep := false, u.call.Reuse != sandbox.ReuseNever && u.call.Reuse != "" && u.c.calls+1 < u.r.cfg.MaxCalls
-	defer func() { u.giveBack(fit && keep) }()
-	exit, err := u.exec(ctx, keep)
+	fit := false
+	u.keep = u.call.Reuse != sandbox.ReuseNever && u.call.Reuse != "" && u.c.calls+1 < u.r.cfg.MaxCalls
+	defer func() { u.giveBack(fit && u.keep) }()
+	u.step("ready", time.Now())
+	exit, err := u.exec(ctx)
+	u.execTime = time.Since(u.marked)
+	u.marked = u.marked.Add(u.execTime)
+	ran := min(u.execTime, exit.RunTime)
+	u.steps = append(u.steps, sandbox.Step{Name: "start", Took: u.execTime - ran}, sandbox.Step{Name: "run", Took: ran})
 	switch {
 	case errors.Is(err, cell.ErrNotSent) && u.c.conn.Ended():
 		return sandbox.Result{}, fmt.Errorf("run in cell %s: %w: %w", u.c.id, err, errUnfit)
@@ -160,6 +198,22 @@ func (u *running) do(ctx context.Context) (sandbox.Result, error) {
 	}
 	fit = exit.Poisoned == ""
 	return u.result(ctx, exit), nil
+}
+
+// errNotReady is wrapped when the call is not to run after all.
+var errNotReady = errors.New("not run")
+
+// ready waits for what must be true before the program runs, once for a call.
+func (u *running) ready(ctx context.Context) error {
+	if u.call.Ready == nil {
+		return nil
+	}
+	err := u.call.Ready(ctx)
+	u.call.Ready = nil
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNotReady, err)
+	}
+	return nil
 }
 
 // stageLives looks for the process that is to run the call. Init may have ended a
@@ -183,24 +237,27 @@ func (u *running) bound() error {
 		}
 		u.c.outer = outer
 	}
-	got, err := u.r.groups.SetLimits(u.stage.group, cgroup.Limits{
-		MemoryBytes: l.MemoryBytes, Pids: l.Pids, CPUMillis: l.CPUMillis,
-	})
+	inner := cgroup.Limits{MemoryBytes: l.MemoryBytes, Pids: l.Pids, CPUMillis: l.CPUMillis}
+	got, err := u.stage.group.SetLimits(inner)
 	if err != nil {
 		return fmt.Errorf("bound call %s: %w", u.call.ID, err)
 	}
 	u.enforced = got
+	if now := (limits{inner: inner, disk: l.DiskBytes}); now != u.r.last() {
+		u.r.lastLimits.Store(&now)
+	}
+	u.stage.group.Begin()
 	return nil
 }
 
 // exec hands the program to init and waits for the end of its tree. Behind init's
 // own deadline stands the host's.
-func (u *running) exec(ctx context.Context, keep bool) (cell.Exit, error) {
+func (u *running) exec(ctx context.Context) (cell.Exit, error) {
 	l := u.call.Limits
 	u.backstop = time.AfterFunc(startGrace+l.WallTime+killGrace, u.kill)
 	defer u.backstop.Stop()
 	stop := context.AfterFunc(ctx, func() {
-		u.r.groups.Unthrottle(u.stage.group)
+		u.stage.group.Unthrottle()
 		u.backstop.Reset(killGrace)
 	})
 	defer stop()
@@ -209,17 +266,22 @@ func (u *running) exec(ctx context.Context, keep bool) (cell.Exit, error) {
 			u.unthrottle.Stop()
 		}
 	}()
-	kind := cell.WorkspaceEphemeral
-	if u.call.Workspace.HostDir != "" {
-		kind = cell.WorkspaceMoved
+	var next *cell.Stage
+	if u.keep {
+		if spec, ready := u.r.nextSpec(u.c, u.otherSlot()); ready {
+			next = &spec
+		}
 	}
 	return u.c.conn.Exec(ctx, cell.Exec{
 		Argv: u.call.Argv, Env: u.env, Cwd: u.call.Cwd,
 		WallTime: l.WallTime, OutputBytes: l.OutputBytes, OutputTotalBytes: l.OutputTotalBytes,
 		DiskBytes: l.DiskBytes, FileBytes: l.FileBytes, OpenFiles: l.OpenFiles,
-		Workspace: kind, PrepareNext: keep, Stdin: u.call.Stdin,
+		Workspace: u.kind, Next: next, Stdin: u.call.Stdin,
 	}, cell.Handlers{Started: u.onStarted, Output: u.onOutput})
 }
+
+// otherSlot is where the stage after this call's is made.
+func (u *running) otherSlot() int { return (u.stage.slot + 1) % cell.Slots }
 
 // kill ends a cell whose init did not end the call in time.
 func (u *running) kill() {
@@ -236,8 +298,11 @@ func (u *running) onStarted(s cell.Started) {
 	u.receipt = u.makeReceipt(s)
 	// From here on init's deadline runs. Killed processes must not wait for cpu time.
 	wall := u.call.Limits.WallTime
-	u.unthrottle = time.AfterFunc(wall, func() { u.r.groups.Unthrottle(u.stage.group) })
+	u.unthrottle = time.AfterFunc(wall, u.stage.group.Unthrottle)
 	u.backstop.Reset(wall + killGrace)
+	if u.keep {
+		u.r.prepareNext(u.c, u.otherSlot())
+	}
 	if u.call.Observer == nil {
 		return
 	}
@@ -276,7 +341,7 @@ type chunk struct {
 func (u *running) lost(caller context.Context, cause error) sandbox.Result {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(caller), destroyBudget, errors.New("processes do not end"))
 	defer cancel()
-	usage := u.r.groups.Usage(u.stage.group)
+	usage := u.stage.group.Usage()
 	if err := u.r.groups.RemoveTree(ctx, u.c.path); err != nil {
 		u.r.log.Error("cell not killed", "cell_id", u.c.id, "error", err)
 	}
@@ -301,10 +366,8 @@ func (u *running) lost(caller context.Context, cause error) sandbox.Result {
 // giveBack releases the cell, with the next stage under way if it is kept.
 func (u *running) giveBack(keep bool) {
 	u.c.calls++
-	if keep {
-		u.r.prepareNext(u.c)
-		group := u.stage.group
-		u.r.background.Go(func() { u.r.removeGroup(group) })
+	if keep && u.c.staging == u.stage { // the program was not started
+		u.r.prepareNext(u.c, u.otherSlot())
 	}
 	u.r.pool.release(u.c, keep)
 }

@@ -40,6 +40,7 @@ type Runtime struct {
 	maps          idmaps
 	shims         *shims
 	deleter       string // program that stands in for a shim's delete; may be empty
+	lastLimits    atomic.Pointer[limits] // of the last call
 
 	pool       *pool
 	ctx        context.Context // ends when Close begins; for background work only

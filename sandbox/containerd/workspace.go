@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
+	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/cell"
 	"github.com/sandgate/sandgate/sandbox/oci"
 )
@@ -53,55 +54,109 @@ func (m *idmaps) close() {
 	m.files = nil
 }
 
-// mountWorkspace puts the call's directory into the stage. The mount is made
-// detached and attached only in the stage's own mount namespace, so it is never
-// visible on the machine and ends with the call. An error wraps errUnfit when
-// the cell is at fault and not the directory or the machine.
+// workspace is a directory of the machine as it was found, and how it is mounted.
+type workspace struct {
+	sandbox.Workspace
+	dev, ino uint64
+	uid, gid uint32
+}
+
+// same reports whether both are the same directory, mounted alike.
+func (w *workspace) same(o *workspace) bool {
+	return w == o || w != nil && o != nil && *w == *o
+}
+
+// mountWorkspace gives the stage the call's directory: the one that it was made
+// with, if that is the call's, or else by a mount of its own. Every mount is made
+// detached and attached only in the cell's mount namespaces, so it is never visible
+// on the machine. An error wraps errUnfit when the cell is at fault and not the
+// directory or the machine.
 func (u *running) mountWorkspace() error {
 	w := u.call.Workspace
 	if w.HostDir == "" {
-		u.workdir = "ephemeral"
+		u.workdir, u.kind, u.c.wanted = "ephemeral", cell.WorkspaceEphemeral, nil
 		return nil
 	}
 	u.workdir = "directory"
-	tree, err := u.cloneTree()
+	if w.KeepOwner {
+		u.workdir = "directory:idmapped"
+	}
+	found, dir, err := u.r.openWorkspace(w)
+	if err != nil {
+		return fmt.Errorf("workspace %s: %w", w.HostDir, err)
+	}
+	defer unix.Close(dir) //nolint:errcheck // an O_PATH descriptor
+	u.c.wanted = found
+	if u.stage.spec.Workspace == cell.WorkspaceCell && found.same(u.stage.attached) {
+		u.kind = cell.WorkspaceCell
+		return nil
+	}
+	u.kind = cell.WorkspaceMoved
+	tree, err := u.r.cloneTree(found, dir)
 	if err != nil {
 		return fmt.Errorf("workspace %s: %w", w.HostDir, err)
 	}
 	defer unix.Close(tree) //nolint:errcheck // attached, or dropped with the descriptor
-	target, err := unix.Open(fmt.Sprintf("/proc/%d/root%s", u.stage.stage, oci.WorkspacePath), unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return fmt.Errorf("workspace %s: open its place in the cell: %w: %w", w.HostDir, err, errUnfit)
-	}
-	defer unix.Close(target) //nolint:errcheck // an O_PATH descriptor
-	if err := attachIn(u.stage.stage, tree, target); err != nil {
+	if err := attachIn(u.stage.stage, tree, false); err != nil {
 		return fmt.Errorf("workspace %s: %w: %w", w.HostDir, err, errUnfit)
 	}
 	return nil
 }
 
-// cloneTree returns a detached copy of the directory's mount with the flags and
-// the id mapping of the call.
-func (u *running) cloneTree() (_ int, err error) {
-	w := u.call.Workspace
+// attachForNext mounts the directory of the last call in the cell itself, whose
+// further stages then have it from their beginning.
+func (r *Runtime) attachForNext(c *aCell) error {
+	if c.wanted == nil || c.wanted.same(c.attached) {
+		return nil
+	}
+	found, dir, err := r.openWorkspace(c.wanted.Workspace)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir) //nolint:errcheck // an O_PATH descriptor
+	tree, err := r.cloneTree(found, dir)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(tree) //nolint:errcheck // as above
+	had := c.attached != nil
+	c.attached = nil
+	if err := attachIn(int(c.task.Pid()), tree, had); err != nil {
+		return err
+	}
+	c.attached, c.wanted = found, found
+	return nil
+}
+
+// openWorkspace finds the directory and looks that it can be mounted.
+func (r *Runtime) openWorkspace(w sandbox.Workspace) (_ *workspace, dir int, err error) {
+	if w.HostDir == "/" {
+		return nil, -1, fmt.Errorf("it is the machine's whole file system: want a directory in it: %w", errdefs.ErrFailedPrecondition)
+	}
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_DIRECTORY | unix.O_CLOEXEC}
 	if w.KeepOwner {
 		// The path was judged by its name, and others may write to parts of it: a
 		// link that takes the place of a part since then must lead nowhere.
 		how.Resolve = unix.RESOLVE_NO_SYMLINKS
 	}
-	dir, err := unix.Openat2(unix.AT_FDCWD, w.HostDir, &how)
+	dir, err = unix.Openat2(unix.AT_FDCWD, w.HostDir, &how)
 	if err != nil {
-		return -1, fmt.Errorf("open: %w: want an existing directory with no symbolic link on the way: %w", err, errdefs.ErrFailedPrecondition)
+		return nil, -1, fmt.Errorf("open: %w: want an existing directory with no symbolic link on the way: %w", err, errdefs.ErrFailedPrecondition)
 	}
-	defer unix.Close(dir) //nolint:errcheck // an O_PATH descriptor
 	var stat unix.Stat_t
 	if err := unix.Fstat(dir, &stat); err != nil {
-		return -1, fmt.Errorf("look: %w", err)
+		return nil, -1, errors.Join(fmt.Errorf("look: %w", err), unix.Close(dir))
 	}
-	if w.HostDir == "/" {
-		return -1, fmt.Errorf("it is the machine's whole file system: want a directory in it: %w", errdefs.ErrFailedPrecondition)
+	if owner := r.cfg.IDBase + cell.PayloadUID; !w.KeepOwner && stat.Uid != owner {
+		return nil, -1, errors.Join(fmt.Errorf("it belongs to uid %d: want %d (PrepareDir makes it so), or keep its owner by an id mapping: %w",
+			stat.Uid, owner, errdefs.ErrFailedPrecondition), unix.Close(dir))
 	}
+	return &workspace{Workspace: w, dev: stat.Dev, ino: stat.Ino, uid: stat.Uid, gid: stat.Gid}, dir, nil
+}
+
+// cloneTree returns a detached copy of the directory's mount with the flags and
+// the id mapping of the call.
+func (r *Runtime) cloneTree(w *workspace, dir int) (_ int, err error) {
 	tree, err := unix.OpenTree(dir, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	if err != nil {
 		return -1, fmt.Errorf("clone its mount: %w: %w", err, errdefs.ErrFailedPrecondition)
@@ -115,20 +170,14 @@ func (u *running) cloneTree() (_ int, err error) {
 	if w.ReadOnly {
 		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
 	}
-	hostUID, hostGID := u.r.cfg.IDBase+cell.PayloadUID, u.r.cfg.IDBase+cell.PayloadGID
 	var userns *os.File
-	switch {
-	case w.KeepOwner:
-		userns, err = u.r.maps.get(stat.Uid, stat.Gid, hostUID, hostGID)
+	if w.KeepOwner {
+		userns, err = r.maps.get(w.uid, w.gid, r.cfg.IDBase+cell.PayloadUID, r.cfg.IDBase+cell.PayloadGID)
 		if err != nil {
 			return -1, err
 		}
 		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
 		attr.Userns_fd = uint64(userns.Fd())
-		u.workdir = "directory:idmapped"
-	case stat.Uid != hostUID:
-		return -1, fmt.Errorf("it belongs to uid %d: want %d (PrepareDir makes it so), or keep its owner by an id mapping: %w",
-			stat.Uid, hostUID, errdefs.ErrFailedPrecondition)
 	}
 	err = unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &attr)
 	runtime.KeepAlive(userns)
@@ -142,25 +191,26 @@ func (u *running) cloneTree() (_ int, err error) {
 	return tree, nil
 }
 
-// attachIn attaches a detached mount in the mount namespace of a process. It is
+// attachIn attaches a detached mount at the workspace in the mount namespace of
+// a process, in the place of one that is there or over it. It is
 // done on a thread that ends with it, since it could not come back. The main
 // thread never ends, and what /proc says of this process is said of that one, so
 // it is held back while another thread does the work.
-func attachIn(pid, tree, target int) error {
+func attachIn(pid, tree int, replace bool) error {
 	result := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
-			result <- attachIn(pid, tree, target)
+			result <- attachIn(pid, tree, replace)
 			runtime.UnlockOSThread()
 			return
 		}
-		result <- attach(pid, tree, target) // never unlocked: the thread ends with the goroutine
+		result <- attach(pid, tree, replace) // never unlocked: the thread ends with the goroutine
 	}()
 	return <-result
 }
 
-func attach(pid, tree, target int) (err error) {
+func attach(pid, tree int, replace bool) (err error) {
 	namespace, err := unix.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open the cell's mount namespace: %w", err)
@@ -172,7 +222,13 @@ func attach(pid, tree, target int) (err error) {
 	if err := unix.Setns(namespace, unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("enter the cell's mount namespace: %w", err)
 	}
-	if err := unix.MoveMount(tree, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
+	if replace {
+		if err := unix.Unmount(oci.WorkspacePath, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+			return fmt.Errorf("let go of the workspace before: %w", err)
+		}
+	}
+	// From here on the path is the cell's own, in which no call can write.
+	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, oci.WorkspacePath, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("attach it in the cell: %w", err)
 	}
 	return nil

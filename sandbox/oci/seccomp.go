@@ -34,6 +34,7 @@ const (
 	afInet6      = 10
 	afNetlink    = 16
 	cloneNewUser = 0x10000000
+	cloneNewNet  = 0x40000000
 
 	errnoPerm = 1
 	errnoSys  = 38
@@ -52,6 +53,8 @@ func Seccomp() *specs.LinuxSeccomp {
 			Names: []string{"clone"}, Action: specs.ActAllow,
 			Args: []specs.LinuxSeccompArg{{Index: 0, Value: cloneNewUser, ValueTwo: 0, Op: specs.OpMaskedEqual}},
 		},
+		// The fork servers of init make themselves network namespaces, nothing else.
+		equalTo("unshare", cloneNewNet),
 		// The flags of clone3 are behind a pointer, where a filter cannot look.
 		// ENOSYS makes libraries fall back to clone, whose flags the inner wall checks.
 		{Names: []string{"clone3"}, Action: specs.ActErrno, ErrnoRet: &nosys},

@@ -14,6 +14,8 @@ import (
 const (
 	// InitPath is where sandgate-init is seen.
 	InitPath = "/.sandgate/init"
+	// SocketPath is where init finds the host's socket.
+	SocketPath = "/dev/sandgate.sock"
 	// WorkspacePath is where a call's workspace is mounted.
 	WorkspacePath = "/workspace"
 )
@@ -49,6 +51,9 @@ type Cell struct {
 	Rootfs string
 	// Init is the path of the sandgate-init binary on the machine.
 	Init string
+	// Socket is the host's socket on the machine, which init finds at SocketPath and
+	// covers. Optional: without it init talks over its stdin and stdout.
+	Socket string
 	// InitArgs are its arguments after argv[0]. Optional.
 	InitArgs []string
 	// Binds are further read-only mounts, in order. Optional.
@@ -147,6 +152,9 @@ func (c Cell) mounts() []specs.Mount {
 	for _, b := range c.Binds {
 		mounts = append(mounts, readOnlyBind(b))
 	}
+	if c.Socket != "" {
+		mounts = append(mounts, readOnlyBind(Bind{Source: c.Socket, Target: SocketPath}))
+	}
 	return append(mounts, readOnlyBind(Bind{Source: c.Init, Target: InitPath}))
 }
 
@@ -179,6 +187,9 @@ func (c Cell) validate() error {
 	}
 	if !cleanAbs(c.Init) {
 		return invalid("init", c.Init, "a clean absolute path")
+	}
+	if c.Socket != "" && !cleanAbs(c.Socket) {
+		return invalid("socket", c.Socket, "a clean absolute path")
 	}
 	if !cleanAbs(c.CgroupsPath) || strings.Count(c.CgroupsPath, "/") < 2 {
 		return invalid("cgroups path", c.CgroupsPath, "a clean absolute path of at least two elements")

@@ -1,0 +1,291 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sandgate/sandgate/sandbox/cell"
+	"github.com/sandgate/sandgate/sandbox/cell/raw"
+)
+
+// Records that the processes of a stage write, beside raw's own.
+const (
+	recordStage   = raw.RecordUser + iota // pid of the stage, from the fork server
+	recordReady                           // the stage's view is made, the holder runs
+	recordProof                           // what the holder reads about itself
+	recordFitted                          // the stage's view was fitted to the call
+	recordStarted                         // the holder's limits, just before its execve
+)
+
+// stageNamespaces are made anew for each call. The network namespace is the fork
+// server's, which makes itself a new one when a call has used it.
+const stageNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+
+// Descriptors that come with a request, in this order.
+const (
+	fdControl = iota // scripts for the stage
+	fdReport         // records
+	fdGo             // the script for the holder
+	fdStdin
+	fdStdout
+	fdStderr
+	fdCount
+)
+
+const forkSocket = 3 // a fork server's end of its socket
+
+// optionBytes holds the mount options of one tmpfs.
+const optionBytes = 96
+
+// plan is the arena with the scripts of all processes, and the places in it that
+// a request fills.
+type plan struct {
+	arena *raw.Arena
+	start *raw.Script // of fork server, stage and holder
+
+	report    raw.Int
+	fds       [fdCount]raw.Int
+	entry     raw.Word // where the fork server goes on
+	optsOpen  uintptr  // options of /tmp and /dev/shm
+	optsOwned uintptr  // options of home and workspace
+	holder    raw.Word // pid of the holder, as its stage sees it
+
+	entryWait   uintptr    // the fork server waits for a request
+	entryShared [2]uintptr // it forks a stage without and with a workspace of its own
+	entryFresh  [2]uintptr // likewise, with a new network namespace
+}
+
+// request is what a fork server is sent, with the descriptors.
+type request struct {
+	fresh     bool // make a new network namespace
+	workspace bool // mount a workspace of the call's own
+	diskBytes int64
+}
+
+// forkServer is init's side of one.
+type forkServer struct {
+	pid  int
+	sock int
+}
+
+// touched reports whether a call may have left something in the network
+// namespace of the fork server.
+func (f *forkServer) touched() bool { return true }
+
+// startForkServer forks one. It keeps nothing of init's descriptors but its
+// socket and stderr.
+func (p *plan) startForkServer() (*forkServer, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socket to a fork server: %w", err)
+	}
+	s := p.start
+	binary.NativeEndian.PutUint64(p.arena.Bytes(p.arena.Addr(p.entry), 8), uint64(pair[1])) //nolint:gosec // a descriptor, for the moment
+	pid, err := p.arena.Fork(s, p.report)
+	err = errors.Join(err, unix.Close(pair[1]))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("fork a fork server: %w", err), unix.Close(pair[0]))
+	}
+	return &forkServer{pid: pid, sock: pair[0]}, nil
+}
+
+// fork asks for a stage with these descriptors. It does not wait for it.
+func (f *forkServer) fork(p *plan, r request, fds [fdCount]int) error {
+	message := make([]byte, 8+2*optionBytes)
+	w := 0
+	if r.workspace {
+		w = 1
+	}
+	entry := p.entryShared[w]
+	if r.fresh {
+		entry = p.entryFresh[w]
+	}
+	binary.NativeEndian.PutUint64(message, uint64(entry))
+	size := sizeOptions(r.diskBytes)
+	copy(message[8:8+optionBytes-1], "mode=1777,"+size)
+	copy(message[8+optionBytes:8+2*optionBytes-1], ownedOptions()+size)
+	rights := unix.UnixRights(fds[:]...)
+	if err := unix.Sendmsg(f.sock, message, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT); err != nil {
+		return fmt.Errorf("ask the fork server: %w", err)
+	}
+	return nil
+}
+
+// newPlan writes all scripts.
+func newPlan(filter []byte) (*plan, error) {
+	arena, err := raw.NewArena()
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{arena: arena}
+	// A message with descriptors: struct msghdr, the iovec, the control buffer.
+	control := arena.Reserve(unix.CmsgSpace(4 * fdCount))
+	for i := range p.fds {
+		p.fds[i] = arena.IntAt(control + uintptr(unix.CmsgLen(0)) + uintptr(4*i))
+	}
+	report := arena.Reserve(4)
+	p.report = arena.IntAt(report)
+	binary.NativeEndian.PutUint32(arena.Bytes(report, 4), 2) // stderr, until there is a stage's
+	body := arena.Reserve(8 + 2*optionBytes)
+	p.entry = arena.WordAt(body)
+	p.optsOpen, p.optsOwned = body+8, body+8+optionBytes
+
+	s := arena.Script(512, 64<<10)
+	p.start = s
+	p.writeForkServer(s, control, body)
+	stage := [2]*raw.Step{}
+	for w := range 2 {
+		p.entryFresh[w] = s.Here()
+		p.freshNetwork(s)
+		p.entryShared[w] = s.Here()
+		stage[w] = p.writeFork(s)
+	}
+	ready := p.record(recordReady, 8+mountsBytes)
+	p.holder = arena.WordAt(ready + 8)
+	holder := [2]*raw.Step{}
+	for w := range 2 {
+		stage[w].To(s.Here())
+		holder[w] = p.writeStage(s, w == 1, ready)
+	}
+	for w := range 2 {
+		holder[w].To(s.Here())
+	}
+	p.writeHolder(s, filter)
+	arena.Put(s)
+	return p, nil
+}
+
+// writeForkServer is the beginning of a fork server: it lets go of what is
+// init's, gets a network namespace of its own and waits for requests.
+func (p *plan) writeForkServer(s *raw.Script, control, body uintptr) {
+	s.Signals()
+	s.Call("take the socket", unix.SYS_DUP3, p.entry, forkSocket, 0).Ignore(unix.EINVAL)
+	s.Call("let go of init's descriptors", unix.SYS_CLOSE_RANGE, forkSocket+1, 0x7fffffff, 0)
+	null := p.arena.Word()
+	s.Call("open /dev/null", unix.SYS_OPENAT, unix.AT_FDCWD, "/dev/null", unix.O_RDWR, 0).Keep(null)
+	s.Call("take stdin", unix.SYS_DUP3, null, 0, 0)
+	s.Call("take stdout", unix.SYS_DUP3, null, 1, 0)
+	s.Call("close /dev/null", unix.SYS_CLOSE, null)
+	p.freshNetwork(s)
+	wait := s.Here()
+	p.entryWait = wait
+	n := p.arena.Word()
+	var iov [16]byte
+	binary.NativeEndian.PutUint64(iov[:], uint64(body))
+	binary.NativeEndian.PutUint64(iov[8:], 8+2*optionBytes)
+	iovAt := s.Data(iov[:])
+	var head [56]byte // struct msghdr
+	binary.NativeEndian.PutUint64(head[16:], uint64(iovAt))
+	binary.NativeEndian.PutUint64(head[24:], 1)
+	binary.NativeEndian.PutUint64(head[32:], uint64(control))
+	binary.NativeEndian.PutUint64(head[40:], uint64(unix.CmsgSpace(4*fdCount))) //nolint:gosec // a small constant
+	headAt := s.Data(head[:])
+	s.Call("take a request", unix.SYS_RECVMSG, forkSocket, headAt, unix.MSG_CMSG_CLOEXEC).Keep(n)
+	s.ExitIfZero(n)
+	s.Copy(p.fds[fdReport], p.report)
+	s.Jump(p.entry)
+}
+
+// freshNetwork gives the process a network namespace in which nothing happened
+// yet. Without CAP_NET_ADMIN it has no working 127.0.0.1: that is a convenience,
+// not a wall.
+func (p *plan) freshNetwork(s *raw.Script) {
+	s.Call("make a network namespace", unix.SYS_UNSHARE, unix.CLONE_NEWNET)
+	var ifreq [40]byte
+	copy(ifreq[:], "lo")
+	binary.NativeEndian.PutUint16(ifreq[16:], unix.IFF_UP|unix.IFF_RUNNING)
+	sock := p.arena.Word()
+	s.Call("open a socket", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0).Keep(sock)
+	s.Call("raise loopback", unix.SYS_IOCTL, sock, unix.SIOCSIFFLAGS, s.Data(ifreq[:])).Ignore(unix.EPERM)
+	s.Call("close the socket", unix.SYS_CLOSE, sock)
+}
+
+// writeFork forks a stage whose parent is init, tells its pid and waits again.
+func (p *plan) writeFork(s *raw.Script) *raw.Step {
+	record := p.record(recordStage, 8)
+	pid := p.arena.WordAt(record + 8)
+	flags := uintptr(stageNamespaces)
+	if !exists("/proc/self/ns/cgroup") {
+		flags &^= unix.CLONE_NEWCGROUP
+	}
+	fork := s.Fork("fork a stage", flags|unix.CLONE_PARENT|uintptr(unix.SIGCHLD)).Keep(pid)
+	s.Call("tell the stage's pid", unix.SYS_WRITE, p.fds[fdReport], record, 16).Ignore(unix.EPIPE)
+	for i := range fdCount {
+		s.Call("close a descriptor of the stage", unix.SYS_CLOSE, p.fds[i])
+	}
+	s.Jump(int(p.entryWait)) //nolint:gosec // an offset within the arena
+	return fork
+}
+
+// writeStage makes the view of a call, forks the holder and waits for the script
+// that fits the view to the call and reaps.
+func (p *plan) writeStage(s *raw.Script, workspace bool, ready uintptr) *raw.Step {
+	s.Call("begin a session", unix.SYS_SETSID).Ignore(unix.EPERM)
+	stageView(s, p.optsOpen, p.optsOwned, workspace)
+	lookAtMounts(s, ready+16)
+	fork := s.Fork("fork the holder", uintptr(unix.SIGCHLD)).Keep(p.holder)
+	for _, i := range []int{fdGo, fdStdin, fdStdout, fdStderr} {
+		s.Call("close a descriptor of the holder", unix.SYS_CLOSE, p.fds[i])
+	}
+	s.Call("tell that the stage is ready", unix.SYS_WRITE, p.fds[fdReport], ready, 16+mountsBytes)
+	s.Receive("take the call", p.fds[fdControl])
+	return fork
+}
+
+const statfsBytes = int(unsafe.Sizeof(unix.Statfs_t{}))
+
+// mountsBytes is what lookAtMounts writes.
+const mountsBytes = 256 + 4*statfsBytes
+
+// record reserves a record of a kind with a body of n bytes.
+func (p *plan) record(kind uint32, n int) uintptr {
+	at := p.arena.Reserve(8 + n)
+	head := p.arena.Bytes(at, 8)
+	binary.NativeEndian.PutUint32(head, kind)
+	binary.NativeEndian.PutUint32(head[4:], uint32(8+n)) //nolint:gosec // a small constant
+	return at
+}
+
+// lookAtMounts asks what is mounted at the workspace and how large the call's
+// file systems are, into memory at an address: a struct statx, then as many
+// structs statfs.
+func lookAtMounts(s *raw.Script, to uintptr) {
+	s.Call("look at the workspace", unix.SYS_STATX, unix.AT_FDCWD, cell.Workspace, 0, unix.STATX_MNT_ID, to)
+	to += 256
+	for _, path := range callFilesystems(cell.WorkspaceEphemeral) {
+		s.Call("look at the size of "+path, unix.SYS_STATFS, path, to)
+		to += uintptr(statfsBytes)
+	}
+}
+
+// mounts is what lookAtMounts found.
+type mounts struct {
+	workspace uint64 // identity of the mount
+	sizes     map[string]int64
+}
+
+func decodeMounts(b []byte) (mounts, error) {
+	files := callFilesystems(cell.WorkspaceEphemeral)
+	if len(b) != mountsBytes {
+		return mounts{}, fmt.Errorf("a stage's view of %d bytes", len(b))
+	}
+	n := binary.NativeEndian
+	m := mounts{sizes: make(map[string]int64, len(files))}
+	const statxMask, statxDevMajor, statxMntID = 0, 136, 144
+	if n.Uint32(b[statxMask:])&unix.STATX_MNT_ID != 0 {
+		m.workspace = n.Uint64(b[statxMntID:])
+	} else { // a kernel before 5.8
+		m.workspace = uint64(n.Uint32(b[statxDevMajor:]))<<32 | uint64(n.Uint32(b[statxDevMajor+4:]))
+	}
+	for i, path := range files {
+		fs := b[256+i*statfsBytes:]
+		m.sizes[path] = int64(n.Uint64(fs[8:]) * n.Uint64(fs[16:])) //nolint:gosec // block size, then blocks of a tmpfs
+	}
+	return m, nil
+}

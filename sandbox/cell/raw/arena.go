@@ -1,0 +1,116 @@
+//go:build linux
+
+package raw
+
+import (
+	"encoding/binary"
+	"fmt"
+	"syscall"
+	"unsafe"
+)
+
+// MaxInboxBytes bounds a script that is sent to a waiting process.
+const MaxInboxBytes = 2 << 20
+
+const (
+	signalBytes  = 16 // all signals, and the mask before
+	scratchBytes = 16 << 10
+	programBytes = 256 << 10
+)
+
+// Arena is memory that is at the same address in a process and in all processes
+// that it forks, each with its own copy. The inbox at its end is where a waiting
+// process takes a script; its pages exist only where they were written.
+type Arena struct {
+	mem     []byte
+	used    uintptr
+	scratch uintptr
+	inbox   uintptr
+}
+
+// NewArena makes an arena. It stays for the life of the process.
+func NewArena() (*Arena, error) {
+	mem, err := syscall.Mmap(-1, 0, programBytes+MaxInboxBytes, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+	if err != nil {
+		return nil, fmt.Errorf("make arena: %w", err)
+	}
+	a := &Arena{mem: mem, used: signalBytes, inbox: programBytes}
+	a.scratch = a.reserve(scratchBytes)
+	return a, nil
+}
+
+func (a *Arena) base() uintptr { return uintptr(unsafe.Pointer(&a.mem[0])) }
+
+func (a *Arena) reserve(n uintptr) uintptr {
+	off := (a.used + 15) &^ 15
+	if off+n > a.inbox {
+		panic("raw: the arena is full")
+	}
+	a.used = off + n
+	return off
+}
+
+// Word reserves a place of 64 bits.
+func (a *Arena) Word() Word { return Word{a.reserve(8)} }
+
+// Reserve reserves n bytes and returns their address.
+func (a *Arena) Reserve(n int) uintptr { return a.base() + a.reserve(uintptr(n)) }
+
+// Addr is the address of a Word.
+func (a *Arena) Addr(w Word) uintptr { return a.base() + w.off }
+
+// WordAt is the place of 64 bits at an address that Reserve returned.
+func (a *Arena) WordAt(addr uintptr) Word { return Word{addr - a.base()} }
+
+// IntAt is the place of 32 bits at an address that Reserve returned.
+func (a *Arena) IntAt(addr uintptr) Int { return Int{addr - a.base()} }
+
+// Bytes is the memory at an address that Reserve or Addr returned.
+func (a *Arena) Bytes(addr uintptr, n int) []byte {
+	off := addr - a.base()
+	return a.mem[off : off+uintptr(n) : off+uintptr(n)]
+}
+
+// Script begins a script of up to max ops that will be Put into the arena.
+func (a *Arena) Script(max, dataBytes int) *Script {
+	off := a.reserve(uintptr(max)*opBytes + uintptr(dataBytes))
+	return &Script{arena: a, off: off, max: max, buf: make([]byte, uintptr(max)*opBytes, uintptr(max)*opBytes+uintptr(dataBytes))}
+}
+
+// Put writes a script into the arena, where processes forked from now on find it.
+func (a *Arena) Put(s *Script) {
+	if uintptr(len(s.buf)) > uintptr(cap(s.buf)) || s.off+uintptr(len(s.buf)) > a.used {
+		panic("raw: script outgrew its reservation")
+	}
+	copy(a.mem[s.off:], s.buf)
+}
+
+// Inbox begins a script of up to max ops for a process that waits for it with
+// Receive. buf is reused.
+func (a *Arena) Inbox(max int, buf []byte) *Script {
+	n := max * int(opBytes)
+	if cap(buf) < n {
+		buf = make([]byte, n, n+4096)
+	}
+	buf = buf[:n]
+	clear(buf)
+	return &Script{arena: a, off: a.inbox, max: max, buf: buf}
+}
+
+// Message is the script as it is sent to the waiting process.
+func (s *Script) Message() ([]byte, error) {
+	if len(s.buf) > MaxInboxBytes {
+		return nil, fmt.Errorf("request of %d bytes for a prepared process, at most %d: %w", len(s.buf), MaxInboxBytes, syscall.E2BIG)
+	}
+	out := make([]byte, 8, 8+len(s.buf))
+	binary.NativeEndian.PutUint64(out, uint64(len(s.buf)))
+	return append(out, s.buf...), nil
+}
+
+// Receive appends the taking of a Message from a descriptor and goes on with it.
+func (s *Script) Receive(tag string, fd any) {
+	size := s.arena.Word()
+	s.ReadAll(tag, fd, s.arena.Addr(size), 8)
+	s.ReadAll(tag, fd, s.arena.base()+s.arena.inbox, size)
+	s.Jump(s.arena.inbox)
+}

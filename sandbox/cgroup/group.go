@@ -1,0 +1,171 @@
+package cgroup
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"sync/atomic"
+	"syscall"
+)
+
+// Group is a control group that serves one call after another: its files stay
+// open, its limits are written only when they change, and what its counters show
+// is told from the beginning of the call on. It is for one goroutine at a time.
+type Group struct {
+	m    *Manager
+	path string
+	own  int64 // processes in it that are not the call's
+
+	files  map[string]*os.File
+	buf    []byte
+	limits Limits
+	shown  map[string]int64
+	loose  atomic.Bool // Unthrottle was called
+
+	before Usage // at Begin
+	memory int64 // in use, at the first Begin
+	resets bool  // the peak of memory was reset at Begin
+}
+
+// leftover is how much memory a call may leave charged to the group before a
+// later call's peak would no longer be its own.
+const leftover = 1 << 20
+
+// Group makes a group that holds, beside the call's, own processes of whoever
+// runs it: they are added to every limit of processes, and left out of counts.
+func (m *Manager) Group(path string, own int) (*Group, error) {
+	if err := m.Create(path); err != nil {
+		return nil, err
+	}
+	return m.At(path, own), nil
+}
+
+// At is Group for a group that was made before, or is gone.
+func (m *Manager) At(path string, own int) *Group {
+	return &Group{m: m, path: path, own: int64(own), files: make(map[string]*os.File, 12), memory: -1}
+}
+
+// Path is the group's path from the root of each hierarchy.
+func (g *Group) Path() string { return g.path }
+
+// Close closes the files. The group stays.
+func (g *Group) Close() {
+	for _, f := range g.files {
+		_ = f.Close() // only counters were read
+	}
+	clear(g.files)
+}
+
+// Add moves a process into the group; what it forks is born there.
+func (g *Group) Add(pid int) error { return g.m.Add(g.path, pid) }
+
+// Procs returns the processes in the group.
+func (g *Group) Procs() ([]int, error) { return g.m.Procs(g.path) }
+
+// SetLimits is that of Manager, and does nothing when the limits are the same as
+// before. The map is the caller's.
+func (g *Group) SetLimits(l Limits) (map[string]int64, error) {
+	if l == g.limits && !g.loose.Swap(false) {
+		return maps.Clone(g.shown), nil
+	}
+	with := l
+	if with.Pids > 0 {
+		with.Pids += g.own
+	}
+	g.limits = Limits{}
+	shown, err := g.m.SetLimits(g.path, with)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := shown["pids"]; ok {
+		shown["pids"] -= g.own
+	}
+	g.limits, g.shown = l, shown
+	return maps.Clone(shown), nil
+}
+
+// Unthrottle is that of Manager, until the next SetLimits. It may be called
+// beside anything else.
+func (g *Group) Unthrottle() {
+	g.loose.Store(true)
+	g.m.Unthrottle(g.path)
+}
+
+// Begin notes where the counters stand before a call.
+func (g *Group) Begin() {
+	g.before = g.m.b.usage(g.path, g.read)
+	if g.memory < 0 {
+		g.memory = g.m.b.memoryNow(g.path, g.read)
+	}
+	f, err := g.open(g.m.b.peakFile(g.path))
+	if err == nil {
+		_, err = f.WriteAt([]byte("0"), 0)
+	}
+	g.resets = err == nil
+}
+
+// Usage is what the call has used since Begin.
+func (g *Group) Usage() Usage {
+	now := g.m.b.usage(g.path, g.read)
+	since := func(now, before int64) int64 {
+		if now < 0 || before < 0 {
+			return now
+		}
+		return now - before
+	}
+	if now.CPUUser >= 0 && g.before.CPUUser >= 0 {
+		now.CPUUser, now.CPUSystem = max(0, now.CPUUser-g.before.CPUUser), max(0, now.CPUSystem-g.before.CPUSystem)
+	}
+	now.PidsLimitHits = since(now.PidsLimitHits, g.before.PidsLimitHits)
+	now.OOMKills = since(now.OOMKills, g.before.OOMKills)
+	now.IOReadBytes = since(now.IOReadBytes, g.before.IOReadBytes)
+	now.IOWriteBytes = since(now.IOWriteBytes, g.before.IOWriteBytes)
+	if now.PidsPeak >= 0 {
+		now.PidsPeak = max(0, now.PidsPeak-g.own)
+	}
+	return now
+}
+
+// Worn reports whether the group's peaks would tell a further call what it did
+// not do: the kernel cannot reset all of them. u is the last call's usage.
+func (g *Group) Worn(u Usage) bool {
+	return !g.resets || u.PidsPeak > 1 || u.OOMKills != 0 || u.PidsLimitHits > 0 ||
+		g.m.b.memoryNow(g.path, g.read) > g.memory+leftover
+}
+
+func (g *Group) open(file string) (*os.File, error) {
+	if f := g.files[file]; f != nil {
+		return f, nil
+	}
+	f, err := os.OpenFile(file, os.O_RDWR, 0)                               //nolint:gosec // below the control groups' root
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EINVAL) { // one that can only be read
+		f, err = os.Open(file) //nolint:gosec // likewise
+	}
+	if err != nil {
+		return nil, err
+	}
+	g.files[file] = f
+	return f, nil
+}
+
+// read is a reader on files that stay open.
+func (g *Group) read(file string) ([]byte, error) {
+	f, err := g.open(file)
+	if err != nil {
+		return nil, err
+	}
+	if g.buf == nil {
+		g.buf = make([]byte, 4096)
+	}
+	for {
+		n, err := f.ReadAt(g.buf, 0)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		if n < len(g.buf) {
+			return g.buf[:n], nil
+		}
+		g.buf = make([]byte, 2*len(g.buf))
+	}
+}
