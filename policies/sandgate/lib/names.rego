@@ -9,9 +9,33 @@ package sandgate.lib.names
 system_directories := {"", "/bin", "/usr/bin"}
 
 # METADATA
+# title: acts
+# description: >-
+#   The library knows of something that the program does to data, to the system or over the network. Of all others there
+#   is nothing to ask.
+acts(program) if program in {
+	"bundle", "chattr", "chgrp", "chmod", "chown", "cp", "install", "mount", "mv", "pacman", "paru", "pnpx", "setfacl",
+	"tee", "yarn", "yay",
+}
+
+acts(program) if strings.any_prefix_match(program, ["git", "mke2fs", "mkfs", "pip", "py"])
+
+acts(program) if destructive(program)
+
+acts(program) if network(program)
+
+acts(program) if package_manager(program)
+
+acts(program) if destructive_verbs[program]
+
+acts(program) if network_verbs[program]
+
+# METADATA
 # title: destructive
-# description: They delete, overwrite or stop whatever their arguments are.
-destructive := {
+# description: >-
+#   They delete, overwrite or stop whatever their arguments are. A set that is written into the body of a function is in
+#   OPA's index: a program that is not in it costs next to nothing.
+destructive(program) if program in {
 	"badblocks", "blkdiscard", "blkzone", "cfdisk", "cryptsetup", "dd", "debugfs", "del-cli", "delgroup",
 	"deluser", "dropdb", "dropuser", "fdisk", "fsck", "gdisk", "groupdel", "halt", "hdparm", "init", "kill",
 	"killall", "killall5", "lvreduce", "lvremove", "mkdosfs", "mke2fs", "mkexfatfs", "mkntfs", "mkreiserfs",
@@ -20,11 +44,6 @@ destructive := {
 	"trash", "trash-empty", "trash-put", "truncate", "umount", "unlink", "userdel", "vgreduce",
 	"vgremove", "wipe", "wipefs", "zerofree",
 }
-
-# METADATA
-# title: destructive prefixes
-# description: Families of names.
-destructive_prefixes := {"mkfs.", "mkfs", "mke2fs"}
 
 # METADATA
 # title: destructive verbs
@@ -106,7 +125,7 @@ destructive_verbs := {
 # METADATA
 # title: network
 # description: They reach the network whatever their arguments are.
-network := {
+network(program) if program in {
 	"ab", "ansible", "ansible-playbook", "aria2c", "arping", "autossh", "aws", "axel", "az", "azcopy", "bunx",
 	"cloudflared", "consul", "cpan", "cpanm", "cqlsh", "crane", "croc", "curl", "curlie", "cvs", "delv", "deno",
 	"dhclient", "dig", "doctl", "dog", "doggo", "drill", "dumpcap", "elinks", "etcdctl", "fetchmail", "finger",
@@ -206,9 +225,9 @@ network_verbs := {
 }
 
 # METADATA
-# title: package managers
+# title: package manager
 # description: Programs that fetch packages to install and remove installed ones.
-package_managers := {
+package_manager(program) if program in {
 	"apk", "apt", "apt-get", "aptitude", "brew", "bun", "bundle", "bundler", "composer", "conda", "dnf", "dnf5",
 	"flatpak", "gem", "mamba", "microdnf", "micromamba", "npm", "pip", "pip3", "pipx", "pkg", "pnpm", "poetry",
 	"port", "snap", "yarn", "yum", "zypper",

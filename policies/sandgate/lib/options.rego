@@ -11,8 +11,9 @@ package sandgate.lib.options
 #   the position of the -- that ends the options, or the number of words. An option takes the next word when it is one
 #   of exact, or matches cluster unless that is empty. It is right when these are all the options of the command
 #   that take the next word.
-layout(args, exact, cluster) := {"values": values, "end": end} if {
-	count(exact) + count(cluster) > 0
+layout(args, exact, cluster) := {"values": set(), "end": count(args)} if {
+	not _dashes(args)
+} else := {"values": values, "end": end} if {
 	wanting := {i |
 		some i, arg in args
 		arg.literal == true
@@ -37,6 +38,13 @@ layout(args, exact, cluster) := {"values": values, "end": end} if {
 		arg.value == "--"
 		arg.literal == true
 	} | {count(args)})
+}
+
+# Without a dash there is neither an option nor an end of them.
+_dashes(args) if {
+	some arg in args
+	arg.literal == true
+	startswith(arg.value, "-")
 }
 
 _wants(word, exact, _) if word in exact

@@ -13,24 +13,26 @@ import data.sandgate.lib.shell
 # title: read only
 # description: The command is one of the three and only reads inside the workspace.
 read_only(command) if {
+	command.base == "ls"
 	shell.runs(command, "ls")
 	layout := options.layout(command.args, _ls_values, `^-[aAbBcCdfFgGhiklmnNopqQrRsStuUvxX1Z]*[ITw]$`)
-	every i, _ in command.args {
-		_ls_argument(layout, command.args, i)
+	every i, arg in command.args {
+		_ls_argument(layout, i, arg)
 	}
 }
 
 read_only(command) if {
+	command.base == "cat"
 	shell.runs(command, "cat")
 	layout := options.layout(command.args, set(), "")
-	every i, _ in command.args {
-		_cat_argument(layout, command.args, i)
+	every i, arg in command.args {
+		_cat_argument(layout, i, arg)
 	}
 }
 
 read_only(command) if {
-	some name in {"grep", "egrep", "fgrep"}
-	shell.runs(command, name)
+	command.base in {"egrep", "fgrep", "grep"}
+	shell.runs(command, command.base)
 	layout := options.layout(command.args, _grep_values, `^-[EFGPivwxycLloqsbHhnTuUZzarI0-9]*[eABCmf]$`)
 	pattern := _pattern_index(layout, command.args)
 	every i, _ in command.args {
@@ -38,39 +40,37 @@ read_only(command) if {
 	}
 }
 
-_operand(arg) if {
-	paths.inside(arg)
-	not arg.dynamic
-}
-
 _dashed(arg) if {
 	startswith(arg.value, "-")
 	arg.value != "-"
 }
 
-# A word that is no option and no value of one.
-_plain_operand(layout, args, i) if {
+# A word that is no option and no value of one, and whose path is inside.
+_operand(layout, i, arg) if {
+	paths.inside(arg)
+	not arg.dynamic
 	not i in layout.values
-	not _dashed(args[i])
-	_operand(args[i])
+	not _dashed(arg)
 }
 
-_plain_operand(layout, args, i) if {
+_operand(layout, i, arg) if {
 	i > layout.end
-	_operand(args[i])
+	paths.inside(arg)
+	not arg.dynamic
 }
 
-_ls_argument(layout, args, i) if _plain_operand(layout, args, i)
+_ls_argument(layout, i, arg) if _operand(layout, i, arg)
 
-_ls_argument(layout, args, i) if {
-	i in layout.values
-	args[i].literal
-}
-
-_ls_argument(layout, args, i) if {
+_ls_argument(layout, i, arg) if {
+	arg.literal == true
 	i <= layout.end
-	_dashed(args[i])
-	_ls_option(shell.value(args[i]))
+	_dashed(arg)
+	_ls_option(arg.value)
+}
+
+_ls_argument(layout, i, arg) if {
+	arg.literal == true
+	i in layout.values
 }
 
 _ls_option("--")
@@ -104,15 +104,16 @@ _ls_flags := {
 	"--quote-name", "--recursive", "--reverse", "--si", "--size", "--version", "--help", "--zero",
 }
 
-_cat_argument(layout, args, i) if _plain_operand(layout, args, i)
+_cat_argument(layout, i, arg) if _operand(layout, i, arg)
 
-_cat_argument(layout, args, i) if {
+_cat_argument(layout, i, arg) if {
+	arg.literal == true
 	i <= layout.end
-	_dashed(args[i])
-	_cat_option(shell.value(args[i]))
+	_dashed(arg)
+	_cat_option(arg.value)
 }
 
-_cat_argument(_, args, i) if shell.value(args[i]) == "-"
+_cat_argument(_, _, arg) if shell.value(arg) == "-"
 
 _cat_option("--")
 
@@ -125,7 +126,7 @@ _cat_flags := {
 	"--squeeze-blank", "--version", "--help",
 }
 
-_grep_argument(layout, _, args, i) if _plain_operand(layout, args, i)
+_grep_argument(layout, _, args, i) if _operand(layout, i, args[i])
 
 # The first operand is the pattern, which may look like any path, unless an option gave one.
 _grep_argument(_, pattern, args, i) if {
@@ -194,7 +195,8 @@ _grep_value(option, arg) if {
 
 _grep_value(option, arg) if {
 	regex.match(`^(-[^-]*f|--file)$`, option)
-	_operand(arg)
+	paths.inside(arg)
+	not arg.dynamic
 }
 
 _grep_option("--")

@@ -95,27 +95,10 @@ harmless_redirect(redirect) if {
 # METADATA
 # title: destructive
 # description: The command destroys data or state.
-destructive(command) if lower(command.base) in names.destructive
-
 destructive(command) if {
-	some prefix in names.destructive_prefixes
-	startswith(lower(command.base), prefix)
-}
-
-destructive(command) if {
-	some verb in names.destructive_verbs[lower(command.base)]
-	verb in values(command)
-}
-
-destructive(command) if {
-	startswith(command.base, "git")
-	git.destructive(command)
-}
-
-destructive(command) if {
-	lower(command.base) in names.package_managers
-	some verb in names.removing
-	verb in values(command)
+	program := lower(command.base)
+	names.acts(program)
+	_destroys(program, command)
 }
 
 destructive(command) if {
@@ -124,9 +107,35 @@ destructive(command) if {
 	paths.device(redirect.path)
 }
 
+# What is asked here of a program has to be among names.acts. It is in lower case, so that the index leaves out the
+# rules that are about others.
+_destroys(program, _) if names.destructive(program)
+
+# Families of names: mkfs and mkfs.ext4.
+_destroys(program, _) if startswith(program, "mkfs")
+
+_destroys(program, _) if startswith(program, "mke2fs")
+
+_destroys(program, command) if {
+	some verb in names.destructive_verbs[program]
+	verb in values(command)
+}
+
+_destroys(program, command) if {
+	startswith(program, "git")
+	startswith(command.base, "git")
+	git.destructive(command)
+}
+
+_destroys(program, command) if {
+	names.package_manager(program)
+	some verb in names.removing
+	verb in values(command)
+}
+
 # Rights or owners of a whole tree outside the workspace.
-destructive(command) if {
-	lower(command.base) in {"chattr", "chgrp", "chmod", "chown", "setfacl"}
+_destroys(program, command) if {
+	program in {"chattr", "chgrp", "chmod", "chown", "setfacl"}
 	some option in values(command)
 	regex.match(`^(-[a-zA-Z]*R[a-zA-Z]*|--rec[a-z]*)$`, option)
 	some arg in command.args
@@ -134,15 +143,15 @@ destructive(command) if {
 }
 
 # pacman names what it does by a letter with others behind it.
-destructive(command) if {
-	lower(command.base) in {"pacman", "yay", "paru"}
+_destroys(program, command) if {
+	program in {"pacman", "yay", "paru"}
 	some word in values(command)
 	startswith(word, "-R")
 }
 
 # A copy onto a device.
-destructive(command) if {
-	lower(command.base) in {"cp", "install", "mv", "tee"}
+_destroys(program, command) if {
+	program in {"cp", "install", "mv", "tee"}
 	some arg in command.args
 	paths.device(arg.path)
 }
@@ -150,22 +159,10 @@ destructive(command) if {
 # METADATA
 # title: network
 # description: The command reaches the network.
-network(command) if lower(command.base) in names.network
-
 network(command) if {
-	some verb in names.network_verbs[lower(command.base)]
-	verb in values(command)
-}
-
-network(command) if {
-	startswith(command.base, "git")
-	git.network(command)
-}
-
-network(command) if {
-	lower(command.base) in names.package_managers
-	some verb in names.installing
-	verb in values(command)
+	program := lower(command.base)
+	names.acts(program)
+	_connects(program, command)
 }
 
 network(command) if {
@@ -173,9 +170,28 @@ network(command) if {
 	redirect.network == true
 }
 
+_connects(program, _) if names.network(program)
+
+_connects(program, command) if {
+	some verb in names.network_verbs[program]
+	verb in values(command)
+}
+
+_connects(program, command) if {
+	startswith(program, "git")
+	startswith(command.base, "git")
+	git.network(command)
+}
+
+_connects(program, command) if {
+	names.package_manager(program)
+	some verb in names.installing
+	verb in values(command)
+}
+
 # Without a verb it installs.
-network(command) if {
-	lower(command.base) in {"bundle", "pnpx", "yarn"}
+_connects(program, command) if {
+	program in {"bundle", "pnpx", "yarn"}
 	every arg in command.args {
 		startswith(value(arg), "-")
 		not value(arg) in {"--help", "--version", "-h", "-v"}
@@ -183,23 +199,22 @@ network(command) if {
 }
 
 # pacman names what it does by a letter with others behind it.
-network(command) if {
-	lower(command.base) in {"pacman", "yay", "paru"}
+_connects(program, command) if {
+	program in {"pacman", "yay", "paru"}
 	some word in values(command)
 	startswith(word, "-Sy")
 }
 
 # The source of a mount on another host.
-network(command) if {
-	lower(command.base) == "mount"
+_connects("mount", command) if {
 	some word in values(command)
 	regex.match(`^//|^[^/=,]+:/`, word)
 }
 
 # A module of an interpreter that reaches the network.
-network(command) if {
-	startswith(lower(command.base), "py")
-	regex.match(`^(python|pypy)[0-9.]*$`, lower(command.base))
+_connects(program, command) if {
+	startswith(program, "py")
+	regex.match(`^(python|pypy)[0-9.]*$`, program)
 	some i, arg in command.args
 	value(arg) in {"-m", "-mpip", "-mhttp.server"}
 	some module in array.slice(command.args, i, i + 2)
@@ -207,9 +222,9 @@ network(command) if {
 }
 
 # A package manager under a numbered name.
-network(command) if {
-	startswith(lower(command.base), "pip")
-	regex.match(`^pip[0-9.]+$`, lower(command.base))
+_connects(program, command) if {
+	startswith(program, "pip")
+	regex.match(`^pip[0-9.]+$`, program)
 	some verb in names.network_verbs.pip
 	verb in values(command)
 }
