@@ -5,7 +5,6 @@
 #   an abbreviated option is not on it. Many subcommands run a program when told so by an option or by configuration.
 package sandgate.lib.git
 
-import data.sandgate.lib.names
 import data.sandgate.lib.options
 import data.sandgate.lib.paths
 
@@ -172,6 +171,7 @@ _destructive_letters := {
 #   The command only reads the repository around the working directory, and starts no program but what the
 #   repository's own configuration names.
 read_only(command) if {
+	command.base == "git"
 	_plain_git(command)
 	_global_options(command)
 	reads := _reads[command.git.sub]
@@ -184,17 +184,17 @@ read_only(command) if {
 }
 
 read_only(command) if {
-	_plain_git(command)
+	command.base == "git"
 	count(command.args) == 1
 	command.args[0].value in {"--version", "version"}
+	_plain_git(command)
 }
 
 _plain_git(command) if {
 	command.kind == "simple"
 	command.name_static == true
-	command.base == "git"
-	object.get(command, "dir", "") in names.system_directories
-	count(command.env) == 0
+	object.get(command, "dir", "") in {"", "/bin", "/usr/bin"}
+	command.env == []
 	command.opaque == false
 	command.static == true
 }

@@ -4,18 +4,23 @@
 package sandgate.lib.names
 
 # METADATA
-# title: system directories
-# description: Where the programs of the machine are; an empty name is looked up in PATH.
-system_directories := {"", "/bin", "/usr/bin"}
-
-# METADATA
 # title: acts
 # description: >-
 #   The library knows of something that the program does to data, to the system or over the network. Of all others there
-#   is nothing to ask.
+#   is nothing to ask. The programs of the tables of verbs are repeated here, since a set in the body of a function costs
+#   next to nothing and a table has to be fetched.
 acts(program) if program in {
-	"bundle", "chattr", "chgrp", "chmod", "chown", "cp", "install", "mount", "mv", "pacman", "paru", "pnpx", "setfacl",
-	"tee", "yarn", "yay",
+	"apk", "aws", "az", "brew", "btrfs", "bun", "bundle", "busybox", "cabal", "cargo", "cdk", "chattr", "chgrp",
+	"chmod", "chown", "composer", "conda", "corepack", "cp", "crictl", "crontab", "dart", "dmsetup", "docker",
+	"docker-compose", "dotnet", "dpkg", "eksctl", "find", "flutter", "flyctl", "fuser", "gcloud", "gem", "getent",
+	"gh", "gio", "go", "gpg", "gpg2", "gradle", "gradlew", "helm", "heroku", "hg", "incus", "install", "ip",
+	"ip6tables", "ipset", "iptables", "iptables-legacy", "iptables-nft", "k3d", "kind", "kubectl", "loginctl",
+	"losetup", "luarocks", "lxc", "mamba", "mdadm", "micromamba", "minikube", "mix", "modprobe", "mount",
+	"multipass", "mv", "mvn", "mvnw", "nerdctl", "nft", "nix", "nix-collect-garbage", "nix-env", "npm", "nvme",
+	"oc", "opam", "openssl", "ostree", "pacman", "paru", "php", "pip", "pipenv", "pipx", "pnpm", "pnpx", "pod",
+	"podman", "podman-compose", "poetry", "pulumi", "rclone", "resolvectl", "rpm", "rsync", "scalar", "serverless",
+	"service", "setfacl", "sls", "snap", "sst", "systemctl", "tar", "tee", "terraform", "terragrunt", "tofu", "ufw",
+	"uv", "vagrant", "vboxmanage", "virsh", "yarn", "yay", "zfs", "zpool", "zypper",
 }
 
 acts(program) if strings.any_prefix_match(program, ["git", "mke2fs", "mkfs", "pip", "py"])
@@ -25,10 +30,6 @@ acts(program) if destructive(program)
 acts(program) if network(program)
 
 acts(program) if package_manager(program)
-
-acts(program) if destructive_verbs[program]
-
-acts(program) if network_verbs[program]
 
 # METADATA
 # title: destructive

@@ -46,8 +46,8 @@ runs(command, name) if {
 	command.kind == "simple"
 	command.name_static == true
 	command.base == name
-	object.get(command, "dir", "") in names.system_directories
-	count(command.env) == 0
+	object.get(command, "dir", "") in {"", "/bin", "/usr/bin"}
+	command.env == []
 	command.opaque == false
 }
 

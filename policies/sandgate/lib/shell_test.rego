@@ -1,6 +1,7 @@
 package sandgate.lib.shell_test
 
 import data.sandgate.lib.facts_test as facts
+import data.sandgate.lib.names
 import data.sandgate.lib.shell
 
 _plain := facts.script([facts.command(["ls"])])
@@ -139,4 +140,19 @@ test_harmful_redirect[name] if {
 		"to null": {"class": "write", "target": "../dev/null", "path": "/dev/null"},
 	}
 	not shell.harmless_redirect(redirect)
+}
+
+# A program that is not among those that act is asked nothing, so that none of the tables may be forgotten there.
+test_all_that_is_asked_about_acts[program] if {
+	some program in ((object.keys(names.destructive_verbs) | object.keys(names.network_verbs)) | {
+		"apt-get", "bundle", "chattr", "chgrp", "chmod", "chown", "cp", "curl", "git", "git-lfs", "install", "mke2fs.x",
+		"mkfs.ext4", "mount", "mv", "pacman", "paru", "pip3.12", "pnpx", "pypy3", "python3", "rm", "setfacl", "tee", "yarn",
+		"yay",
+	})
+	names.acts(program)
+}
+
+test_what_is_not_known_does_not_act[program] if {
+	some program in ["", "cat", "echo", "ls", "true", "jq"]
+	not names.acts(program)
 }

@@ -37,7 +37,9 @@ deny contains {
 	"command": command.index,
 } if {
 	some command in input.call.shell.commands
-	lower(command.base) in _privilege
+	lower(command.base) in {
+		"chroot", "doas", "newgrp", "nsenter", "pkexec", "runuser", "setcap", "setpriv", "sg", "su", "sudo", "unshare",
+	}
 }
 
 # METADATA
@@ -400,7 +402,9 @@ _writable := {
 	"/tmp", "/var/tmp", "/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty", "/dev/fd", "/dev/shm",
 }
 
-_readable := _writable | {
+# What is writable as well, and the system.
+_readable := {
+	"/tmp", "/var/tmp", "/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty", "/dev/fd", "/dev/shm",
 	"/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/dev/stdin", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full",
 }
 
@@ -408,22 +412,22 @@ _readable := _writable | {
 _touches_repository(command) if {
 	not _reads(command)
 	some arg in command.args
+	some key in ["path", "prefix", "real", "value"]
+	contains(lower(arg[key]), ".git")
+	_in_repository(arg[key])
 	not startswith(object.get(arg, "value", ""), "--ex")
-	some text in [
-		object.get(arg, "value", ""), object.get(arg, "prefix", ""),
-		object.get(arg, "path", ""), object.get(arg, "real", ""),
-	]
-	_in_repository(text)
 }
 
 # Configuration names programs; only keys that are mere values are left alone.
 _touches_repository(command) if {
+	startswith(command.base, "git")
 	git.subcommand(command) == "config"
 	_config_writes(command)
 	not _harmless_keys(git.words(command))
 }
 
 _touches_repository(command) if {
+	startswith(command.base, "git")
 	git.subcommand(command) == "lfs"
 	"install" in git.words(command)
 }
@@ -488,8 +492,6 @@ _whole_workspace(arg) if {
 	regex.match(`^(/workspace/|\./)?(\*|\.\*|\{,\.\}\*)$`, arg.value)
 }
 
-_privilege := {"sudo", "su", "doas", "pkexec", "runuser", "setpriv", "chroot", "nsenter", "unshare", "setcap", "newgrp", "sg"}
-
 _system_destructive(command) if lower(command.base) in {
 	"mkfs", "mkswap", "wipefs", "fdisk", "sfdisk", "parted", "blkdiscard", "losetup", "mount", "umount", "swapon", "swapoff",
 	"shutdown", "reboot", "halt", "poweroff", "init", "telinit", "systemctl", "service", "insmod", "rmmod", "modprobe",
@@ -522,7 +524,10 @@ _network(command) if lower(command.base) in {
 	"skopeo", "snap", "yum",
 }
 
-_network(command) if git.subcommand(command) == "submodule"
+_network(command) if {
+	startswith(command.base, "git")
+	git.subcommand(command) == "submodule"
+}
 
 _network(command) if {
 	some verb in _network_verbs[lower(command.base)]

@@ -8,6 +8,7 @@ import data.sandgate.lib.shell
 _outside(command) := union({
 	{path |
 		some i, arg in command.args
+		_notable(arg)
 		not _is_text(command, i)
 		some path in _outside_word(command, i, arg)
 	},
@@ -22,6 +23,19 @@ _outside(command) := union({
 		not _last_change(command)
 	},
 })
+
+# All others are plain words that are known to be inside: nothing more is asked of them.
+_notable(arg) if arg.in_workspace == false
+
+_notable(arg) if arg.dynamic == true
+
+_notable(arg) if arg.glob == true
+
+_notable(arg) if arg.tilde == true
+
+_notable(arg) if startswith(arg.value, "-")
+
+_notable(arg) if arg.eq
 
 _outside_word(command, i, arg) := union({
 	{text |
@@ -206,6 +220,7 @@ _outside_program(dir) if _climbs(dir)
 _uncertain(command) := union({
 	{text |
 		some i, arg in command.args
+		_climbing(arg)
 		not _is_text(command, i)
 		not _last_change(command)
 		not _settled_change(command)
@@ -225,6 +240,13 @@ _uncertain(command) := union({
 	},
 	{command.dir | _may_climb(command.dir)},
 })
+
+# No other word can climb.
+_climbing(arg) if contains(arg.value, "..")
+
+_climbing(arg) if contains(arg.prefix, "..")
+
+_climbing(arg) if contains(arg.eq.value, "..")
 
 _uncertain_word(arg) := union({
 	{candidate.value |
