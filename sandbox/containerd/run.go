@@ -256,11 +256,17 @@ func (u *running) exec(ctx context.Context) (cell.Exit, error) {
 	l := u.call.Limits
 	u.backstop = time.AfterFunc(startGrace+l.WallTime+killGrace, u.kill)
 	defer u.backstop.Stop()
+	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
 		u.stage.group.Unthrottle()
 		u.backstop.Reset(killGrace)
 	})
-	defer stop()
+	defer func() {
+		if !stop() {
+			<-ended // else it could set the backstop again, and that kill the cell under its next call
+		}
+	}()
 	defer func() {
 		if u.unthrottle != nil {
 			u.unthrottle.Stop()
