@@ -146,3 +146,9 @@ bench: runtimes build ## the whole matrix of measurements, beside floor and peer
 .PHONY: bench-quick
 bench-quick: runtimes build ## the same matrix with few calls, shown and not kept (about a minute); needs root
 	go run ./test/bench -quick -json '' -table '' $(BENCHFLAGS)
+
+LEAKS_CALLS ?= 10000
+
+.PHONY: leaks
+leaks: runtimes build ## LEAKS_CALLS (10000) mixed calls, after which nothing may be left on the machine; needs root
+	SANDGATE_ROOT_TESTS=1 SANDGATE_BIN_DIR=$(CURDIR)/bin SANDGATE_LEAKS_CALLS=$(LEAKS_CALLS) go test -count=1 -timeout 60m -v ./test/leaks

@@ -1,0 +1,334 @@
+package leaks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sandgate/sandgate/sandbox/containerd"
+	"github.com/sandgate/sandgate/test/daemontest"
+)
+
+// counted is one thing that is counted, and by how much it may be more than
+// before without being a leak.
+type counted struct {
+	name  string
+	slack int64
+	why   string // of the slack
+}
+
+// figures are in the order in which they are told.
+var figures = []counted{
+	{name: "cells"},
+	{name: "call cgroups"},
+	{name: "cgroup directories"},
+	{name: "shims"},
+	{name: "inits"},
+	{name: "guests"},
+	{name: "zombies"},
+	{name: "processes"},
+	{name: "network namespaces"},
+	{name: "mounts"},
+	{name: "containers"},
+	{name: "tasks"},
+	{name: "snapshots"},
+	{name: "leases"},
+	{name: "files in the run directory"},
+	{name: "files open in sandgated"},
+	{name: "files open in containerd", slack: 4, why: "connections of shims that come and go"},
+	{name: "files open in shims", slack: 2, why: "a cell on its way"},
+	{name: "threads of sandgated", slack: 16, why: "the Go runtime keeps threads that once waited in the kernel"},
+	{name: "goroutines", slack: 4, why: "timers and requests of the count itself"},
+	{name: "disk in KiB, without journal", slack: 2048, why: "containerd's database grows by pages"},
+	{name: "resident KiB of sandgated", slack: 64 << 10, why: "the heap's shape, and what is known of finished calls"},
+}
+
+// snapshot counts what a daemon has on the machine; a figure that cannot be had
+// is not in it.
+type snapshot map[string]int64
+
+// more lists what now has beyond before and the slack.
+func (before snapshot) more(now snapshot) (found []string) {
+	for _, f := range figures {
+		was, had := before[f.name]
+		is, has := now[f.name]
+		switch {
+		case had && has && is > was+f.slack:
+			found = append(found, fmt.Sprintf("%s: %d, were %d", f.name, is, was))
+		case had != has:
+			found = append(found, fmt.Sprintf("%s: counted only once", f.name))
+		}
+	}
+	return found
+}
+
+func (before snapshot) table(now snapshot) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-30s %10s %10s %8s\n", "", "before", "after", "slack")
+	for _, f := range figures {
+		if _, ok := now[f.name]; ok {
+			fmt.Fprintf(&b, "%-30s %10d %10d %8d\n", f.name, before[f.name], now[f.name], f.slack)
+		}
+	}
+	return b.String()
+}
+
+// counter counts for one daemon.
+type counter struct {
+	d        *daemontest.Daemon
+	instance string // under this name everything of the daemon is
+	metrics  string // address of its metrics; empty: none
+	ctr      string
+}
+
+func newCounter(d *daemontest.Daemon, metrics string) (*counter, error) {
+	bin, err := daemontest.BinDir()
+	if err != nil {
+		return nil, err
+	}
+	instance := "sandgate-" + containerd.InstanceOf(filepath.Join(d.DataDir, "containerd"))
+	return &counter{d: d, instance: instance, metrics: metrics, ctr: filepath.Join(bin, "ctr")}, nil
+}
+
+// count takes a snapshot.
+func (c *counter) count(ctx context.Context) (snapshot, error) {
+	f := c.d.Footprint()
+	s := snapshot{
+		"cells": int64(f.Cells), "call cgroups": int64(f.CallGroups), "shims": int64(f.Shims), "inits": int64(f.Inits),
+		"guests": int64(f.Guests), "network namespaces": int64(f.NetNS), "mounts": int64(f.Mounts),
+		"cgroup directories": c.cgroups(), "files in the run directory": files("/run/" + c.instance),
+	}
+	c.processes(s)
+	return s, errors.Join(c.containers(ctx, s), c.disk(s), c.goroutines(ctx, s))
+}
+
+// cgroups counts the daemon's groups in all hierarchies of both versions.
+func (c *counter) cgroups() (n int64) {
+	roots, _ := filepath.Glob("/sys/fs/cgroup/*/" + c.instance)
+	for _, root := range append(roots, "/sys/fs/cgroup/"+c.instance) {
+		_ = filepath.WalkDir(root, func(_ string, e fs.DirEntry, err error) error {
+			if err == nil && e.IsDir() {
+				n++
+			}
+			return nil
+		})
+	}
+	return n
+}
+
+// files counts files below a directory, of any kind.
+func files(dir string) (n int64) {
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			n++
+		}
+		return nil
+	})
+	return n
+}
+
+// processes counts what descends from the daemon, what is in its cgroups and
+// its shims, and looks into the daemon's own programs.
+func (c *counter) processes(s snapshot) {
+	parents := map[int]int{}
+	mine := map[int]bool{c.d.PID(): true}
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		dir := "/proc/" + e.Name()
+		stat, err := os.ReadFile(dir + "/stat")
+		if err != nil {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		var state string
+		var parent int
+		if _, err := fmt.Sscan(rest, &state, &parent); err != nil {
+			continue
+		}
+		parents[pid] = parent
+		cmdline, _ := os.ReadFile(dir + "/cmdline")
+		groups, _ := os.ReadFile(dir + "/cgroup")
+		shim := strings.Contains(string(cmdline), c.instance) && strings.Contains(filepath.Base(strings.Split(string(cmdline), "\x00")[0]), "shim")
+		if shim || strings.Contains(string(groups), "/"+c.instance+"/") || strings.Contains(string(groups), "/"+c.instance+"\n") {
+			mine[pid] = true
+		}
+		if shim {
+			s["files open in shims"] += openFiles(pid)
+		}
+		if state == "Z" && (mine[pid] || mine[parent]) {
+			s["zombies"]++
+		}
+	}
+	for changed := true; changed; {
+		changed = false
+		for pid, parent := range parents {
+			if mine[parent] && !mine[pid] {
+				mine[pid], changed = true, true
+			}
+		}
+	}
+	s["zombies"] += 0
+	s["files open in shims"] += 0
+	s["processes"] = int64(len(mine))
+	s["files open in sandgated"] = openFiles(c.d.PID())
+	for pid := range mine {
+		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && filepath.Base(exe) == "containerd" {
+			s["files open in containerd"] = openFiles(pid)
+		}
+	}
+	if tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", c.d.PID())); err == nil {
+		s["threads of sandgated"] = int64(len(tasks))
+	}
+	if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", c.d.PID())); err == nil {
+		var size, resident int64
+		if _, err := fmt.Sscan(string(data), &size, &resident); err == nil {
+			s["resident KiB of sandgated"] = resident * int64(os.Getpagesize()) >> 10
+		}
+	}
+}
+
+// openFiles counts the open files of a process.
+func openFiles(pid int) int64 {
+	entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	return int64(len(entries))
+}
+
+// containers counts what the daemon's containerd knows, in all its namespaces.
+func (c *counter) containers(ctx context.Context, s snapshot) error {
+	socket := c.d.ContainerdSocket()
+	if socket == "" {
+		return errors.New("the daemon's containerd was not found")
+	}
+	ctr := func(args ...string) ([]string, error) {
+		out, err := exec.CommandContext(ctx, c.ctr, append([]string{"-a", socket}, args...)...).Output()
+		if err != nil {
+			return nil, fmt.Errorf("ctr %v: %w", args, err)
+		}
+		return strings.Fields(string(out)), nil
+	}
+	namespaces, err := ctr("namespaces", "ls", "-q")
+	if err != nil {
+		return err
+	}
+	for name, args := range map[string][]string{
+		"containers": {"containers", "ls", "-q"}, "tasks": {"tasks", "ls", "-q"}, "leases": {"leases", "ls", "-q"},
+	} {
+		s[name] = 0
+		for _, ns := range namespaces {
+			ids, err := ctr(append([]string{"-n", ns}, args...)...)
+			if err != nil {
+				return err
+			}
+			s[name] += int64(len(ids))
+		}
+	}
+	s["snapshots"] = 0
+	for _, ns := range namespaces {
+		out, err := exec.CommandContext(ctx, c.ctr, "-a", socket, "-n", ns, "snapshots", "ls").Output()
+		if err != nil {
+			return fmt.Errorf("ctr snapshots ls: %w", err)
+		}
+		s["snapshots"] += int64(strings.Count(string(out), "\n") - 1) // a heading
+	}
+	return nil
+}
+
+// disk adds up what the daemon's directory takes, but for the journal, which is
+// there to grow.
+func (c *counter) disk(s snapshot) error {
+	var bytes int64
+	err := filepath.WalkDir(c.d.DataDir, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case e.IsDir() && path == filepath.Join(c.d.DataDir, "journal"):
+			return fs.SkipDir
+		}
+		info, err := e.Info()
+		if err == nil {
+			bytes += info.Size()
+		}
+		return nil
+	})
+	s["disk in KiB, without journal"] = bytes >> 10
+	return err
+}
+
+// goroutines asks the daemon's metrics, if it has them.
+func (c *counter) goroutines(ctx context.Context, s snapshot) error {
+	if c.metrics == "" {
+		return nil
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.metrics+"/metrics", http.NoBody)
+	if err != nil {
+		return err
+	}
+	req.Close = true // the count must not keep a connection that it would count
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("read metrics: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Errorf("read metrics: %w", err)
+	}
+	for line := range strings.Lines(string(body)) {
+		if value, ok := strings.CutPrefix(line, "go_goroutines "); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				return fmt.Errorf("read metrics: go_goroutines: %w", err)
+			}
+			s["goroutines"] = int64(n)
+			return nil
+		}
+	}
+	return errors.New("the metrics have no go_goroutines")
+}
+
+// rest waits until many snapshots in a row are alike in what may not differ, so
+// that the daemon has done what it does behind calls.
+func (c *counter) rest(t *testing.T, within time.Duration) snapshot {
+	t.Helper()
+	var last snapshot
+	const steady = 20 // looks, longer than the sweep of idle cells is apart
+	same := 0
+	ok := daemontest.Eventually(within, func() bool {
+		time.Sleep(150 * time.Millisecond)
+		now, err := c.count(t.Context())
+		if err != nil {
+			return false // something ended while it was counted
+		}
+		alike := last != nil && now["guests"] == 0
+		for _, f := range figures {
+			if f.slack == 0 && last[f.name] != now[f.name] {
+				alike = false
+			}
+		}
+		last = now
+		if same++; !alike {
+			same = 0
+		}
+		return same >= steady
+	})
+	if !ok {
+		t.Fatalf("the daemon does not come to rest within %v: %v", within, last)
+	}
+	return last
+}
