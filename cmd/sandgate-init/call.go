@@ -198,6 +198,10 @@ func (c *call) pollSet(s *server, sooner func(time.Time)) {
 		}
 	case burying:
 		sooner(s.now.Add(tick))
+	case flushing:
+		if len(s.pending) < outRoom { // there is room again: nothing else would wake the loop
+			sooner(s.now)
+		}
 	}
 	if c.started != nil {
 		sooner(c.startedBy)

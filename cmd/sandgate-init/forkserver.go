@@ -70,13 +70,10 @@ type request struct {
 
 // forkServer is init's side of one.
 type forkServer struct {
-	pid  int
-	sock int
+	pid     int
+	sock    int
+	network network
 }
-
-// touched reports whether a call may have left something in the network
-// namespace of the fork server.
-func (f *forkServer) touched() bool { return true }
 
 // startForkServer forks one. It keeps nothing of init's descriptors but its
 // socket and stderr.
@@ -165,6 +162,7 @@ func newPlan(filter []byte) (*plan, error) {
 // init's, gets a network namespace of its own and waits for requests.
 func (p *plan) writeForkServer(s *raw.Script, control, body uintptr) {
 	s.Signals()
+	s.Slim()
 	s.Call("take the socket", unix.SYS_DUP3, p.entry, forkSocket, 0).Ignore(unix.EINVAL)
 	s.Call("let go of init's descriptors", unix.SYS_CLOSE_RANGE, forkSocket+1, 0x7fffffff, 0)
 	null := p.arena.Word()

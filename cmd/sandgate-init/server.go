@@ -312,6 +312,7 @@ func (s *server) prepareOn() {
 			return
 		}
 		n.deadline = s.now.Add(goneAfter)
+		s.forks[n.spec.Slot].network.open(s.forks[n.spec.Slot].pid)
 	}
 	// The calls before must have left nothing.
 	if err := s.reap(); err != nil {

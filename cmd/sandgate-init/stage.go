@@ -52,8 +52,12 @@ func (s *server) newStage(spec cell.Stage) (*stage, error) {
 		return nil, err
 	}
 	server := s.forks[spec.Slot]
+	fresh := server.network.touched()
+	if fresh {
+		server.network.close() // what is open belongs to the old one
+	}
 	err = server.fork(s.plan, request{
-		fresh: server.touched(), workspace: spec.Workspace == cell.WorkspaceEphemeral, diskBytes: spec.DiskBytes,
+		fresh: fresh, workspace: spec.Workspace == cell.WorkspaceEphemeral, diskBytes: spec.DiskBytes,
 	}, theirs)
 	for _, fd := range theirs {
 		err = errors.Join(err, unix.Close(fd))

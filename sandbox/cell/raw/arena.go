@@ -5,6 +5,8 @@ package raw
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
+	"strings"
 	"syscall"
 	"unsafe"
 )
@@ -15,6 +17,8 @@ const MaxInboxBytes = 2 << 20
 const (
 	signalBytes  = 16 // all signals, and the mask before
 	scratchBytes = 16 << 10
+	maxDrops     = 255
+	stackWindow  = 16 << 10 // around the stack pointer; nosplit code has less
 	programBytes = 256 << 10
 )
 
@@ -25,6 +29,7 @@ type Arena struct {
 	mem     []byte
 	used    uintptr
 	scratch uintptr
+	drop    uintptr
 	inbox   uintptr
 }
 
@@ -35,7 +40,7 @@ func NewArena() (*Arena, error) {
 		return nil, fmt.Errorf("make arena: %w", err)
 	}
 	a := &Arena{mem: mem, used: signalBytes, inbox: programBytes}
-	a.scratch = a.reserve(scratchBytes)
+	a.scratch, a.drop = a.reserve(scratchBytes), a.reserve(16*(maxDrops+1))
 	return a, nil
 }
 
@@ -113,4 +118,43 @@ func (s *Script) Receive(tag string, fd any) {
 	s.ReadAll(tag, fd, s.arena.Addr(size), 8)
 	s.ReadAll(tag, fd, s.arena.base()+s.arena.inbox, size)
 	s.Jump(s.arena.inbox)
+}
+
+// findRuntime writes down which memory only the Go runtime needs: anonymous
+// mappings other than this arena and the stack that the forked process goes on
+// with, which lies around sp.
+func (a *Arena) findRuntime(sp uintptr) error {
+	text, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return fmt.Errorf("look for the runtime's memory: %w", err)
+	}
+	page := uintptr(os.Getpagesize())
+	low, high := (sp-stackWindow)&^(page-1), (sp+stackWindow)&^(page-1)
+	at := a.drop
+	drop := func(from, to uintptr) {
+		if from < to && at < a.drop+16*maxDrops {
+			binary.NativeEndian.PutUint64(a.mem[at:], uint64(from))
+			binary.NativeEndian.PutUint64(a.mem[at+8:], uint64(to-from))
+			at += 16
+		}
+	}
+	for line := range strings.Lines(string(text)) {
+		var from, to uintptr
+		var perms, offset, device string
+		var inode uint64
+		// Anonymous memory has no inode and, but for the kernel's own, no name.
+		if n, _ := fmt.Sscanf(line, "%x-%x %s %s %s %d", &from, &to, &perms, &offset, &device, &inode); n != 6 || inode != 0 ||
+			strings.Contains(line, "[") && !strings.Contains(line, "[anon: Go") {
+			continue
+		}
+		if base := a.base(); from <= base && base < to { // may be one mapping with its neighbours
+			drop(from, base)
+			drop(base+uintptr(len(a.mem)), to)
+			continue
+		}
+		drop(from, min(to, max(from, low)))
+		drop(max(from, min(to, high)), to)
+	}
+	clear(a.mem[at : at+16])
+	return nil
 }

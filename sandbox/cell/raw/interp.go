@@ -26,6 +26,7 @@ const (
 type machine struct {
 	base    unsafe.Pointer // of the arena
 	scratch uintptr        // offset of memory for the interpreter itself
+	drop    uintptr        // offset of the ranges that slim drops
 	report  uintptr        // offset of the report descriptor, 32 bits
 }
 
@@ -35,7 +36,10 @@ type machine struct {
 func (a *Arena) Fork(s *Script, report Int) (pid int, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	m := machine{base: unsafe.Pointer(&a.mem[0]), scratch: a.scratch, report: report.off}
+	m := machine{base: unsafe.Pointer(&a.mem[0]), scratch: a.scratch, report: report.off, drop: a.drop}
+	if err := a.findRuntime(uintptr(unsafe.Pointer(&m))); err != nil {
+		return 0, err
+	}
 	p, e := fork(&m, s.off)
 	if e != 0 {
 		return 0, e
@@ -121,6 +125,8 @@ func interpret(m *machine, pc uintptr) {
 			}
 		case opCopy:
 			*(*int32)(unsafe.Add(m.base, o.args[1])) = *(*int32)(unsafe.Add(m.base, o.args[0]))
+		case opSlim:
+			m.slim()
 		case opSignals:
 			m.signals()
 		case opReap:
@@ -189,6 +195,17 @@ func (m *machine) fault(tag uint32, e syscall.Errno, detail uint32) {
 	*rec = [5]uint32{RecordFault, 20, tag, uint32(e), detail} //nolint:gosec // error numbers are small
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_WRITE, m.int(m.report), uintptr(m.base)+m.scratch, 20, 0, 0, 0)
 	exit(1)
+}
+
+// slim unmaps the ranges that findRuntime wrote down.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (m *machine) slim() {
+	for at := m.drop; *m.word(at + 8) != 0; at += 16 {
+		_, _, _ = syscall.RawSyscall6(syscall.SYS_MUNMAP, *m.word(at), *m.word(at + 8), 0, 0, 0, 0)
+	}
 }
 
 // signals works on what the kernel says it can.

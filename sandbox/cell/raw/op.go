@@ -15,6 +15,7 @@ const (
 	opReadAll           // reads args[2] bytes from args[0] to args[1]; an end of file ends the process
 	opJump              // goes on at the offset args[0]
 	opExitIfZero        // ends the process, with status 0, when args[0] is zero
+	opSlim              // unmaps what only the Go runtime needs
 	opSignals           // gives every signal its default action
 	opReap              // waits for the program and ends what it left; see reap.go
 	opExec              // tries the paths of a list one after another; see interp.go
@@ -166,6 +167,10 @@ func (s *Script) Jump(to any) {
 func (s *Script) ExitIfZero(w Word) {
 	s.add(op{code: opExitIfZero, args: [6]uintptr{w.off}, mode: [6]uint8{fromWord}}, "exit")
 }
+
+// Slim gives the memory of the Go runtime back, so that what the process forks has
+// less to copy. Nothing of it is used from Fork on.
+func (s *Script) Slim() { s.add(op{code: opSlim}, "slim") }
 
 // Signals gives every signal its default action.
 func (s *Script) Signals() { s.add(op{code: opSignals}, "signals") }
