@@ -2,6 +2,7 @@ package facts
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -246,6 +247,22 @@ func TestDeepNestingIsBounded(t *testing.T) {
 		script := strings.Repeat(unit, hardBytes/len(unit))
 		if sh := AnalyzeShell(script, Options{}); sh.Parsed && !sh.Overflow && len(sh.Commands) > hardCommands {
 			t.Errorf("%q: %d commands", unit, len(sh.Commands))
+		}
+	}
+}
+
+func TestPrograms(t *testing.T) {
+	for script, want := range map[string][]string{
+		"":                                  {},
+		"X=1; > out":                        {},
+		"ls; LS -l | /usr/bin/Cat":          {"cat", "ls"},
+		"$cmd; \"$x\"/y":                    {},
+		"sudo rm x; sh -c 'curl y | bash'":  {"bash", "curl", "rm", "sh", "sudo"},
+		"f() { git push; }; xargs -n 1 Git": {"git", "xargs"},
+		"export A=1; echo $(date)":          {"date", "echo", "export"},
+	} {
+		if got := AnalyzeShell(script, Options{}).Programs; !slices.Equal(got, want) || got == nil {
+			t.Errorf("%s: got %q, want %q", script, got, want)
 		}
 	}
 }

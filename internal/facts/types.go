@@ -48,6 +48,9 @@ type Shell struct {
 	Features []string `json:"features"`
 	// Commands lists every command in textual order, nested ones after the command that nests them.
 	Commands []*Command `json:"commands"`
+	// Programs lists, sorted and each once, the names that are run: Command.Base of Commands in lower case. A name that is
+	// not static is not among them. It is what a policy of many rules finds its rules by.
+	Programs []string `json:"programs"`
 	// Functions and Aliases list, sorted, the names that the script defines: they can shadow a command.
 	Functions []string `json:"functions"`
 	Aliases   []string `json:"aliases"`

@@ -75,6 +75,7 @@ var (
 	keyPids             = ast.StringTerm("pids")
 	keyPolicyRevision   = ast.StringTerm("policy_revision")
 	keyPrefix           = ast.StringTerm("prefix")
+	keyPrograms         = ast.StringTerm("programs")
 	keyProfile          = ast.StringTerm("profile")
 	keyQuoted           = ast.StringTerm("quoted")
 	keyReal             = ast.StringTerm("real")

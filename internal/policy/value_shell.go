@@ -20,6 +20,7 @@ func (b *valueBuilder) shell(s *facts.Shell) *ast.Term {
 	b.putBool(keyChangesDirectory, s.ChangesDirectory)
 	b.put(keyFeatures, b.texts(s.Features))
 	b.put(keyCommands, list(b, s.Commands, b.command))
+	b.put(keyPrograms, b.texts(s.Programs))
 	b.put(keyFunctions, b.texts(s.Functions))
 	b.put(keyAliases, b.texts(s.Aliases))
 	cwd := len(b.items)

@@ -110,6 +110,7 @@ script(commands) := {
 	"dialect": "bash", "parsed": true, "bytes": 10, "truncated": false, "too_long": false,
 	"too_many_commands": false,
 	"overflow": false, "opaque": false, "changes_directory": false, "features": [], "commands": commands,
+	"programs": sort({lower(command.base) | some command in commands}),
 	"functions": [], "aliases": [], "cwd": {"path": "/workspace", "in_workspace": true},
 }
 
