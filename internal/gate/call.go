@@ -88,11 +88,11 @@ type Evaluation struct {
 	CallID   string
 	Digest   string
 	Decision policy.Decision
-	Input    json.RawMessage // the input document that policy saw
+	Input    json.RawMessage // the input document that policy saw, if it was asked for
 }
 
-// Observer is told of a call's progress: first Decided, then (if it runs)
-// Started, then Output chunks. Optional methods do not exist: implement all.
+// Observer is told of a call's progress: first Decided, when the call is refused
+// or has its place among those that run, then (if it runs) Started, then Output chunks. Optional methods do not exist: implement all.
 type Observer interface {
 	Decided(callID string, d policy.Decision)
 	Started(r sandbox.Receipt)

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/sandgate/sandgate/internal/admission"
 	"github.com/sandgate/sandgate/internal/catalog"
 	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/session"
+	"github.com/sandgate/sandgate/internal/telemetry"
 	"github.com/sandgate/sandgate/sandbox"
 )
 
@@ -29,6 +32,15 @@ type decider interface {
 type recorder interface {
 	// Append returns when the record is on disk; after an error it does not count.
 	Append(ctx context.Context, e journal.Entry) (int64, error)
+}
+
+// measurer is what the gate needs of telemetry.Recorder, of which nil is one
+// that drops everything.
+type measurer interface {
+	// Ended is told of a call at its end; the trace is only valid meanwhile.
+	Ended(ctx context.Context, t *telemetry.Trace, c telemetry.Call)
+	Replayed()
+	Evaluated(took time.Duration)
 }
 
 // Profiles are the policy profiles that a caller may use.
@@ -61,12 +73,11 @@ type Config struct {
 	// DefaultImage is for tools that name none. Empty: sandbox.HostImage.
 	DefaultImage string
 
-	// MaxInFlight bounds the calls that run or wait for a cell; more are refused
-	// with errdefs.ErrResourceExhausted. Default 256.
-	MaxInFlight int
-	// MaxInFlightPerCaller bounds those of one caller in the same way, so that it
-	// cannot lock the others out. Default half of MaxInFlight, at least 1.
-	MaxInFlightPerCaller int
+	// Admission bounds what runs at once. Default: 256 calls whatever they cost,
+	// three quarters of them one caller's.
+	Admission *admission.Line
+	// Telemetry is told of every call. Optional.
+	Telemetry measurer
 	// Memory bounds what is kept of finished calls.
 	Memory Memory
 
@@ -108,7 +119,6 @@ type Gate struct {
 	log    *zap.Logger
 	now    func() time.Time
 	ledger *ledger
-	slots  *slots
 }
 
 // recordTimeout bounds a write to the journal that must not be given up when
@@ -122,11 +132,8 @@ func New(ctx context.Context, cfg Config) (*Gate, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	if cfg.MaxInFlight == 0 {
-		cfg.MaxInFlight = 256
-	}
-	if cfg.MaxInFlightPerCaller == 0 {
-		cfg.MaxInFlightPerCaller = max(cfg.MaxInFlight/2, 1)
+	if cfg.Telemetry == nil {
+		cfg.Telemetry = (*telemetry.Recorder)(nil)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -134,10 +141,18 @@ func New(ctx context.Context, cfg Config) (*Gate, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
+	if cfg.Admission == nil {
+		var err error
+		cfg.Admission, err = admission.New(admission.Config{
+			Budget: admission.Resources{Calls: 256, CPUMillis: math.MaxInt64 / 2, MemoryBytes: math.MaxInt64 / 2}, Now: cfg.Now,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	g := &Gate{
 		cfg: cfg, log: cfg.Logger.Named("gate"), now: cfg.Now,
 		ledger: newLedger(cfg.Memory.withDefaults(), cfg.Now),
-		slots:  newSlots(cfg.MaxInFlight, cfg.MaxInFlightPerCaller),
 	}
 	if cfg.Replay != nil {
 		if err := g.recover(ctx, cfg.Replay); err != nil {
@@ -163,7 +178,7 @@ func (c *Config) check() error {
 			return fmt.Errorf("gate: config has no %s", f.name)
 		}
 	}
-	if c.MaxInFlight < 0 || c.MaxInFlightPerCaller < 0 || c.Memory.Calls < 0 || c.Memory.OutputBytes < 0 || c.Memory.OutputFor < 0 {
+	if c.Memory.Calls < 0 || c.Memory.OutputBytes < 0 || c.Memory.OutputFor < 0 {
 		return errors.New("gate: config has a negative bound")
 	}
 	probe := sandbox.Call{ID: "probe", Argv: []string{"true"}, Limits: limitsOf(policy.Effective(policy.Obligations{}, c.Ceiling, c.Defaults))}

@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 
+	"github.com/containerd/errdefs"
 	"github.com/gowebpki/jcs"
 )
 
@@ -14,8 +16,9 @@ func canonical(raw json.RawMessage) (json.RawMessage, error) {
 	return jcs.Transform(raw)
 }
 
-// digestOf names what would run: "sha256:" over the canonical JSON of tool,
-// arguments, working directory, environment, stdin, workspace and session.
+// digestOf names what would run: "sha256:" over the canonical JSON (RFC 8785) of
+// tool, arguments, working directory, environment, stdin, workspace and session.
+// Args must be canonical. The rest is put together in the order of that form.
 //
 // Left out are the caller (ids are each caller's own), agent and profile (they
 // bear on the decision, not on what runs; the decision records them) and the
@@ -27,28 +30,53 @@ func digestOf(call *Call) (string, error) {
 	if call.Stdin != nil && stdin == "" {
 		stdin = "streamed"
 	}
-	env := call.Env
-	if env == nil {
-		env = map[string]string{}
+	raw := make([]byte, 0, 256+len(call.Args))
+	raw = append(append(raw, `{"args":`...), call.Args...) // in canonical form already
+	raw = appendString(append(raw, `,"cwd":`...), call.Cwd)
+	raw = append(raw, `,"env":{`...)
+	for i, name := range sortedKeys(call.Env) {
+		if i > 0 {
+			raw = append(raw, ',')
+		}
+		raw = appendString(append(appendString(raw, name), ':'), call.Env[name])
 	}
-	raw, err := json.Marshal(struct {
-		Version   int               `json:"v"`
-		Tool      string            `json:"tool"`
-		Args      json.RawMessage   `json:"args"`
-		Cwd       string            `json:"cwd"`
-		Env       map[string]string `json:"env"`
-		Stdin     string            `json:"stdin"`
-		Workspace string            `json:"workspace"`
-		Session   string            `json:"session"`
-	}{1, call.Tool, call.Args, call.Cwd, env, stdin, call.WorkspaceDir, call.SessionID})
-	if err != nil {
-		return "", fmt.Errorf("digest of the call: %w", err)
-	}
-	if raw, err = jcs.Transform(raw); err != nil {
-		return "", fmt.Errorf("digest of the call: %w", err)
+	raw = appendString(append(raw, `},"session":`...), call.SessionID)
+	raw = appendString(append(raw, `,"stdin":`...), stdin)
+	raw = appendString(append(raw, `,"tool":`...), call.Tool)
+	raw = appendString(append(raw, `,"v":1,"workspace":`...), call.WorkspaceDir)
+	raw = append(raw, '}')
+	if !utf8.Valid(raw) {
+		return "", fmt.Errorf("digest of the call: want UTF-8 text: %w", errdefs.ErrInvalidArgument)
 	}
 	sum := sha256.Sum256(raw)
 	return "sha256:" + hex.EncodeToString(sum[:]), nil
+}
+
+// appendString appends s as RFC 8785 writes a string.
+func appendString(b []byte, s string) []byte {
+	const hexDigits = "0123456789abcdef"
+	b = append(b, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c >= ' ':
+			b = append(b, c)
+		case c == '\b':
+			b = append(b, `\b`...)
+		case c == '\t':
+			b = append(b, `\t`...)
+		case c == '\n':
+			b = append(b, `\n`...)
+		case c == '\f':
+			b = append(b, `\f`...)
+		case c == '\r':
+			b = append(b, `\r`...)
+		default:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		}
+	}
+	return append(b, '"')
 }
 
 // opaqueKey names something of a caller without telling what: the parts cannot

@@ -24,7 +24,7 @@ func (g *Gate) event(w *way, res Result, err error) {
 	fields := []zap.Field{
 		zap.String("name", w.tool.Name),
 		w.loggedArgs(),
-		zap.Float64("duration_ms", millis(g.now().Sub(w.began))),
+		zap.Float64("duration_ms", millis(g.now().Sub(w.trace.Began()))),
 		zap.Int64("result_size_bytes", res.ResultSizeBytes),
 		zap.Bool("is_error", res.IsError || err != nil),
 		zap.String("outcome", string(res.Outcome)),

@@ -9,8 +9,10 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/sandgate/sandgate/internal/admission"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/session"
+	"github.com/sandgate/sandgate/internal/telemetry"
 )
 
 // Execute takes one call the whole way: validate, facts, decide, record, run,
@@ -22,9 +24,12 @@ import (
 // running one or gets its stored result, with Replayed set; the observer is
 // then told of the decision only.
 func (g *Gate) Execute(ctx context.Context, call Call, obs Observer) (Result, error) {
-	began := g.now()
+	w := &way{gate: g, obs: obs}
+	w.trace.Begin(g.now())
 	p, err := g.prepare(call)
 	if err != nil {
+		w.mark(telemetry.Validate)
+		g.cfg.Telemetry.Ended(ctx, &w.trace, telemetry.Call{Class: telemetry.Error})
 		return Result{}, err
 	}
 	runCtx, cancel := context.WithCancelCause(ctx)
@@ -36,23 +41,36 @@ func (g *Gate) Execute(ctx context.Context, call Call, obs Observer) (Result, er
 	if !mine {
 		return g.attach(ctx, e, obs)
 	}
-	w := &way{gate: g, prepared: p, obs: obs, began: began}
+	w.prepared = p
+	w.mark(telemetry.Validate)
 	defer g.abandoned(e, w)
 	res, err := w.take(runCtx)
-	res.Duration.Total = g.now().Sub(began)
+	res.Duration.Total = g.now().Sub(w.trace.Began())
 	g.event(w, res, err)
-	if err != nil && res.Outcome != Outcome(unknownOutcome) {
+	known := err == nil || res.Outcome == Outcome(unknownOutcome)
+	if known {
+		g.ledger.finish(e, res)
+	} else {
+		res = Result{}
 		g.ledger.giveUp(e, err)
-		return Result{}, err
 	}
-	g.ledger.finish(e, res)
+	w.mark(telemetry.Finish)
+	g.measured(ctx, w, res, err)
 	return res, err
+}
+
+// measured tells of a call that was not a replay.
+func (g *Gate) measured(ctx context.Context, w *way, res Result, err error) {
+	g.cfg.Telemetry.Ended(ctx, &w.trace, telemetry.Call{
+		Class: telemetry.ClassOf(string(res.Outcome), res.IsError, err), Outcome: string(res.Outcome), Tool: w.tool.Name,
+		CallID: w.call.ID, SessionID: w.call.SessionID, Decision: string(w.decision.Outcome), DecisionID: w.decision.ID,
+	})
 }
 
 // abandoned settles a call that nothing else has settled, because of a panic on
 // its way: its id must neither be running for ever nor run again after an intent.
 func (g *Gate) abandoned(e *entry, w *way) {
-	if !w.intended {
+	if w.intent.written() != nil {
 		g.ledger.giveUp(e, fmt.Errorf("call %q was given up: %w", w.call.ID, errdefs.ErrInternal))
 		return
 	}
@@ -74,6 +92,7 @@ func (g *Gate) attach(ctx context.Context, e *entry, obs Observer) (Result, erro
 		return Result{}, err
 	}
 	res.Replayed = true
+	g.cfg.Telemetry.Replayed()
 	if obs != nil {
 		obs.Decided(res.CallID, res.Decision)
 	}
@@ -82,7 +101,9 @@ func (g *Gate) attach(ctx context.Context, e *entry, obs Observer) (Result, erro
 
 // Evaluate only decides the call. It records nothing, runs nothing and makes no
 // session; the same call may be decided otherwise when it is executed later.
-func (g *Gate) Evaluate(ctx context.Context, call Call) (Evaluation, error) {
+// With explain the answer has the input document.
+func (g *Gate) Evaluate(ctx context.Context, call Call, explain bool) (Evaluation, error) {
+	began := g.now()
 	p, err := g.prepare(call)
 	if err != nil {
 		return Evaluation{}, err
@@ -102,15 +123,18 @@ func (g *Gate) Evaluate(ctx context.Context, call Call) (Evaluation, error) {
 	if err != nil {
 		return Evaluation{}, err
 	}
-	raw, err := encodeInput(in)
-	if err != nil {
-		return Evaluation{}, err
-	}
 	d := g.cfg.Policy.Decide(ctx, in)
 	if ctx.Err() != nil {
 		return Evaluation{}, cancelled(ctx)
 	}
-	return Evaluation{CallID: p.call.ID, Digest: p.digest, Decision: d, Input: raw}, nil
+	ev := Evaluation{CallID: p.call.ID, Digest: p.digest, Decision: d}
+	if explain {
+		if ev.Input, err = encodeInput(in); err != nil {
+			return Evaluation{}, err
+		}
+	}
+	g.cfg.Telemetry.Evaluated(g.now().Sub(began))
+	return ev, nil
 }
 
 // way is one call on its way; it belongs to one goroutine.
@@ -118,22 +142,22 @@ type way struct {
 	*prepared
 	gate  *Gate
 	obs   Observer
-	began time.Time
+	trace telemetry.Trace
 
 	session  *session.Session // nil without one
-	seq      int64            // of the call in its session
+	labels   []string         // of the session, as the decision saw them
+	seq      int64            // of the call in its session, once it was counted there
 	decision policy.Decision
 	decided  time.Duration // time that the decision took, facts included
-	intended bool          // the intent is on disk
+	intent   *intent       // nil before it is being written
 }
+
+// mark gives the time since the last mark to a stage.
+func (w *way) mark(s telemetry.Stage) { w.trace.Mark(s, w.gate.now()) }
 
 // take decides the call and goes on as decided.
 func (w *way) take(ctx context.Context) (Result, error) {
 	g := w.gate
-	if err := g.slots.take(w.call.Caller.ID); err != nil {
-		return Result{}, err
-	}
-	defer g.slots.give(w.call.Caller.ID)
 	defer func() {
 		if w.session != nil {
 			g.cfg.Sessions.Release(w.session)
@@ -142,42 +166,105 @@ func (w *way) take(ctx context.Context) (Result, error) {
 	if err := w.decide(ctx); err != nil {
 		return Result{}, err
 	}
+	// Only a positive decision runs; whatever else it is, it is a refusal.
+	if w.decision.Outcome != policy.Allow {
+		return w.refuse(ctx)
+	}
+	place, err := w.admit(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	defer place.Leave()
+	if w.decision.Outcome != policy.Allow { // it was decided anew
+		place.Leave()
+		return w.refuse(ctx)
+	}
 	if w.obs != nil {
 		w.obs.Decided(w.call.ID, w.decision)
 	}
-	// Only a positive decision runs; whatever else it is, it is a refusal.
-	if w.decision.Outcome == policy.Allow {
-		return w.run(ctx)
-	}
-	return w.refuse(ctx)
+	return w.run(ctx, place)
 }
 
 func (w *way) decide(ctx context.Context) error {
 	g := w.gate
 	var state *session.State
 	if id := w.call.SessionID; id != "" {
-		s, err := g.cfg.Sessions.Use(w.call.Caller.ID, id, w.profile)
-		if err != nil {
-			return err
+		if w.session == nil {
+			s, err := g.cfg.Sessions.Use(w.call.Caller.ID, id, w.profile)
+			if err != nil {
+				return err
+			}
+			w.session = s
 		}
-		snapshot := s.Snapshot()
-		w.session, state = s, &snapshot
+		snapshot := w.session.Snapshot()
+		w.labels, state = snapshot.Labels, &snapshot
 	}
 	start := g.now()
 	in, err := g.input(w.prepared, state)
 	if err != nil {
 		return err
 	}
+	w.mark(telemetry.Facts)
 	w.decision = boundedDecision(g.cfg.Policy.Decide(ctx, in))
-	w.decided = g.now().Sub(start)
+	w.mark(telemetry.Decide)
+	w.decided += g.now().Sub(start)
 	if ctx.Err() != nil {
 		return cancelled(ctx)
 	}
 	return nil
 }
 
+// maxDecided bounds how often a call is decided whose session gets new labels
+// time and again.
+const maxDecided = 4
+
+// admit waits for a place among the running calls. A call whose session got
+// labels meanwhile is decided anew: it would not have been allowed with a label
+// that it did not see.
+func (w *way) admit(ctx context.Context) (*admission.Ticket, error) {
+	cost := w.cage()
+	place, err := w.gate.cfg.Admission.Enter(ctx, admission.Request{
+		Caller: w.call.Caller.ID, Class: w.profile, CPUMillis: cost.CPUMillis, MemoryBytes: cost.MemoryBytes, Deadline: w.deadline(ctx),
+	})
+	w.mark(telemetry.Queue)
+	if err != nil {
+		if ctx.Err() != nil && !errdefs.IsResourceExhausted(err) {
+			err = cancelled(ctx)
+		}
+		return nil, err
+	}
+	for n := 1; w.session != nil && !w.session.Labelled(w.labels); n++ {
+		err := w.decide(ctx)
+		if err == nil && n == maxDecided {
+			err = fmt.Errorf("the labels of session %q change faster than this call can be decided: %w", w.call.SessionID, errdefs.ErrAborted)
+		}
+		if err != nil {
+			place.Leave()
+			return nil, err
+		}
+		if w.decision.Outcome != policy.Allow {
+			break
+		}
+	}
+	return place, nil
+}
+
+// deadline is when the call is of no use any more; zero: never.
+func (w *way) deadline(ctx context.Context) time.Time {
+	deadline, _ := ctx.Deadline()
+	if w.call.Timeout > 0 {
+		if own := w.trace.Began().Add(w.call.Timeout); deadline.IsZero() || own.Before(deadline) {
+			return own
+		}
+	}
+	return deadline
+}
+
 // refuse records a decision that is no allow and tells what to do next.
 func (w *way) refuse(ctx context.Context) (Result, error) {
+	if w.obs != nil {
+		w.obs.Decided(w.call.ID, w.decision)
+	}
 	res := Result{
 		CallID: w.call.ID, Outcome: OutcomeDenied, ExitCode: -1, IsError: true,
 		Decision: w.decision, Digest: w.digest, Duration: Durations{Decide: w.decided},
@@ -190,7 +277,9 @@ func (w *way) refuse(ctx context.Context) (Result, error) {
 		res.Message = "not run: policy asks for an approval, and this daemon cannot take approvals yet: " + reasonsText(w.decision.Reasons) +
 			"; do it in a way that is allowed, or ask the user to have the policy changed"
 	}
-	if err := w.recordDecision(ctx, res.Outcome); err != nil {
+	err := w.recordDecision(ctx, res.Outcome)
+	w.mark(telemetry.RecordOutcome)
+	if err != nil {
 		return Result{}, err
 	}
 	if w.session != nil {

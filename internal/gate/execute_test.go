@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/sandgate/sandgate/internal/admission"
 	"github.com/sandgate/sandgate/internal/gate"
 	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/internal/policy"
@@ -352,7 +353,7 @@ func TestTooManyInFlight(t *testing.T) {
 		close(running)
 		<-release
 		return sandbox.Result{Outcome: sandbox.OutcomeExited}, nil
-	}, func(c *gate.Config) { c.MaxInFlight = 1 })
+	}, inLine(t, admission.Config{Budget: admission.Resources{Calls: 1}, MaxWaiting: -1}))
 	done := make(chan error, 1)
 	go func() {
 		_, err := b.Execute(context.Background(), bash("c1", "true"), nil)

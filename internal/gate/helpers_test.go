@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sandgate/sandgate/internal/admission"
 	"github.com/sandgate/sandgate/internal/catalog"
 	"github.com/sandgate/sandgate/internal/gate"
 	"github.com/sandgate/sandgate/internal/journal"
@@ -141,6 +142,21 @@ func newBench(t testing.TB, dir string, run sandboxtest.RunFunc, set func(*gate.
 		t.Fatalf("gate.New: %v", err)
 	}
 	return b
+}
+
+// inLine sets a line whose budget binds only where it says so.
+func inLine(t testing.TB, cfg admission.Config) func(*gate.Config) {
+	t.Helper()
+	for _, part := range []*int64{&cfg.Budget.CPUMillis, &cfg.Budget.MemoryBytes} {
+		if *part == 0 {
+			*part = 1 << 50
+		}
+	}
+	line, err := admission.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(c *gate.Config) { c.Admission = line }
 }
 
 func bash(id, command string) gate.Call {

@@ -32,7 +32,6 @@ const (
 const reservedEnv = "SANDGATE_"
 
 var (
-	idForm      = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 	envNameForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,255}$`)
 	digestForm  = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 )
@@ -121,7 +120,12 @@ func checkIdentity(call *Call) error {
 }
 
 func checkCallID(id string) error {
-	if !idForm.MatchString(id) || id == "." || id == ".." {
+	bad := id == "" || len(id) > maxCallIDBytes || id == "." || id == ".."
+	for i := 0; i < len(id) && !bad; i++ {
+		c := id[i]
+		bad = (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-'
+	}
+	if bad {
 		return &FieldError{"call_id", "is not valid", fmt.Sprintf("1 to %d characters of [A-Za-z0-9._-]", maxCallIDBytes)}
 	}
 	return nil
@@ -132,7 +136,7 @@ func checkEnvironment(call *Call, tool catalog.Tool) error {
 	if len(call.Cwd) > maxCwdBytes || !plainText(call.Cwd) {
 		return &FieldError{"cwd", "is too long or not plain text", fmt.Sprintf("a path of at most %d bytes", maxCwdBytes)}
 	}
-	if slices.Contains(strings.Split(call.Cwd, "/"), "..") {
+	if strings.Contains(call.Cwd, "..") && slices.Contains(strings.Split(call.Cwd, "/"), "..") {
 		return &FieldError{"cwd", `has ".." in it`, "a path that names its directory directly"}
 	}
 	if !path.IsAbs(call.Cwd) {
@@ -231,12 +235,12 @@ func (g *Gate) profileOf(call *Call) (string, error) {
 	given := g.cfg.Profiles(call.Caller)
 	profile := call.Profile
 	if profile == "" && call.SessionID != "" {
-		state, ok, err := g.cfg.Sessions.Peek(call.Caller.ID, call.SessionID)
+		pinned, ok, err := g.cfg.Sessions.Profile(call.Caller.ID, call.SessionID)
 		if err != nil {
 			return "", err
 		}
 		if ok {
-			profile = state.Profile
+			profile = pinned
 		}
 	}
 	if profile == "" {

@@ -66,7 +66,7 @@ func TestBadInputNamesTheField(t *testing.T) {
 			if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an invalid argument with %q", err, tt.want)
 			}
-			if _, eerr := b.Evaluate(t.Context(), call); !errdefs.IsInvalidArgument(eerr) {
+			if _, eerr := b.Evaluate(t.Context(), call, true); !errdefs.IsInvalidArgument(eerr) {
 				t.Errorf("Evaluate: got %v", eerr)
 			}
 			if len(b.runtime.Calls()) != 0 || len(b.records(t)) != 0 {
@@ -194,7 +194,7 @@ func TestEvaluateHasNoEffects(t *testing.T) {
 	b.policy.decide = func(policy.Input) policy.Decision { return policy.Decision{Outcome: policy.Ask} }
 	call := bash("c1", "rm x")
 	call.SessionID = "s"
-	ev, err := b.Evaluate(t.Context(), call)
+	ev, err := b.Evaluate(t.Context(), call, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func FuzzEvaluate(f *testing.F) {
 	b := newBench(f, f.TempDir(), nil, nil)
 	f.Fuzz(func(t *testing.T, tool string, args []byte, cwd, name, value, sessionID string) {
 		call := gate.Call{Caller: alice, Tool: tool, Args: args, Cwd: cwd, SessionID: sessionID, Env: map[string]string{name: value}}
-		ev, err := b.Evaluate(t.Context(), call)
+		ev, err := b.Evaluate(t.Context(), call, true)
 		if err != nil {
 			if !errdefs.IsInvalidArgument(err) && !errdefs.IsNotFound(err) {
 				t.Fatalf("got %v, want a class that blames the input", err)

@@ -14,9 +14,11 @@ import (
 	"github.com/containerd/errdefs"
 	"go.uber.org/zap"
 
+	"github.com/sandgate/sandgate/internal/admission"
 	"github.com/sandgate/sandgate/internal/catalog"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/session"
+	"github.com/sandgate/sandgate/internal/telemetry"
 	"github.com/sandgate/sandgate/sandbox"
 )
 
@@ -24,9 +26,8 @@ import (
 const unknownOutcome = sandbox.OutcomeUnknown
 
 // run runs an allowed call: intent on disk, program, outcome on disk.
-func (w *way) run(ctx context.Context) (Result, error) {
-	cage := policy.Effective(w.decision.Obligations, w.gate.cfg.Ceiling, overlay(w.gate.cfg.Defaults, w.tool.Defaults))
-	call, err := w.sandboxCall(cage)
+func (w *way) run(ctx context.Context, place *admission.Ticket) (Result, error) {
+	call, err := w.sandboxCall(w.cage())
 	if err != nil {
 		return Result{}, err
 	}
@@ -35,30 +36,38 @@ func (w *way) run(ctx context.Context) (Result, error) {
 			return Result{}, err
 		}
 	}
-	if err := w.recordIntent(ctx, call); err != nil {
-		return Result{}, err
-	}
-	w.intended = true
-	if w.session != nil {
-		// Labels first, so that no call beside this one misses them.
-		if w.seq, err = w.session.Decided(string(policy.Allow), w.decision.Labels, w.gate.now()); err != nil {
-			return Result{}, w.notRun(ctx, err)
-		}
-	}
+	w.intent = w.begin(ctx, call)
+	call.Ready = w.ready
+	w.mark(telemetry.Prepare)
 	runCtx, cancel := w.withinTimeout(ctx)
 	defer cancel()
 	ran, err := w.gate.cfg.Runtime.Run(runCtx, call)
-	if err != nil && refusedToRun(err) {
-		return Result{}, w.notRun(ctx, err)
+	place.Leave()
+	for _, step := range ran.Steps {
+		w.trace.Add(telemetry.StepStage(step.Name), step.Took)
 	}
-	if err != nil {
+	w.mark(telemetry.Sandbox)
+	if ierr := w.intent.written(); ierr != nil {
+		return Result{}, ierr // so it was not made ready
+	}
+	w.count()
+	switch {
+	case err != nil && (w.intent.asked && !w.intent.passed || refusedToRun(err)):
+		err = w.notRun(ctx, err)
+		w.mark(telemetry.RecordOutcome)
+		return Result{}, err
+	case err != nil:
 		ran = sandbox.Result{Outcome: unknownOutcome, ExitCode: -1, Message: "the sandbox failed: it is not known whether the call ran"}
+	case !w.intent.passed && ran.Receipt.CellID != "":
+		w.gate.log.Error("the sandbox ran a call that it had not asked about", zap.String("call_id", w.call.ID))
 	}
 	res := w.result(ran)
+	res.Duration.Queue += place.Waited
 	if w.session != nil {
 		w.session.Finished(session.Recent{Seq: w.seq, Tool: w.tool.Name, Outcome: string(res.Outcome), Digest: w.digest})
 	}
 	rerr := w.recordOutcome(ctx, res)
+	w.mark(telemetry.RecordOutcome)
 	switch {
 	case err != nil:
 		return res, errors.Join(fmt.Errorf("run call %q: %w", w.call.ID, err), rerr)
@@ -68,6 +77,12 @@ func (w *way) run(ctx context.Context) (Result, error) {
 		w.gate.log.Error("outcome not recorded", zap.String("call_id", w.call.ID), zap.Error(rerr))
 	}
 	return res, nil
+}
+
+// cage is what the call is put into: what policy demands, over the defaults of
+// the tool and the daemon, under the ceiling.
+func (w *way) cage() policy.SandboxObligations {
+	return policy.Effective(w.decision.Obligations, w.gate.cfg.Ceiling, overlay(w.gate.cfg.Defaults, w.tool.Defaults))
 }
 
 // startMargin is what a call may take beyond the host's timeout, so that a call
@@ -80,7 +95,7 @@ func (w *way) withinTimeout(ctx context.Context) (context.Context, context.Cance
 	if w.call.Timeout <= 0 {
 		return ctx, func() {}
 	}
-	left := min(w.call.Timeout, time.Duration(maxWallTimeMs)*time.Millisecond) + startMargin - w.gate.now().Sub(w.began)
+	left := min(w.call.Timeout, time.Duration(maxWallTimeMs)*time.Millisecond) + startMargin - w.gate.now().Sub(w.trace.Began())
 	return context.WithTimeoutCause(ctx, left, sandbox.ErrDeadline)
 }
 
@@ -114,6 +129,7 @@ func (w *way) sandboxCall(cage policy.SandboxObligations) (sandbox.Call, error) 
 		Image:     w.tool.Image,
 		Isolation: sandbox.Isolation(cage.Isolation),
 		Reuse:     sandbox.Reuse(cage.Reuse),
+		Owner:     opaqueKey("owner", w.call.Caller.ID),
 		Argv:      w.command.Argv,
 		Env:       w.environment(),
 		Cwd:       w.call.Cwd,

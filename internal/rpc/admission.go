@@ -4,19 +4,38 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
+
+	"github.com/sandgate/sandgate/internal/gate"
+	"github.com/sandgate/sandgate/internal/telemetry"
+)
+
+// Bounds of the open requests that are no calls, so that what steers calls and
+// tells of them finds room however many calls are open.
+const (
+	maxControl          = 256
+	maxControlPerCaller = 64
 )
 
 // admission bounds the RPCs that are open at once, each caller's and all
 // together. gRPC holds a whole message of each in memory before any handler
 // sees it, so this product with MaxRecvBytes is what hosts can make the daemon
-// hold. It is safe for concurrent use.
+// hold. Calls and all else are counted apart. It is safe for concurrent use.
 type admission struct {
-	auth           authenticator
+	auth      authenticator
+	telemetry *telemetry.Recorder
+	calls     room
+	control   room
+}
+
+// room counts open requests.
+type room struct {
 	perCaller, all int
 
 	mu   sync.Mutex
@@ -24,36 +43,102 @@ type admission struct {
 	sum  int
 }
 
+// request is what is known of an RPC from its headers on.
+type request struct {
+	received time.Time
+	caller   gate.Caller
+	denied   error // why the caller is not known
+	admitted bool  // the interceptor let the caller in; only its goroutine asks
+	gate     atomic.Pointer[passage]
+}
+
+// passage is when a call came to the gate and left it.
+type passage struct {
+	came, left time.Time
+	class      telemetry.Class
+}
+
+type requestKey struct{}
+
+// requestOf returns what tap knows of a request; nil where there was no tap.
+func requestOf(ctx context.Context) *request {
+	r, _ := ctx.Value(requestKey{}).(*request)
+	return r
+}
+
+// passed notes what the gate's part of a call was.
+func passed(ctx context.Context, came time.Time, res gate.Result, err error) {
+	if r := requestOf(ctx); r != nil {
+		r.gate.Store(&passage{came, time.Now(), telemetry.ClassOf(string(res.Outcome), res.IsError, err)})
+	}
+}
+
 // tap admits an RPC when its headers have come, before its message is read.
 func (a *admission) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
-	id := "" // all that cannot be identified share one place; the interceptor refuses them
-	if caller, err := a.auth.caller(metadata.NewIncomingContext(ctx, info.Header)); err == nil {
-		id = caller.ID
-	}
+	r := &request{received: time.Now()}
+	r.caller, r.denied = a.auth.caller(ctx, func(key string) []string { return info.Header.Get(key) })
+	ctx = context.WithValue(ctx, requestKey{}, r)
 	if needOf(info.FullMethodName) == needNothing {
 		return ctx, nil // a probe has no message worth bounding and must not wait behind calls
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	switch {
-	case a.open[id] >= a.perCaller:
-		return ctx, status.Error(codes.ResourceExhausted,
-			fmt.Sprintf("this caller has %d requests open, the most it may have: try again when one has ended", a.perCaller))
-	case a.sum >= a.all:
-		return ctx, status.Error(codes.ResourceExhausted,
-			fmt.Sprintf("%d requests are open, the most that this daemon takes: try again when one has ended", a.all))
+	in := &a.control
+	if isCall(info.FullMethodName) {
+		in = &a.calls
 	}
-	a.open[id]++
-	a.sum++
-	context.AfterFunc(ctx, func() { a.release(id) }) // the context ends with the stream
+	id := r.caller.ID // all that cannot be identified share one place; the interceptor refuses them
+	if err := in.enter(id); err != nil {
+		return ctx, err
+	}
+	context.AfterFunc(ctx, func() { // the context ends with the stream
+		in.leave(id)
+		if p := r.gate.Load(); p != nil {
+			a.telemetry.Request(p.came.Sub(r.received), time.Since(p.left), p.class)
+		}
+	})
 	return ctx, nil
 }
 
-func (a *admission) release(id string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.sum--
-	if a.open[id]--; a.open[id] <= 0 {
-		delete(a.open, id)
+func (r *room) enter(id string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.open[id] >= r.perCaller:
+		return status.Error(codes.ResourceExhausted,
+			fmt.Sprintf("this caller has %d requests open, the most it may have: try again when one has ended", r.perCaller))
+	case r.sum >= r.all:
+		return status.Error(codes.ResourceExhausted,
+			fmt.Sprintf("%d requests are open, the most that this daemon takes: try again when one has ended", r.all))
 	}
+	if r.open == nil {
+		r.open = make(map[string]int)
+	}
+	r.open[id]++
+	r.sum++
+	return nil
+}
+
+func (r *room) leave(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sum--
+	if r.open[id]--; r.open[id] <= 0 {
+		delete(r.open, id)
+	}
+}
+
+// isCall reports whether a method may keep the daemon busy for long or brings
+// much with it.
+func isCall(method string) bool {
+	switch method {
+	case "/sandgate.v1.ToolService/Execute", "/sandgate.v1.ToolService/ExecuteStream", "/sandgate.v1.ToolService/Attach",
+		"/sandgate.v1.ToolService/Evaluate", "/sandgate.v1.ToolService/ListTools", "/sandgate.v1.PolicyService/Evaluate",
+		"/sandgate.v1.ImageService/ImportImage", "/sandgate.v1.SessionService/UploadFile", "/sandgate.v1.SessionService/DownloadFile":
+		return true
+	}
+	return false
+}
+
+// headerOf reads the headers of a request's context.
+func headerOf(ctx context.Context) func(string) []string {
+	return func(key string) []string { return metadata.ValueFromIncomingContext(ctx, key) }
 }

@@ -13,12 +13,12 @@ import (
 )
 
 func TestAdmissionBoundsEachCallerAndAll(t *testing.T) {
-	a := &admission{perCaller: 2, all: 3, open: make(map[string]int)}
+	a := &admission{calls: room{perCaller: 2, all: 3}, control: room{perCaller: 1, all: 2}}
 	ends := map[int][]context.CancelFunc{}
 	request := func(uid int, method string) codes.Code {
 		ctx, cancel := context.WithCancel(t.Context())
 		t.Cleanup(cancel)
-		ctx = peer.NewContext(ctx, &peer.Peer{AuthInfo: peerInfo{unix: true, uid: uid}})
+		ctx = peer.NewContext(ctx, &peer.Peer{AuthInfo: newUnixPeer(uid, uid, 0, "")})
 		_, err := a.tap(ctx, &tap.Info{FullMethodName: method})
 		if err == nil {
 			ends[uid] = append(ends[uid], cancel)
@@ -37,6 +37,9 @@ func TestAdmissionBoundsEachCallerAndAll(t *testing.T) {
 		{2, execute, codes.OK},                // another caller is not hindered
 		{2, execute, codes.ResourceExhausted}, // the bound of all
 		{1, "/grpc.health.v1.Health/Check", codes.OK},
+		{1, sandgatev1.ToolService_Cancel_FullMethodName, codes.OK}, // is counted apart
+		{1, sandgatev1.ToolService_GetCall_FullMethodName, codes.ResourceExhausted},
+		{2, sandgatev1.SystemService_GetCapabilities_FullMethodName, codes.OK},
 	} {
 		if got := request(step.uid, step.method); got != step.want {
 			t.Errorf("step %d: got %v, want %v", i, got, step.want)
@@ -48,9 +51,9 @@ func TestAdmissionBoundsEachCallerAndAll(t *testing.T) {
 	// The place is given back when the stream's context ends, which is told to
 	// another goroutine: wait for it by the lock that it takes.
 	for {
-		a.mu.Lock()
-		left := a.sum
-		a.mu.Unlock()
+		a.calls.mu.Lock()
+		left := a.calls.sum
+		a.calls.mu.Unlock()
 		if left == 1 {
 			break
 		}

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
 	"github.com/sandgate/sandgate/internal/gate"
@@ -24,8 +23,9 @@ type authenticator struct {
 	allowAnonymous bool
 }
 
-// caller returns the authenticated identity of a request's peer.
-func (a authenticator) caller(ctx context.Context) (gate.Caller, error) {
+// caller returns the authenticated identity of a request's peer. header returns
+// what the request sent under a key in lower case.
+func (a authenticator) caller(ctx context.Context, header func(key string) []string) (gate.Caller, error) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return gate.Caller{}, fmt.Errorf("the connection has no peer: %w", errdefs.ErrUnauthenticated)
@@ -35,19 +35,14 @@ func (a authenticator) caller(ctx context.Context) (gate.Caller, error) {
 		return gate.Caller{}, fmt.Errorf("the connection has no known peer: %w", errdefs.ErrUnauthenticated)
 	}
 	if info.unix {
-		c := gate.Caller{ID: fmt.Sprintf("unix:uid:%d", info.uid), Transport: "unix", UID: &info.uid, GID: &info.gid, Exe: info.exe}
-		if info.pid > 0 {
-			c.PID = &info.pid
-		}
-		return c, nil
+		return info.caller, nil
 	}
-	return a.tcpCaller(ctx)
+	return a.tcpCaller(header("authorization"))
 }
 
 // tcpCaller knows a peer by its token. A wrong token is refused even where none
 // is needed: its host believes to be somebody.
-func (a authenticator) tcpCaller(ctx context.Context) (gate.Caller, error) {
-	values := metadata.ValueFromIncomingContext(ctx, "authorization")
+func (a authenticator) tcpCaller(values []string) (gate.Caller, error) {
 	if len(values) == 0 {
 		if a.allowAnonymous {
 			return gate.Caller{ID: "tcp:anonymous", Transport: "tcp"}, nil
@@ -106,15 +101,11 @@ func authorize(n need, caller gate.Caller, access Access) error {
 	return fmt.Errorf("caller %s is no administrator: an operator can set admin for it under callers: %w", caller.ID, errdefs.ErrPermissionDenied)
 }
 
-type callerKey struct{}
-
-func withCaller(ctx context.Context, c gate.Caller) context.Context {
-	return context.WithValue(ctx, callerKey{}, c)
-}
-
-// callerFrom returns the caller that the interceptor found; its zero value,
+// callerFrom returns the caller that the interceptor let in; its zero value,
 // which the gate refuses, where there was no interceptor.
 func callerFrom(ctx context.Context) gate.Caller {
-	c, _ := ctx.Value(callerKey{}).(gate.Caller)
-	return c
+	if r := requestOf(ctx); r != nil && r.admitted {
+		return r.caller
+	}
+	return gate.Caller{}
 }

@@ -41,7 +41,7 @@ func (g *fakeGate) Execute(ctx context.Context, call gate.Call, obs gate.Observe
 	return g.execute(ctx, call, obs)
 }
 
-func (g *fakeGate) Evaluate(_ context.Context, call gate.Call) (gate.Evaluation, error) {
+func (g *fakeGate) Evaluate(_ context.Context, call gate.Call, _ bool) (gate.Evaluation, error) {
 	return gate.Evaluation{
 		CallID: call.ID, Digest: "sha256:d", Input: json.RawMessage(`{"schema":"x"}`),
 		Decision: policy.Decision{Outcome: policy.Ask, Ask: &policy.AskTerms{Quorum: 2, TTLMs: 5, OnTimeout: policy.Deny}},

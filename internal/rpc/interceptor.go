@@ -34,9 +34,10 @@ func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
 // unary is the interceptor of unary RPCs.
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-	ctx, done := s.begin(ctx, info.FullMethod, func(md metadata.MD) error { return grpc.SetHeader(ctx, md) })
-	err = guard(func() (err error) {
-		if ctx, err = s.admit(ctx, info.FullMethod); err != nil {
+	in := s.begin(ctx, info.FullMethod, func(md metadata.MD) error { return grpc.SetHeader(ctx, md) })
+	err = guard(func() error {
+		ctx, err := s.admit(ctx, in)
+		if err != nil {
 			return err
 		}
 		if err := malformed(req); err != nil {
@@ -45,7 +46,7 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 		resp, err = handler(ctx, req)
 		return fromHandler(info.FullMethod, err)
 	})
-	if err = done(err); err != nil {
+	if err = s.done(in, err); err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -53,59 +54,87 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 
 // stream is the interceptor of streaming RPCs.
 func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	ctx, done := s.begin(ss.Context(), info.FullMethod, ss.SetHeader)
-	return done(guard(func() (err error) {
-		if ctx, err = s.admit(ctx, info.FullMethod); err != nil {
+	in := s.begin(ss.Context(), info.FullMethod, ss.SetHeader)
+	return s.done(in, guard(func() error {
+		ctx, err := s.admit(ss.Context(), in)
+		if err != nil {
 			return err
 		}
 		return fromHandler(info.FullMethod, handler(srv, &serverStream{ServerStream: ss, ctx: ctx}))
 	}))
 }
 
-// begin gives a request its id and logger. The returned function turns the
-// handler's error into a status and is the one place that logs it.
-func (s *Server) begin(ctx context.Context, method string, setHeader func(metadata.MD) error) (context.Context, func(error) error) {
-	id := requestID(ctx)
-	logger := s.logger.With(zap.String(logging.KeyRequestID, id), zap.String(logging.KeyMethod, method))
-	if err := setHeader(metadata.Pairs(requestIDHeader, id)); err != nil {
-		logger.Debug("header was not sent", zap.Error(err))
-	}
-	start := time.Now()
-	return logging.Into(ctx, logger), func(err error) error {
-		st := toStatus(err, id)
-		level := levelOf(st.Code())
-		if entry := logger.Check(level, "request"); entry != nil {
-			fields := []zap.Field{zap.Stringer(logging.KeyCode, st.Code()), zap.Duration(logging.KeyDurationMS, time.Since(start))}
-			if err != nil {
-				fields = append(fields, zap.Error(err))
-			}
-			if p, ok := errors.AsType[*panicError](err); ok {
-				fields = append(fields, zap.ByteString(logging.KeyStack, p.stack))
-			}
-			entry.Write(fields...)
-		}
-		return st.Err()
-	}
+// incoming is a request in the interceptor.
+type incoming struct {
+	id, method, caller string // caller is empty before it was let in
+	start              time.Time
 }
 
-// admit authenticates and authorizes the caller and puts it into the context.
-func (s *Server) admit(ctx context.Context, method string) (context.Context, error) {
-	n := needOf(method)
+// fields are those of all log lines about the request.
+func (in *incoming) fields() []zap.Field {
+	fields := make([]zap.Field, 0, 8)
+	fields = append(fields, zap.String(logging.KeyRequestID, in.id), zap.String(logging.KeyMethod, in.method))
+	if in.caller != "" {
+		fields = append(fields, zap.String(logging.KeyCaller, in.caller))
+	}
+	return fields
+}
+
+// begin gives a request its id.
+func (s *Server) begin(ctx context.Context, method string, setHeader func(metadata.MD) error) *incoming {
+	in := &incoming{id: requestID(ctx), method: method, start: time.Now()}
+	if err := setHeader(metadata.MD{requestIDHeader: {in.id}}); err != nil {
+		s.logger.Debug("header was not sent", append(in.fields(), zap.Error(err))...)
+	}
+	return in
+}
+
+// done turns the handler's error into a status and is the one place that logs it.
+func (s *Server) done(in *incoming, err error) error {
+	st := toStatus(err, in.id)
+	if entry := s.logger.Check(levelOf(st.Code()), "request"); entry != nil {
+		fields := append(in.fields(), zap.Stringer(logging.KeyCode, st.Code()), zap.Duration(logging.KeyDurationMS, time.Since(in.start)))
+		if err != nil {
+			fields = append(fields, zap.Error(err))
+		}
+		if p, ok := errors.AsType[*panicError](err); ok {
+			fields = append(fields, zap.ByteString(logging.KeyStack, p.stack))
+		}
+		entry.Write(fields...)
+	}
+	return st.Err()
+}
+
+// admit authenticates and authorizes the caller and gives the context what the
+// handler needs: the request with its caller, a logger, the caller's trace.
+func (s *Server) admit(ctx context.Context, in *incoming) (context.Context, error) {
+	n := needOf(in.method)
 	if n == needNothing {
 		return ctx, nil
 	}
-	caller, err := s.auth.caller(ctx)
-	if err != nil {
+	r := requestOf(ctx)
+	if r == nil {
+		return ctx, fmt.Errorf("the request was not looked at: %w", errdefs.ErrUnauthenticated)
+	}
+	if r.denied != nil {
+		return ctx, r.denied
+	}
+	if err := authorize(n, r.caller, s.access(r.caller)); err != nil {
 		return ctx, err
 	}
-	if err := authorize(n, caller, s.access(caller)); err != nil {
+	in.caller = r.caller.ID
+	if err := s.admitNotReady(in.method); err != nil {
 		return ctx, err
 	}
-	ctx = logging.Into(ctx, logging.From(ctx).With(zap.String(logging.KeyCaller, caller.ID)))
-	if err := s.admitNotReady(method); err != nil {
-		return ctx, err
-	}
-	return withCaller(ctx, caller), nil
+	r.admitted = true
+	header := headerOf(ctx)
+	ctx = s.telemetry.Remote(ctx, func(key string) string {
+		if v := header(key); len(v) > 0 {
+			return v[0]
+		}
+		return ""
+	})
+	return logging.Into(ctx, s.logger.WithLazy(in.fields()...)), nil
 }
 
 // admitNotReady refuses calls while the daemon has not become ready yet.

@@ -9,14 +9,17 @@ import (
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/credentials"
+
+	"github.com/sandgate/sandgate/internal/gate"
 )
 
 // peerInfo is what the kernel says of the other end of a connection.
 type peerInfo struct {
 	credentials.CommonAuthInfo
-	unix          bool
-	uid, gid, pid int    // of a unix peer, at the time it connected
-	exe           string // of a unix peer; a hint: the process may have become another
+	unix bool
+	// caller is who a unix peer was when it connected. Its executable is a hint: the
+	// process may have become another.
+	caller gate.Caller
 }
 
 // AuthType implements credentials.AuthInfo.
@@ -76,15 +79,23 @@ func unixPeer(c *net.UnixConn) (peerInfo, error) {
 	if optErr != nil {
 		return peerInfo{}, os.NewSyscallError("getsockopt SO_PEERCRED", optErr)
 	}
-	info := peerInfo{
-		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-		unix:           true, uid: int(cred.Uid), gid: int(cred.Gid), pid: int(cred.Pid),
-	}
+	exe := ""
 	// A peer in another pid namespace has pid 0; one that has already gone has no link.
-	if info.pid > 0 {
-		if exe, err := os.Readlink("/proc/" + strconv.Itoa(info.pid) + "/exe"); err == nil && len(exe) <= maxPathBytes {
-			info.exe = exe
+	if cred.Pid > 0 {
+		if link, err := os.Readlink("/proc/" + strconv.Itoa(int(cred.Pid)) + "/exe"); err == nil && len(link) <= maxPathBytes {
+			exe = link
 		}
 	}
-	return info, nil
+	return newUnixPeer(int(cred.Uid), int(cred.Gid), int(cred.Pid), exe), nil
+}
+
+// newUnixPeer names a unix peer once for all requests of its connection.
+func newUnixPeer(uid, gid, pid int, exe string) peerInfo {
+	c := gate.Caller{ID: "unix:uid:" + strconv.Itoa(uid), Transport: "unix", UID: &uid, GID: &gid, Exe: exe}
+	if pid > 0 {
+		c.PID = &pid
+	}
+	return peerInfo{
+		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, unix: true, caller: c,
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/sandgate/sandgate/internal/catalog"
 	"github.com/sandgate/sandgate/internal/gate"
 	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/telemetry"
 	"github.com/sandgate/sandgate/internal/version"
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
 	"github.com/sandgate/sandgate/sandbox"
@@ -28,18 +30,16 @@ import (
 // DefaultMaxRecvBytes is Config.MaxRecvBytes when it is zero.
 const DefaultMaxRecvBytes = 4 << 20
 
-// Bounds of the RPCs that are open at once: on one connection, of one caller on
-// all its connections, and of all callers.
+// Defaults of Config.MaxOpen and MaxOpenPerCaller.
 const (
-	maxStreams       = 256
-	maxOpenPerCaller = 192
-	maxOpen          = 512
+	DefaultMaxOpen          = 512
+	DefaultMaxOpenPerCaller = 192
 )
 
 // toolGate is what ToolService needs of the gate.
 type toolGate interface {
 	Execute(ctx context.Context, call gate.Call, obs gate.Observer) (gate.Result, error)
-	Evaluate(ctx context.Context, call gate.Call) (gate.Evaluation, error)
+	Evaluate(ctx context.Context, call gate.Call, explain bool) (gate.Evaluation, error)
 	ListTools(ctx context.Context, caller gate.Caller, profile string) ([]catalog.Tool, error)
 	Cancel(ctx context.Context, caller gate.Caller, callID string) error
 	GetCall(ctx context.Context, caller gate.Caller, callID string) (gate.CallStatus, error)
@@ -58,7 +58,8 @@ type prober interface {
 	Capabilities(ctx context.Context) (sandbox.Capabilities, error)
 }
 
-// Config of a Server. Everything but MaxRecvBytes, Tokens and AllowAnonymous is required.
+// Config of a Server. What is not said to be optional or to have a default is
+// required.
 type Config struct {
 	Gate    toolGate
 	Policy  policyEngine
@@ -73,18 +74,25 @@ type Config struct {
 	AllowAnonymous bool
 	// MaxRecvBytes bounds a received message. Zero means DefaultMaxRecvBytes.
 	MaxRecvBytes int
-	Version      version.Info
-	Logger       *zap.Logger
+	// MaxOpen bounds the calls that are open at once, MaxOpenPerCaller those of one
+	// caller. Each can make the daemon hold a message of MaxRecvBytes. Cancel, GetCall,
+	// health and whatever else is no call are not counted among them. Zero means
+	// DefaultMaxOpen and DefaultMaxOpenPerCaller.
+	MaxOpen, MaxOpenPerCaller int
+	// Telemetry is told how long requests take around the gate. Optional.
+	Telemetry *telemetry.Recorder
+	Version   version.Info
+	Logger    *zap.Logger
 }
 
 // Server is the gRPC front. It is made not ready: SetReady opens it for calls.
 // It is safe for concurrent use.
 type Server struct {
-	logger *zap.Logger
-	auth   authenticator
-	access func(gate.Caller) Access
-	grpc   *grpc.Server
-	health *health.Server
+	logger    *zap.Logger
+	telemetry *telemetry.Recorder
+	access    func(gate.Caller) Access
+	grpc      *grpc.Server
+	health    *health.Server
 
 	opened  atomic.Bool // was ready once
 	reason  atomic.Pointer[string]
@@ -102,17 +110,28 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxRecvBytes == 0 {
 		cfg.MaxRecvBytes = DefaultMaxRecvBytes
 	}
-	s := &Server{
-		logger: cfg.Logger, access: cfg.Access, health: health.NewServer(),
-		auth: authenticator{tokens: cfg.Tokens, allowAnonymous: cfg.AllowAnonymous},
+	if cfg.MaxOpen == 0 {
+		cfg.MaxOpen = DefaultMaxOpen
 	}
+	if cfg.MaxOpenPerCaller == 0 {
+		cfg.MaxOpenPerCaller = min(DefaultMaxOpenPerCaller, cfg.MaxOpen)
+	}
+	s := &Server{logger: cfg.Logger, telemetry: cfg.Telemetry, access: cfg.Access, health: health.NewServer()}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
-	admitted := &admission{auth: s.auth, perCaller: maxOpenPerCaller, all: maxOpen, open: make(map[string]int)}
+	admitted := &admission{
+		auth: authenticator{tokens: cfg.Tokens, allowAnonymous: cfg.AllowAnonymous}, telemetry: cfg.Telemetry,
+		calls:   room{perCaller: cfg.MaxOpenPerCaller, all: cfg.MaxOpen},
+		control: room{perCaller: maxControlPerCaller, all: maxControl},
+	}
 	s.grpc = grpc.NewServer(
 		grpc.InTapHandle(admitted.tap),
 		grpc.Creds(peerCredentials{}), grpc.ForceServerCodecV2(newCodec()),
 		grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream),
-		grpc.MaxRecvMsgSize(cfg.MaxRecvBytes), grpc.MaxConcurrentStreams(maxStreams), grpc.WaitForHandlers(true),
+		grpc.MaxRecvMsgSize(cfg.MaxRecvBytes), grpc.WaitForHandlers(true),
+		// A connection full of calls still has room for what steers them.
+		grpc.MaxConcurrentStreams(uint32(cfg.MaxOpenPerCaller+maxControlPerCaller)), //nolint:gosec // bounded by the configuration
+		// Deciding needs a deep stack: kept goroutines have grown theirs already.
+		grpc.NumStreamWorkers(uint32(2*runtime.GOMAXPROCS(0))), //nolint:gosec // a small number
 		grpc.ConnectionTimeout(10*time.Second),
 		// A peer that vanished without a word is noticed and its calls are cancelled.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),

@@ -10,7 +10,9 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
+	line "github.com/sandgate/sandgate/internal/admission"
 	"github.com/sandgate/sandgate/internal/catalog"
 	"github.com/sandgate/sandgate/internal/gate"
 )
@@ -86,8 +88,16 @@ func internal(requestID string) *status.Status {
 	return status.New(codes.Internal, fmt.Sprintf("sandgate has a fault: the daemon's log tells more (request %s)", requestID))
 }
 
-// withDetails attaches a google.rpc.BadRequest that names the wrong fields.
+// withDetails attaches a google.rpc.BadRequest that names the wrong fields, or a
+// google.rpc.RetryInfo that says when to come again.
 func withDetails(st *status.Status, err error) *status.Status {
+	if busy, ok := errors.AsType[*line.BusyError](err); ok {
+		full, err := st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(busy.RetryAfter)})
+		if err != nil {
+			return st
+		}
+		return full
+	}
 	var list []violation
 	var request *requestError
 	var field *gate.FieldError

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -43,7 +44,9 @@ func (t *toolService) ExecuteStream(stream executeStream) error {
 	t.server.readers.Go(in.run)
 
 	out := newEventSender(ctx, stream)
+	came := time.Now()
 	res, err := t.gate.Execute(ctx, call, out)
+	passed(ctx, came, res, err)
 	sendErr := out.close()
 	if cause := context.Cause(ctx); errors.Is(cause, errdefs.ErrInvalidArgument) {
 		return cause // a message after start was wrong, which has ended the call

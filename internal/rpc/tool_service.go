@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -47,7 +48,7 @@ func (t *toolService) Evaluate(ctx context.Context, req *sandgatev1.EvaluateRequ
 	if err != nil {
 		return nil, err
 	}
-	ev, err := t.gate.Evaluate(ctx, call)
+	ev, err := t.gate.Evaluate(ctx, call, req.GetExplain())
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +67,9 @@ func (t *toolService) Execute(ctx context.Context, req *sandgatev1.ExecuteReques
 	}
 	ctx, cancel := t.server.untilStop(ctx)
 	defer cancel(nil)
+	came := time.Now()
 	res, err := t.gate.Execute(ctx, call, ignore{})
+	passed(ctx, came, res, err)
 	if err != nil {
 		return nil, err
 	}

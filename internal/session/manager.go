@@ -20,14 +20,13 @@ type Config struct {
 	// Prepare makes a new workspace directory fit for the sandbox (its owner).
 	// Optional.
 	Prepare func(dir string) error
-	// MaxSessions bounds the sessions in memory. Default 1024. When it is reached
+	// MaxSessions bounds the sessions in memory. Default 4096. When it is reached
 	// the session that has been unused longest is put aside: its state goes to a
 	// file beside its workspace and comes back with its next call. A session that
 	// a call uses stays; when all are in use a new one is refused.
 	MaxSessions int
 	// MaxPerCaller bounds one caller's sessions in memory in the same way: only
-	// its own sessions are put aside for it. Default an eighth of MaxSessions, at
-	// least 1.
+	// its own sessions are put aside for it. Default half of MaxSessions, at least 1.
 	MaxPerCaller int
 	// Now is the clock. Optional.
 	Now func() time.Time
@@ -38,8 +37,12 @@ type Manager struct {
 	cfg Config
 
 	mu       sync.Mutex
-	sessions map[string]*Session // by Key
+	sessions map[name]*Session
+	each     map[string]int // sessions by caller; no entry at 0
 }
+
+// name is what a session is found by.
+type name struct{ caller, id string }
 
 // NewManager makes the directory and an empty manager.
 func NewManager(cfg Config) (*Manager, error) {
@@ -47,10 +50,10 @@ func NewManager(cfg Config) (*Manager, error) {
 		return nil, errors.New("sessions: directory is missing")
 	}
 	if cfg.MaxSessions == 0 {
-		cfg.MaxSessions = 1024
+		cfg.MaxSessions = 4096
 	}
 	if cfg.MaxPerCaller == 0 {
-		cfg.MaxPerCaller = max(cfg.MaxSessions/8, 1)
+		cfg.MaxPerCaller = max(cfg.MaxSessions/2, 1)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -67,7 +70,7 @@ func NewManager(cfg Config) (*Manager, error) {
 			return nil, fmt.Errorf("remove ended session: %w", err)
 		}
 	}
-	return &Manager{cfg: cfg, sessions: make(map[string]*Session)}, nil
+	return &Manager{cfg: cfg, sessions: make(map[name]*Session), each: make(map[string]int)}, nil
 }
 
 // Use returns the caller's session of that id, making it with the profile if
@@ -98,10 +101,14 @@ func (m *Manager) Release(s *Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s.users--
-	state := s.Snapshot()
-	key := Key(state.Caller, state.ID)
-	if s.users == 0 && state.Seq == 0 && m.sessions[key] == s { // else it was ended and made anew
-		delete(m.sessions, key)
+	if s.users > 0 {
+		return
+	}
+	s.mu.Lock()
+	unused := s.state.Seq == 0
+	s.mu.Unlock()
+	if unused && m.sessions[s.name] == s { // else it was ended and made anew
+		m.remove(s.name)
 	}
 }
 
@@ -111,7 +118,7 @@ func (m *Manager) Peek(caller, id string) (State, bool, error) {
 		return State{}, false, err
 	}
 	m.mu.Lock()
-	s := m.sessions[Key(caller, id)]
+	s := m.sessions[name{caller, id}]
 	m.mu.Unlock()
 	if s != nil {
 		return s.Snapshot(), true, nil
@@ -119,8 +126,39 @@ func (m *Manager) Peek(caller, id string) (State, bool, error) {
 	return m.load(caller, id)
 }
 
+// Profile returns the profile of a session without making it; false if there is
+// none.
+func (m *Manager) Profile(caller, id string) (string, bool, error) {
+	if err := ValidateID(id); err != nil {
+		return "", false, err
+	}
+	m.mu.Lock()
+	s := m.sessions[name{caller, id}]
+	m.mu.Unlock()
+	if s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.state.Profile, true, nil
+	}
+	state, ok, err := m.load(caller, id)
+	return state.Profile, ok, err
+}
+
+// Count is how many sessions are in memory.
+func (m *Manager) Count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.sessions)
+}
+
 // WorkspaceDir is where a session's workspace is, whether it exists or not.
 func (m *Manager) WorkspaceDir(caller, id string) string {
+	m.mu.Lock()
+	s := m.sessions[name{caller, id}]
+	m.mu.Unlock()
+	if s != nil {
+		return s.WorkspaceDir() // its name need not be made again
+	}
 	return filepath.Join(m.cfg.Dir, Key(caller, id), "workspace")
 }
 
@@ -148,7 +186,7 @@ func (m *Manager) Restore(caller, id, profile, decision string, labels []string,
 func (m *Manager) Forget() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.sessions = make(map[string]*Session)
+	m.sessions, m.each = make(map[name]*Session), make(map[string]int)
 	files, err := filepath.Glob(filepath.Join(m.cfg.Dir, "*", stateFile))
 	if err != nil {
 		return fmt.Errorf("forget sessions: %w", err)
@@ -166,9 +204,8 @@ func (m *Manager) Forget() error {
 func (m *Manager) Drop(caller, id string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key := Key(caller, id)
-	delete(m.sessions, key)
-	err := os.Remove(filepath.Join(m.cfg.Dir, key, stateFile))
+	m.remove(name{caller, id})
+	err := os.Remove(filepath.Join(m.cfg.Dir, Key(caller, id), stateFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("forget session %q: %w", id, err)
 	}
@@ -180,7 +217,7 @@ func (m *Manager) Drop(caller, id string) error {
 func (m *Manager) Corrected(caller, id, digest, outcome string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := m.sessions[Key(caller, id)]
+	s := m.sessions[name{caller, id}]
 	if s == nil {
 		state, found, err := m.load(caller, id)
 		if err != nil || !found {
@@ -231,7 +268,7 @@ func (m *Manager) moveAway(caller, id string) (string, error) {
 	dir := filepath.Join(m.cfg.Dir, key)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := m.sessions[key]
+	s := m.sessions[name{caller, id}]
 	_, err := os.Lstat(dir)
 	missing := errors.Is(err, fs.ErrNotExist)
 	switch {
@@ -245,7 +282,7 @@ func (m *Manager) moveAway(caller, id string) (string, error) {
 		defer s.mu.Unlock()
 		s.ended = true
 	}
-	delete(m.sessions, key)
+	m.remove(name{caller, id})
 	if missing {
 		return "", nil
 	}
@@ -264,8 +301,7 @@ func (m *Manager) get(caller, id, profile string) (*Session, error) {
 	if err := ValidateID(id); err != nil {
 		return nil, err
 	}
-	key := Key(caller, id)
-	if s, ok := m.sessions[key]; ok {
+	if s, ok := m.sessions[name{caller, id}]; ok {
 		return s, nil
 	}
 	state, found, err := m.load(caller, id)
@@ -278,9 +314,21 @@ func (m *Manager) get(caller, id, profile string) (*Session, error) {
 	if err := m.makeRoom(caller); err != nil {
 		return nil, err
 	}
-	s := &Session{dir: filepath.Join(m.cfg.Dir, key), prepare: m.cfg.Prepare, state: state}
-	m.sessions[key] = s
+	s := &Session{name: name{caller, id}, dir: filepath.Join(m.cfg.Dir, Key(caller, id)), prepare: m.cfg.Prepare, state: state}
+	m.sessions[s.name] = s
+	m.each[caller]++
 	return s, nil
+}
+
+// remove takes a session out of memory. m.mu is held.
+func (m *Manager) remove(n name) {
+	if _, ok := m.sessions[n]; !ok {
+		return
+	}
+	delete(m.sessions, n)
+	if m.each[n.caller]--; m.each[n.caller] == 0 {
+		delete(m.each, n.caller)
+	}
 }
 
 const stateFile = "state.json"
@@ -288,36 +336,29 @@ const stateFile = "state.json"
 // makeRoom keeps the bounds when the caller is about to have one more session in
 // memory. A caller at its own bound costs nobody else a session. m.mu is held.
 func (m *Manager) makeRoom(caller string) error {
-	own := make(map[string]*Session)
-	for key, s := range m.sessions {
-		if s.state.Caller == caller { // never changes
-			own[key] = s
-		}
-	}
-	if len(own) >= m.cfg.MaxPerCaller {
-		return m.putAside(own, fmt.Sprintf("this caller has %d sessions in use, the most it may have", len(own)))
+	if own := m.each[caller]; own >= m.cfg.MaxPerCaller {
+		return m.putAside(caller, fmt.Sprintf("this caller has %d sessions in use, the most it may have", own))
 	}
 	if len(m.sessions) >= m.cfg.MaxSessions {
-		return m.putAside(m.sessions, fmt.Sprintf("%d sessions are in use, the most that this daemon takes", len(m.sessions)))
+		return m.putAside("", fmt.Sprintf("%d sessions are in use, the most that this daemon takes", len(m.sessions)))
 	}
 	return nil
 }
 
-// putAside writes the longest unused of the sessions to its file; full is what
-// to say when calls use all of them. m.mu is held.
-func (m *Manager) putAside(among map[string]*Session, full string) error {
+// putAside writes the longest unused session of the caller (empty: of all) to
+// its file; full is what to say when calls use all of them. m.mu is held.
+func (m *Manager) putAside(caller, full string) error {
 	var oldest *Session
-	var oldestKey string
 	var since time.Time
-	for key, s := range among {
-		if s.users > 0 {
+	for n, s := range m.sessions {
+		if s.users > 0 || caller != "" && n.caller != caller {
 			continue
 		}
 		s.mu.Lock()
 		used := s.state.LastUsed
 		s.mu.Unlock()
 		if oldest == nil || used.Before(since) {
-			oldest, oldestKey, since = s, key, used
+			oldest, since = s, used
 		}
 	}
 	if oldest == nil {
@@ -337,7 +378,7 @@ func (m *Manager) putAside(among map[string]*Session, full string) error {
 	if err := os.Rename(tmp, filepath.Join(oldest.dir, stateFile)); err != nil {
 		return fmt.Errorf("put session aside: %w", err)
 	}
-	delete(m.sessions, oldestKey)
+	m.remove(oldest.name)
 	return nil
 }
 

@@ -82,6 +82,7 @@ func (s State) clone() State {
 
 // Session is one session in use. It is safe for concurrent use.
 type Session struct {
+	name    name
 	dir     string // holds workspace/ and, while evicted, state.json
 	prepare func(dir string) error
 	users   int // calls that use it now; guarded by the manager's mutex
@@ -96,6 +97,13 @@ func (s *Session) Snapshot() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state.clone()
+}
+
+// Labelled reports whether the session's labels are still those of a snapshot.
+func (s *Session) Labelled(labels []string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Equal(s.state.Labels, labels)
 }
 
 // WorkspaceDir is the session's workspace on this machine. It need not exist
@@ -135,10 +143,10 @@ func (s *Session) EnsureWorkspace() error {
 func (s *Session) Decided(decision string, labels []string, at time.Time) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	merged := slices.Clone(s.state.Labels)
+	merged := s.state.Labels
 	for _, l := range labels {
 		if i, ok := slices.BinarySearch(merged, l); !ok {
-			merged = slices.Insert(merged, i, l)
+			merged = slices.Insert(slices.Clone(merged), i, l)
 		}
 	}
 	if len(merged) > maxLabels {
@@ -156,6 +164,9 @@ func (s *Session) CanLabel(labels []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := len(s.state.Labels)
+	if len(labels) == 0 {
+		return nil
+	}
 	for _, l := range slices.Compact(slices.Sorted(slices.Values(labels))) {
 		if _, ok := slices.BinarySearch(s.state.Labels, l); !ok {
 			n++

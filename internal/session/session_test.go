@@ -157,7 +157,7 @@ func TestUnusedSessionsArePutAsideAndComeBackWhole(t *testing.T) {
 	}
 	m.Release(one)
 	three := use(t, m, "c", "three", "p")
-	if m.sessions[Key("c", "two")] != two || len(m.sessions) != 2 {
+	if m.sessions[name{"c", "two"}] != two || len(m.sessions) != 2 {
 		t.Errorf("in memory are %v, want two, which is in use, and three", m.sessions)
 	}
 	if got, ok, err := m.Peek("c", "one"); err != nil || !ok || got.Labels[0] != "saw:untrusted" {
@@ -175,16 +175,16 @@ func TestUnusedSessionsArePutAsideAndComeBackWhole(t *testing.T) {
 func TestOneCallerCannotTakeAllSessions(t *testing.T) {
 	now := time.Unix(1000, 0)
 	m := manager(t, Config{MaxSessions: 16, Now: func() time.Time { return now }})
-	if m.cfg.MaxPerCaller != 2 {
-		t.Fatalf("a caller may have %d of 16, want 2", m.cfg.MaxPerCaller)
+	if m.cfg.MaxPerCaller != 8 {
+		t.Fatalf("a caller may have %d of 16, want 8", m.cfg.MaxPerCaller)
 	}
 	decided(t, m, "victim", "work", "allow", "l")
 	for i := range 40 {
 		now = now.Add(time.Second)
 		decided(t, m, "flood", fmt.Sprint(i), "deny")
 	}
-	if m.sessions[Key("victim", "work")] == nil || len(m.sessions) != 3 {
-		t.Errorf("%d sessions in memory, want the victim's and 2 of the flood's", len(m.sessions))
+	if m.sessions[name{"victim", "work"}] == nil || len(m.sessions) != 9 {
+		t.Errorf("%d sessions in memory, want the victim's and 8 of the flood's", len(m.sessions))
 	}
 	if got, ok, err := m.Peek("flood", "0"); err != nil || !ok || got.Counts["deny"] != 1 {
 		t.Errorf("what was denied is forgotten: %+v %t %v", got, ok, err)
@@ -210,7 +210,7 @@ func TestSessionWithoutADecisionIsForgotten(t *testing.T) {
 	}
 	next := use(t, m, "c", "s", "p")
 	m.Release(old)
-	if m.sessions[Key("c", "s")] != next {
+	if m.sessions[name{"c", "s"}] != next {
 		t.Error("the new session went with the old one")
 	}
 }

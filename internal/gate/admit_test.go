@@ -1,0 +1,260 @@
+package gate_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sandgate/sandgate/internal/admission"
+	"github.com/sandgate/sandgate/internal/gate"
+	"github.com/sandgate/sandgate/internal/journal"
+	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/telemetry"
+	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/sandboxtest"
+)
+
+// oneByOne is a gate in which one call runs at a time, until it is let go.
+func oneByOne(t *testing.T) (b *bench, running, release chan struct{}, line *admission.Line) {
+	t.Helper()
+	running, release = make(chan struct{}, 8), make(chan struct{})
+	b = newBench(t, t.TempDir(), func(context.Context, sandbox.Call) (sandbox.Result, error) {
+		running <- struct{}{}
+		<-release
+		return sandboxtest.Exit(0, ""), nil
+	}, func(c *gate.Config) {
+		inLine(t, admission.Config{Budget: admission.Resources{Calls: 1}})(c)
+		line = c.Admission
+	})
+	return b, running, release, line
+}
+
+// waits returns once that many calls are in line.
+func waits(t *testing.T, line *admission.Line, n int) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for line.State().Waiting != n {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d calls are in line, want %d", line.State().Waiting, n)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestCallsWaitForTheirTurn(t *testing.T) {
+	b, running, release, line := oneByOne(t)
+	first := b.start(t.Context(), bash("c1", "true"))
+	<-running
+	second := b.start(t.Context(), bash("c2", "true"))
+	waits(t, line, 1)
+	if st, err := b.GetCall(t.Context(), alice, "c2"); err != nil || st.Result != nil {
+		t.Errorf("a call in line: got %+v %v, want it under way", st, err)
+	}
+	for range 2 {
+		release <- struct{}{}
+	}
+	for i, got := range []chan answer{first, second} {
+		if a := <-got; a.err != nil || a.res.Outcome != "EXITED" {
+			t.Errorf("call %d: %+v", i, a)
+		}
+	}
+	if a, err := b.GetCall(t.Context(), alice, "c2"); err != nil || a.Result == nil || a.Result.Duration.Queue <= 0 {
+		t.Errorf("got %+v %v, want the time in line told", a, err)
+	}
+}
+
+func TestLeavingTheLine(t *testing.T) {
+	b, running, release, line := oneByOne(t)
+	first := b.start(t.Context(), bash("c1", "true"))
+	<-running
+	second := b.start(t.Context(), bash("c2", "true"))
+	waits(t, line, 1)
+	if err := b.Cancel(t.Context(), alice, "c2"); err != nil {
+		t.Fatal(err)
+	}
+	if a := <-second; !errdefs.IsCanceled(a.err) || !errors.Is(a.err, gate.ErrCancelRequested) {
+		t.Errorf("cancelled in line: got %+v", a)
+	}
+	late := bash("c3", "true")
+	late.Timeout = 20 * time.Millisecond
+	var busy *admission.BusyError
+	if _, err := b.Execute(t.Context(), late, nil); !errors.As(err, &busy) || !errdefs.IsResourceExhausted(err) {
+		t.Errorf("timeout in line: got %v, want a *admission.BusyError", err)
+	}
+	release <- struct{}{}
+	if a := <-first; a.err != nil {
+		t.Error(a.err)
+	}
+	// Neither ran, and neither left a trace.
+	want := []record{{journal.KindIntent, "c1", ""}, {journal.KindOutcome, "c1", "EXITED"}}
+	if diff := cmp.Diff(want, b.records(t)); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+}
+
+func TestDenialsDoNotWait(t *testing.T) {
+	b, running, release, _ := oneByOne(t)
+	b.policy.decide = func(in policy.Input) policy.Decision {
+		if in.Call.ID == "denied" {
+			return policy.Decision{Outcome: policy.Deny}
+		}
+		return policy.Decision{Outcome: policy.Allow}
+	}
+	first := b.start(t.Context(), bash("c1", "true"))
+	<-running
+	if res := b.do(t, bash("denied", "true")); res.Outcome != gate.OutcomeDenied {
+		t.Errorf("got %+v", res)
+	}
+	release <- struct{}{}
+	<-first
+}
+
+// A call that was allowed before the session read a secret must not run after it
+// only because it had to wait.
+func TestLabelThatCameInLineIsSeen(t *testing.T) {
+	b, running, release, line := oneByOne(t)
+	b.policy.decide = func(in policy.Input) policy.Decision {
+		switch {
+		case in.Call.ID == "reads":
+			return policy.Decision{Outcome: policy.Allow, Labels: []string{"read:secrets"}}
+		case slices.Contains(in.Session.Labels, "read:secrets"):
+			return policy.Decision{Outcome: policy.Deny, Reasons: []policy.Reason{{Rule: "no-network-after-secrets", Message: "no"}}}
+		}
+		return policy.Decision{Outcome: policy.Allow}
+	}
+	inSession := func(id string) gate.Call {
+		call := bash(id, "true")
+		call.SessionID = "s"
+		return call
+	}
+	other := b.start(t.Context(), bash("c1", "true"))
+	<-running
+	reads := b.start(t.Context(), inSession("reads"))
+	waits(t, line, 1)
+	sends := b.start(t.Context(), inSession("sends"))
+	waits(t, line, 2)
+	for range 2 {
+		release <- struct{}{}
+	}
+	for _, got := range []chan answer{other, reads} {
+		if a := <-got; a.err != nil || a.res.Outcome != "EXITED" {
+			t.Errorf("got %+v", a)
+		}
+	}
+	if a := <-sends; a.err != nil || a.res.Outcome != gate.OutcomeDenied || len(b.runtime.Calls()) != 2 {
+		t.Errorf("got %+v, %d ran: want it denied", a, len(b.runtime.Calls()))
+	}
+	if s := line.State(); s.Running != 0 {
+		t.Errorf("%d places are taken, want none", s.Running)
+	}
+}
+
+func TestAdmissionIsAskedForWhatTheCageCosts(t *testing.T) {
+	var line *admission.Line
+	running, release := make(chan struct{}), make(chan struct{})
+	b := newBench(t, t.TempDir(), func(context.Context, sandbox.Call) (sandbox.Result, error) {
+		close(running)
+		<-release
+		return sandboxtest.Exit(0, ""), nil
+	}, func(c *gate.Config) {
+		inLine(t, admission.Config{Budget: admission.Resources{Calls: 9, CPUMillis: 9000, MemoryBytes: 1 << 30}})(c)
+		line = c.Admission
+	})
+	b.policy.decide = func(policy.Input) policy.Decision {
+		return policy.Decision{Outcome: policy.Allow, Obligations: policy.Obligations{Sandbox: policy.SandboxObligations{CPUMillis: 250}}}
+	}
+	got := b.start(t.Context(), bash("c1", "true"))
+	<-running
+	if used := line.State().Used; used != (admission.Resources{Calls: 1, CPUMillis: 250, MemoryBytes: 64 << 20}) {
+		t.Errorf("used %+v, want what policy and defaults say", used)
+	}
+	close(release)
+	<-got
+	if used := line.State().Used; used != (admission.Resources{}) {
+		t.Errorf("used %+v, want nothing", used)
+	}
+}
+
+// meter keeps what it is told.
+type meter struct {
+	mu        sync.Mutex
+	traces    []telemetry.Trace
+	calls     []telemetry.Call
+	replayed  int
+	evaluated int
+}
+
+func (m *meter) Ended(_ context.Context, t *telemetry.Trace, c telemetry.Call) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.traces, m.calls = append(m.traces, *t), append(m.calls, c)
+}
+
+func (m *meter) Replayed()               { m.replayed++ }
+func (m *meter) Evaluated(time.Duration) { m.evaluated++ }
+
+func TestStagesOfACallAddUpToItsTotal(t *testing.T) {
+	m := &meter{}
+	b := newBench(t, t.TempDir(), func(context.Context, sandbox.Call) (sandbox.Result, error) {
+		time.Sleep(20 * time.Millisecond)
+		return sandboxtest.Exit(0, ""), nil
+	}, func(c *gate.Config) { c.Telemetry = m })
+	call := bash("c1", "true")
+	call.SessionID = "s"
+	began := time.Now()
+	res := b.do(t, call)
+	took := time.Since(began)
+	if len(m.traces) != 1 {
+		t.Fatalf("told of %d calls, want 1", len(m.traces))
+	}
+	tr := m.traces[0]
+	var sum time.Duration
+	for s := telemetry.Validate; s < telemetry.Reply; s++ {
+		sum += tr.Of(s)
+	}
+	// What is left out on both sides is starting and ending the measurement.
+	if sum != tr.Total() || sum > took || sum < took*95/100 || res.Duration.Total > sum || res.Duration.Total < sum*95/100 {
+		t.Errorf("stages %s, total %s in the result, %s as seen from outside", sum, res.Duration.Total, took)
+	}
+	for _, s := range []telemetry.Stage{
+		telemetry.Validate, telemetry.Facts, telemetry.Decide, telemetry.Prepare, telemetry.RecordIntent, telemetry.Run, telemetry.RecordOutcome, telemetry.Finish,
+	} {
+		if tr.Of(s) <= 0 {
+			t.Errorf("nothing was measured of %s", s)
+		}
+	}
+	if run := tr.Of(telemetry.Run); run < 20*time.Millisecond || run > sum {
+		t.Errorf("run took %s of %s, want at least 20ms", run, sum)
+	}
+	if want := (telemetry.Call{Class: telemetry.OK, Outcome: "EXITED", Tool: "bash", CallID: "c1", SessionID: "s", Decision: "allow", DecisionID: "decision-1"}); m.calls[0] != want {
+		t.Errorf("told of %+v, want %+v", m.calls[0], want)
+	}
+}
+
+func TestEveryKindOfCallIsMeasuredOnce(t *testing.T) {
+	m := &meter{}
+	b := newBench(t, t.TempDir(), exits(1, ""), func(c *gate.Config) { c.Telemetry = m })
+	b.do(t, bash("c1", "false"))
+	b.do(t, bash("c1", "false"))
+	b.policy.decide = func(policy.Input) policy.Decision { return policy.Decision{Outcome: policy.Deny} }
+	b.do(t, bash("c2", "true"))
+	if _, err := b.Execute(t.Context(), gate.Call{Caller: alice, Tool: "none"}, nil); err == nil {
+		t.Error("unknown tool: got no error")
+	}
+	if _, err := b.Evaluate(t.Context(), bash("c3", "true"), false); err != nil {
+		t.Error(err)
+	}
+	var classes []string
+	for _, c := range m.calls {
+		classes = append(classes, c.Class.String())
+	}
+	if diff := cmp.Diff([]string{"failed", "refused", "error"}, classes); diff != "" || m.replayed != 1 || m.evaluated != 1 {
+		t.Errorf("classes (-want +got):\n%s%d replayed, %d evaluated, want 1 and 1", diff, m.replayed, m.evaluated)
+	}
+}
