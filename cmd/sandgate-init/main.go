@@ -22,6 +22,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/sandgate/sandgate/internal/filetool"
@@ -33,6 +34,10 @@ const faceTool = "tool"
 // version is set by the build.
 var version = "dev"
 
+// init pins the main goroutine to the main thread, from which the fork servers
+// are forked: see raw.Arena.Fork.
+func init() { runtime.LockOSThread() }
+
 func main() {
 	face := ""
 	if len(os.Args) > 1 {
@@ -43,6 +48,7 @@ func main() {
 		debug.SetMemoryLimit(64 << 20)
 		os.Exit(runInit())
 	case faceTool:
+		runtime.UnlockOSThread()
 		name := ""
 		if len(os.Args) > 2 {
 			name = os.Args[2]

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -63,8 +62,6 @@ func runInit() int {
 		logf("must be PID 1 of a cell, is %d: it is started by sandgated", os.Getpid())
 		return 2
 	}
-	// Pipes are made as the program's user, which is a matter of the thread.
-	runtime.LockOSThread()
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, unix.SIGTERM, unix.SIGINT)
 	go func() {

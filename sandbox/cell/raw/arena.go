@@ -122,11 +122,16 @@ func (s *Script) Receive(tag string, fd any) {
 
 // findRuntime writes down which memory only the Go runtime needs: anonymous
 // mappings other than this arena and the stack that the forked process goes on
-// with, which lies around sp.
+// with, which lies around sp. The calling thread must be the main one, whose own
+// memory is in the program's data.
 func (a *Arena) findRuntime(sp uintptr) error {
 	text, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		return fmt.Errorf("look for the runtime's memory: %w", err)
+	}
+	if strings.Contains(string(text), ".so") { // a C library: the thread's own memory may be anywhere
+		clear(a.mem[a.drop : a.drop+16])
+		return nil
 	}
 	page := uintptr(os.Getpagesize())
 	low, high := (sp-stackWindow)&^(page-1), (sp+stackWindow)&^(page-1)

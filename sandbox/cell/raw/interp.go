@@ -3,7 +3,6 @@
 package raw
 
 import (
-	"runtime"
 	"syscall"
 	"unsafe"
 )
@@ -32,10 +31,9 @@ type machine struct {
 
 // Fork starts a process that runs a script of the arena. report is where the
 // descriptor for its records is, which the script may change. The process
-// starts with all signals blocked.
+// starts with all signals blocked. The caller must be the main goroutine, locked to
+// the main thread.
 func (a *Arena) Fork(s *Script, report Int) (pid int, err error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	m := machine{base: unsafe.Pointer(&a.mem[0]), scratch: a.scratch, report: report.off, drop: a.drop}
 	if err := a.findRuntime(uintptr(unsafe.Pointer(&m))); err != nil {
 		return 0, err
