@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -42,9 +43,18 @@ type Config struct {
 	// Default 100000 and 65536. They must belong to nobody else.
 	IDBase, IDCount uint32
 
-	// PoolSize is how many cells of the host image wait for their first call.
-	// Default 3; negative means none.
+	// PoolSize is how many cells of the host image wait for their first call at
+	// least. Default 3; negative means that none is ever made ahead.
 	PoolSize int
+	// PoolCeiling is how many cells of one image and isolation wait for their first
+	// call at most: the pool grows to it with demand. Default half of MaxCells.
+	PoolCeiling int
+	// Makers is how many cells are made at a time, and how many removed. Default the
+	// number of processors, at most 4.
+	Makers int
+	// IdleMemoryBytes is what idle cells may take together, by measurement. Above it
+	// those are destroyed that are missed least. Default 0: no bound but MaxCells.
+	IdleMemoryBytes int64
 	// MaxCells bounds all cells, busy ones included. Default 32. Calls above it wait.
 	MaxCells int
 	// CellsPerShim is how many cells share one shim process, whose memory is divided
@@ -78,6 +88,7 @@ const (
 	defaultPoolSize    = 3
 	defaultMaxCells    = 32
 	defaultShimCells   = 12
+	mostMakers         = 4
 	defaultIdleTimeout = time.Minute
 	defaultMaxAge      = time.Hour
 	defaultMaxCalls    = 10000
@@ -98,12 +109,22 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.IDBase, oci.DefaultIDBase)
 	setDefault(&c.IDCount, oci.DefaultIDCount)
 	setDefault(&c.PoolSize, defaultPoolSize)
-	c.PoolSize = max(c.PoolSize, 0)
 	setDefault(&c.MaxCells, defaultMaxCells)
 	if c.MaxCells < 1 {
 		return c, fmt.Errorf("max cells is %d: want at least 1: %w", c.MaxCells, errdefs.ErrInvalidArgument)
 	}
-	c.PoolSize = min(c.PoolSize, c.MaxCells)
+	if c.PoolCeiling < 0 || c.Makers < 0 || c.IdleMemoryBytes < 0 {
+		return c, fmt.Errorf("pool ceiling %d, makers %d, idle memory %d: want none below 0: %w",
+			c.PoolCeiling, c.Makers, c.IdleMemoryBytes, errdefs.ErrInvalidArgument)
+	}
+	if c.PoolSize < 0 {
+		c.PoolSize, c.PoolCeiling = 0, 0
+	} else {
+		c.PoolSize = min(c.PoolSize, c.MaxCells)
+		setDefault(&c.PoolCeiling, c.MaxCells/2)
+		c.PoolCeiling = min(max(c.PoolCeiling, c.PoolSize), c.MaxCells)
+	}
+	setDefault(&c.Makers, min(runtime.GOMAXPROCS(0), mostMakers))
 	setDefault(&c.CellsPerShim, defaultShimCells)
 	if c.CellsPerShim < 1 {
 		return c, fmt.Errorf("cells per shim is %d: want at least 1: %w", c.CellsPerShim, errdefs.ErrInvalidArgument)

@@ -1,17 +1,14 @@
 package containerd
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -111,52 +108,6 @@ func TestConfigHasDefaults(t *testing.T) {
 	}
 	if cfg.RunDir != "/run/sandgate-"+InstanceOf("/var/lib/sandgate") || cfg.Runtimes[sandbox.IsolationRunc].Binary != "runc" || cfg.IDBase == 0 {
 		t.Errorf("got %+v", cfg)
-	}
-}
-
-// TestPoolKeepsKeysApart drives the pool without any machine.
-func TestPoolKeepsKeysApart(t *testing.T) {
-	r := &Runtime{cfg: Config{MaxCells: 3, MaxCalls: 10, MaxAge: defaultMaxAge, IdleTimeout: defaultIdleTimeout}}
-	r.ctx = context.Background()
-	p := newPool(r)
-	std := r.standardClass()
-	add := func(key string, calls int64) *aCell {
-		c := &aCell{id: key, class: std, key: key, calls: calls, born: time.Now(), gone: make(chan struct{})}
-		if calls > 0 {
-			p.kept = append(p.kept, c)
-		} else {
-			p.fresh = append(p.fresh, c)
-		}
-		return c
-	}
-	a, b, fresh := add("a", 1), add("b", 1), add("", 0)
-	got, err := p.claim(t.Context(), std, "b")
-	if err != nil || got != b {
-		t.Fatalf("key b: got %v, %v, want its own cell", got, err)
-	}
-	if got, err = p.claim(t.Context(), std, "c"); err != nil || got != fresh || got.key != "c" {
-		t.Fatalf("key c: got %v, %v, want the fresh cell", got, err)
-	}
-	p.unclaim(got)
-	if len(p.fresh) != 1 || fresh.key != "" {
-		t.Errorf("a cell that ran nothing: fresh %v, key %q, want it fresh again", p.fresh, fresh.key)
-	}
-	b.calls++
-	p.release(b, true)
-	host, other := net.Pipe()
-	b.conn = cell.NewConn(host, host)
-	if err := other.Close(); err != nil { // as when init ends
-		t.Fatal(err)
-	}
-	if _, err := b.conn.Hello(t.Context()); err == nil || b.alive() {
-		t.Errorf("a cell whose connection has ended: got %v, alive %t", err, b.alive())
-	}
-	close(a.gone)
-	if c := p.take(&waiter{class: std, key: "a"}); c != fresh {
-		t.Errorf("key a got %v, want the fresh cell: its own has ended", c)
-	}
-	if c := p.take(&waiter{class: std, key: "a"}); c != nil {
-		t.Errorf("key a got %v, want none: the other belongs to b", c.id)
 	}
 }
 

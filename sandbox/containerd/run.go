@@ -51,7 +51,7 @@ func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, e
 	defer cancel(nil)
 	defer context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })()
 	for try := 1; ; try++ {
-		c, err := r.pool.claim(ctx, cl, key)
+		c, err := r.pool.claim(ctx, cl, key, call.Owner)
 		if err != nil {
 			if ctx.Err() != nil && r.ctx.Err() == nil {
 				return interrupted(ctx, time.Since(began)), nil
@@ -72,6 +72,7 @@ func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, e
 			run.step("limits", time.Now())
 		}
 		if err != nil {
+			r.pool.doubt(c)
 			r.pool.release(c, false)
 		} else if res, rerr := run.do(ctx); !errors.Is(rerr, errUnfit) {
 			if rerr == nil {
@@ -181,7 +182,12 @@ func (u *running) do(ctx context.Context) (sandbox.Result, error) {
 	}
 	fit := false
 	u.keep = u.call.Reuse != sandbox.ReuseNever && u.call.Reuse != "" && u.c.calls+1 < u.r.cfg.MaxCalls
-	defer func() { u.giveBack(fit && u.keep) }()
+	defer func() {
+		if !fit {
+			u.r.pool.doubt(u.c)
+		}
+		u.giveBack(fit && u.keep)
+	}()
 	u.step("ready", time.Now())
 	exit, err := u.exec(ctx)
 	u.execTime = time.Since(u.marked)

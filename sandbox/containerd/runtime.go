@@ -39,16 +39,18 @@ type Runtime struct {
 	lock          *os.File
 	maps          idmaps
 	shims         *shims
-	deleter       string // program that stands in for a shim's delete; may be empty
+	shimLook      sync.Mutex
+	shimBytes     int64                  // of all shims, guarded by shimLook
+	shimSeen      time.Time              // when they were looked at; guarded by shimLook
+	deleter       string                 // program that stands in for a shim's delete; may be empty
 	lastLimits    atomic.Pointer[limits] // of the last call
 
 	pool       *pool
 	ctx        context.Context // ends when Close begins; for background work only
 	cancel     context.CancelCauseFunc
 	background sync.WaitGroup
-	warm       atomic.Bool // fresh cells are kept
-	closing    sync.Mutex  // held by teardown
-	torn       bool        // guarded by closing
+	closing    sync.Mutex // held by teardown
+	torn       bool       // guarded by closing
 
 	mu          sync.Mutex
 	probed      error             // why the readiness probe failed; errNotProbed before it ended
@@ -87,7 +89,7 @@ func New(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 	}
 	r.cgroupRoot = filepath.Join(cfg.CgroupParent, "sandgate-"+r.instance)
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
-	r.pool = newPool(r)
+	r.pool = newPool(r.poolConfig())
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.teardown(context.WithoutCancel(ctx)))
@@ -239,10 +241,7 @@ func (r *Runtime) probe() {
 		r.probed, r.probeResult = err, res
 		r.mu.Unlock()
 		if err == nil {
-			r.warm.Store(true)
-			r.pool.mu.Lock()
-			r.pool.dispatch()
-			r.pool.mu.Unlock()
+			r.pool.warmUp()
 			return
 		}
 		r.log.Error("readiness probe failed", "error", err)

@@ -143,6 +143,17 @@ func (s *shims) left(g *shimGroup, gone bool) {
 	}
 }
 
+// count is how many cells have their task in a shim that takes more.
+func (s *shims) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, g := range s.groups {
+		n += g.cells
+	}
+	return n
+}
+
 // drop takes no more cells into a group; s.mu is held.
 func (s *shims) drop(g *shimGroup) {
 	s.groups = slices.DeleteFunc(s.groups, func(have *shimGroup) bool { return have == g })
