@@ -193,7 +193,7 @@ func (a *analyzer) finish() {
 	o.Truncated = o.TooLong || o.TooManyCommands
 	o.ChangesDirectory = a.cdSeen
 	o.Features, o.Functions, o.Aliases = sortedKeys(a.features), sortedKeys(a.functions), sortedKeys(a.aliases)
-	o.Commands, o.Programs = orEmpty(o.Commands), programs(o.Commands)
+	o.Commands, o.Programs = orEmpty(o.Commands), Programs(o.Commands)
 	for _, c := range o.Commands {
 		o.Opaque = o.Opaque || c.Opaque
 		if a.cdLate || a.cdSeen && c.late {
@@ -203,11 +203,11 @@ func (a *analyzer) finish() {
 	}
 }
 
-// programs are the names that commands run, in lower case, sorted, each once.
-func programs(commands []*Command) []string {
+// Programs are the names that commands run, in lower case, sorted, each once; never nil.
+func Programs(commands []*Command) []string {
 	names := make([]string, 0, min(len(commands), 8))
 	for _, c := range commands {
-		if c.Base != "" {
+		if c != nil && c.Base != "" {
 			names = append(names, strings.ToLower(c.Base))
 		}
 	}

@@ -182,8 +182,9 @@ func (e *Engine) noPolicy() Decision {
 	return refuse(RuleNoPolicy, "no valid policy is loaded, so nothing is allowed", askOperator)
 }
 
-// EvalRaw decides an input document as it is, with nothing filled in, and
-// returns the decision as JSON. The error is for a document that is not a JSON
+// EvalRaw decides an input document as it is, with nothing filled in but
+// call.shell.programs, which follows from the commands, and returns the decision
+// as JSON. The error is for a document that is not a JSON
 // object; everything else is in the decision.
 func (e *Engine) EvalRaw(ctx context.Context, input []byte) (json.RawMessage, error) {
 	value, err := parseInput(input)
@@ -205,7 +206,7 @@ func (e *Engine) decideValue(ctx context.Context, value ast.Value, tracers ...to
 	if rev == nil {
 		return stamp(e.noPolicy(), in, "")
 	}
-	return stamp(e.evaluate(ctx, rev, value, tracers...), in, rev.id)
+	return stamp(e.evaluate(ctx, rev, withPrograms(value), tracers...), in, rev.id)
 }
 
 // evaluate runs the policy over one input and validates what it says.

@@ -36,15 +36,15 @@ func newEngine(t *testing.T, cfg Config) *Engine {
 }
 
 // writePolicy makes a policy directory of files.
-func writePolicy(t *testing.T, dir string, files map[string]string) {
-	t.Helper()
+func writePolicy(tb testing.TB, dir string, files map[string]string) {
+	tb.Helper()
 	for name, body := range files {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := os.WriteFile(file, []byte(body), 0o600); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 }

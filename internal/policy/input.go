@@ -119,6 +119,7 @@ func (in *Input) normalise() {
 	if len(in.Call.Args) == 0 {
 		in.Call.Args = json.RawMessage("{}")
 	}
+	in.Call.Shell = complete(in.Call.Shell)
 	in.Tool.normalise()
 	if in.Tools != nil {
 		in.Tools = slices.Clone(in.Tools)
@@ -126,6 +127,21 @@ func (in *Input) normalise() {
 			in.Tools[i].normalise()
 		}
 	}
+}
+
+// complete gives the facts of a script its programs, which guarded rules are
+// found by, if they are not those of its commands.
+func complete(shell *facts.Shell) *facts.Shell {
+	if shell == nil {
+		return nil
+	}
+	programs := facts.Programs(shell.Commands)
+	if slices.Equal(programs, shell.Programs) && shell.Programs != nil {
+		return shell
+	}
+	own := *shell
+	own.Programs = programs
+	return &own
 }
 
 func (t *ToolInput) normalise() {

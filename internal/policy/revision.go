@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/storage"
 )
 
 // The entry points of every policy.
@@ -49,9 +50,10 @@ func load(ctx context.Context, cfg Config) (*revision, error) {
 	if err != nil {
 		return nil, err
 	}
+	guardRules(mods)
 	compiler, err := compile(ctx, mods, store, caps)
 	if err != nil {
-		return nil, err
+		return nil, src.compileError(ctx, caps, store, err)
 	}
 	if err := checkEntryPoints(compiler); err != nil {
 		return nil, err
@@ -68,6 +70,19 @@ func load(ctx context.Context, cfg Config) (*revision, error) {
 		return nil, err
 	}
 	return rev, checkSamples(ctx, cfg, rev)
+}
+
+// compileError says what is wrong with the rules as they are written, since the
+// guarded ones may be several for one.
+func (s sources) compileError(ctx context.Context, caps *ast.Capabilities, store storage.Store, guarded error) error {
+	mods, err := s.modules(caps, false)
+	if err != nil {
+		return err
+	}
+	if _, err := compile(ctx, mods, store, caps); err != nil {
+		return err
+	}
+	return guarded
 }
 
 // checkEntryPoints sees that the policy can answer at all, and that its answer
