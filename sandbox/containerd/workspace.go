@@ -216,19 +216,29 @@ func attach(pid, tree int, replace bool) (err error) {
 		return fmt.Errorf("open the cell's mount namespace: %w", err)
 	}
 	defer func() { err = errors.Join(err, unix.Close(namespace)) }()
+	// The cell's root need not be that of its namespace: without pivot_root(2) it is
+	// only a directory there.
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return fmt.Errorf("open the cell's root: %w", err)
+	}
+	defer func() { err = errors.Join(err, unix.Close(root)) }()
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("part from the daemon's working directory: %w", err)
 	}
 	if err := unix.Setns(namespace, unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("enter the cell's mount namespace: %w", err)
 	}
+	if err := unix.Fchdir(root); err != nil {
+		return fmt.Errorf("go to the cell's root: %w", err)
+	}
+	const place = "." + oci.WorkspacePath // no call can write there
 	if replace {
-		if err := unix.Unmount(oci.WorkspacePath, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+		if err := unix.Unmount(place, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
 			return fmt.Errorf("let go of the workspace before: %w", err)
 		}
 	}
-	// From here on the path is the cell's own, in which no call can write.
-	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, oci.WorkspacePath, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, place, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("attach it in the cell: %w", err)
 	}
 	return nil
