@@ -56,6 +56,7 @@ type health struct {
 	Runtime  string   `json:"runtime,omitempty"`
 	Policy   string   `json:"policy,omitempty"` // revision and source
 	Problems []string `json:"policy_errors,omitempty"`
+	Load     *load    `json:"load,omitempty"` // absent without a daemon that tells it
 	Controls []check  `json:"controls"`
 }
 
@@ -88,6 +89,10 @@ func examine(cmd *cobra.Command, c *client, binDir string) (health, error) {
 		Cgroup: caps.GetCgroupVersion(), Runtime: caps.GetRuntime(), Problems: caps.GetPolicy().GetErrors(),
 		Policy: strings.TrimSpace(caps.GetPolicy().GetRevision() + " from " + caps.GetPolicy().GetSource()),
 	}
+	// An older daemon does not tell it, which is no fault of the machine.
+	if busy, err := sandgatev1.NewSystemServiceClient(conn).GetLoad(cmd.Context(), &sandgatev1.GetLoadRequest{}); err == nil {
+		rep.Load = loadOf(busy)
+	}
 	for _, ctl := range caps.GetControls() {
 		rep.Controls = append(rep.Controls, check{ctl.GetName(), ctl.GetBinds(), ctl.GetRequired(), ctl.GetDetail(), ctl.GetRemedy()})
 	}
@@ -117,6 +122,9 @@ func (h *health) print(w io.Writer) error {
 		for _, problem := range h.Problems {
 			fmt.Fprintf(&b, "         the newest one was refused: %s\n", indented(problem))
 		}
+	}
+	if h.Load != nil {
+		h.Load.print(&b, p)
 	}
 	b.WriteString("\n")
 	for _, c := range h.Controls {

@@ -24,6 +24,10 @@ type Config struct {
 	Containerd Containerd `json:"containerd"`
 	// Pool says how many cells are kept.
 	Pool Pool `json:"pool"`
+	// Admission says how much runs at once and who waits.
+	Admission Admission `json:"admission"`
+	// Sessions says how many sessions are kept in memory.
+	Sessions Sessions `json:"sessions"`
 	// Policy says what decides.
 	Policy Policy `json:"policy"`
 	// Tools says which tools there are.
@@ -44,12 +48,23 @@ type Config struct {
 	Results Results `json:"results"`
 	// Log says how the daemon logs.
 	Log Log `json:"log"`
+	// Metrics says where Prometheus finds the daemon's figures.
+	Metrics Metrics `json:"metrics"`
+	// Tracing says where OpenTelemetry spans go.
+	Tracing Tracing `json:"tracing"`
 }
 
 // Listen says where hosts reach the daemon.
 type Listen struct {
 	Unix Unix `json:"unix"`
 	TCP  TCP  `json:"tcp"`
+	// MaxRequests is how many calls are open at once, running, waiting or being
+	// decided, 8 to 65536. Default 512. Each may hold a message of 4 MiB.
+	MaxRequests int `json:"max_requests"`
+	// MaxRequestsPerCaller is how many of them one caller has, 4 to MaxRequests.
+	// Default 192, or all if there are fewer. Cancelling, asking and health checks have
+	// room of their own.
+	MaxRequestsPerCaller int `json:"max_requests_per_caller"`
 }
 
 // Unix is the unix socket. It is always there; peers are known by their uid.
@@ -222,6 +237,8 @@ func (c Config) WithDefaults(uid int) Config {
 	}
 	fill(&c.Listen.Unix.Path, filepath.Join(c.DataDir, SocketName))
 	fill(&c.Listen.Unix.Mode, "0660")
+	fill(&c.Listen.MaxRequests, 512)
+	fill(&c.Listen.MaxRequestsPerCaller, min(192, c.Listen.MaxRequests))
 	fill(&c.Containerd.Namespace, "sandgate")
 	fill(&c.Containerd.IDBase, 100_000)
 	if c.Pool.Idle == nil {
@@ -230,6 +247,10 @@ func (c Config) WithDefaults(uid int) Config {
 	}
 	fill(&c.Pool.MaxCells, 16)
 	fill(&c.Pool.IdleTimeout, Duration(5*time.Minute))
+	c.Admission = c.Admission.withDefaults(c.Pool.MaxCells)
+	fill(&c.Sessions.MaxInMemory, 4096)
+	fill(&c.Sessions.MaxInMemoryPerCaller, max(c.Sessions.MaxInMemory/2, 1))
+	fill(&c.Tracing.SamplePercent, 100)
 	c.Ceiling = c.Ceiling.over(Limits{
 		WallTime: Duration(10 * time.Minute), CPUMillis: 2000, Memory: 2 * gib, Pids: 1024, Output: 8 * mib,
 		OutputTotal: gib, Disk: gib, File: gib, OpenFiles: 4096,

@@ -48,6 +48,7 @@ data_dir: /from/file
 policy: {dir: /policy/from/file}
 log: {level: warn}
 pool: {idle: 0, max_cells: 4, idle_timeout: 90s}
+admission: {max_waiting: 100, reserve_percent: {readonly: 25}}
 ceiling: {memory: 1GiB, wall_time: 30s}
 callers:
   - match: {uid: 1000}
@@ -59,6 +60,9 @@ callers:
 	c, err := Load(path, Overrides{DataDir: "/from/flag", Listen: []string{"unix:///run/s.sock"}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if a := c.Admission; a.MaxRunning != 4 || a.MaxWaiting != 100 || a.MaxWaitingPerCaller != 25 || a.ReservePercent["readonly"] != 25 {
+		t.Errorf("admission: got %+v, want what follows from the file", a)
 	}
 	got := []any{
 		c.DataDir, c.Policy.Dir, c.Log.Level, *c.Pool.Idle, c.Pool.MaxCells, c.Pool.IdleTimeout.Std(),
@@ -110,6 +114,25 @@ func TestLoadNamesTheWrongKey(t *testing.T) {
 		{"isolation without binary", "containerd: {runtimes: {gvisor: {}}}", []string{"containerd.runtimes.gvisor.binary"}},
 		{"ids of the system", "containerd: {id_base: 5}", []string{"containerd.id_base", "65536"}},
 		{"namespace", "containerd: {namespace: 'a/b'}", []string{"containerd.namespace"}},
+		{"no room for anybody", "listen: {max_requests: 2}", []string{"listen.max_requests", "8 to 65536"}},
+		{"caller above all", "listen: {max_requests: 16, max_requests_per_caller: 17}", []string{"listen.max_requests_per_caller", "4 to 16"}},
+		{"tiny budget", "admission: {cpu_millis: 1, memory: 1MiB}", []string{"admission.cpu_millis", "admission.memory", "4MiB"}},
+		{"too many at once", "admission: {max_running: 5000}", []string{"admission.max_running", "1 to 1024"}},
+		{"share above all", "admission: {caller_percent: 101}", []string{"admission.caller_percent", "1 to 100"}},
+		{"line of one caller", "admission: {max_waiting: 4, max_waiting_per_caller: 5}", []string{"admission.max_waiting_per_caller", "1 to 4"}},
+		{"endless wait", "admission: {max_wait: 2h}", []string{"admission.max_wait", "1h0m0s"}},
+		{"all reserved", "admission: {reserve_percent: {a: 50, b: 41}}", []string{"admission.reserve_percent", "91", "90"}},
+		{"nothing reserved", "admission: {reserve_percent: {a: 0}}", []string{"admission.reserve_percent.a"}},
+		{"strange profile reserved", "admission: {reserve_percent: {'A b': 5}}", []string{"admission.reserve_percent", "A b"}},
+		{"few sessions", "sessions: {max_in_memory: 1}", []string{"sessions.max_in_memory", "8 to"}},
+		{"sessions of one caller", "sessions: {max_in_memory: 8, max_in_memory_per_caller: 9}", []string{"sessions.max_in_memory_per_caller"}},
+		{"metrics for all", "metrics: {address: '0.0.0.0:1'}", []string{"metrics.address", "loopback"}},
+		{"metrics by name", "metrics: {address: 'localhost:1'}", []string{"metrics.address", "numeric"}},
+		{"metrics on a relative socket", "metrics: {address: 'unix://run/s'}", []string{"metrics.address", "absolute"}},
+		{"collector without port", "tracing: {address: collector}", []string{"tracing.address", "host:port"}},
+		{"collector on a relative socket", "tracing: {address: 'unix://s'}", []string{"tracing.address", "absolute"}},
+		{"insecure nowhere", "tracing: {insecure: true}", []string{"tracing.address"}},
+		{"sampled twice", "tracing: {sample_percent: 200}", []string{"tracing.sample_percent"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -24,7 +24,7 @@ func (c *Config) Preflight() error {
 		creatable("data_dir", c.DataDir),
 		creatable("journal.path", filepath.Dir(c.Journal.Path)),
 		creatable("listen.unix.path", filepath.Dir(c.Listen.Unix.Path)),
-		SocketFree(c.Listen.Unix.Path),
+		SocketFree("listen.unix.path", c.Listen.Unix.Path),
 	}
 	for _, d := range []struct{ key, path string }{
 		{"policy.dir", c.Policy.Dir}, {"containerd.bin_dir", c.Containerd.BinDir}, {"tools.dir", c.Tools.Dir},
@@ -42,7 +42,12 @@ func (c *Config) Preflight() error {
 		}
 	}
 	if c.Listen.TCP.Address != "" {
-		errs = append(errs, portFree(c.Listen.TCP.Address))
+		errs = append(errs, portFree("listen.tcp.address", c.Listen.TCP.Address))
+	}
+	if path, ok := c.Metrics.Socket(); ok {
+		errs = append(errs, creatable("metrics.address", filepath.Dir(path)), SocketFree("metrics.address", path))
+	} else if c.Metrics.Address != "" {
+		errs = append(errs, portFree("metrics.address", c.Metrics.Address))
 	}
 	return errors.Join(errs...)
 }
@@ -76,17 +81,17 @@ func (u Unix) FileMode() (fs.FileMode, error) {
 }
 
 // SocketFree reports an error when something else than a stale socket is at
-// path, or when a process serves it.
-func SocketFree(path string) error {
+// path, or when a process serves it; key is what names it in the configuration.
+func SocketFree(key, path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("listen.unix.path: %w", err)
+		return fmt.Errorf("%s: %w", key, err)
 	}
 	if st.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("listen.unix.path: %s exists and is no socket: remove it or choose another path", path)
+		return fmt.Errorf("%s: %s exists and is no socket: remove it or choose another path", key, path)
 	}
 	conn, err := net.DialTimeout("unix", path, dialTimeout)
 	if errors.Is(err, syscall.ECONNREFUSED) {
@@ -95,7 +100,7 @@ func SocketFree(path string) error {
 	if err == nil {
 		_ = conn.Close()
 	}
-	return fmt.Errorf("listen.unix.path: %s is served by a running process: stop that daemon or choose another path", path)
+	return fmt.Errorf("%s: %s is served by a running process: stop that daemon or choose another path", key, path)
 }
 
 // creatable reports whether a directory is there and writable or could be made,
@@ -138,10 +143,10 @@ func readableDir(key, dir string) error {
 	return nil
 }
 
-func portFree(addr string) error {
+func portFree(key, addr string) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return fmt.Errorf("listen.tcp.address: %w", err)
+		return fmt.Errorf("%s: %w", key, err)
 	}
 	return l.Close()
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"regexp"
@@ -41,6 +42,10 @@ func (c *Config) Validate() error {
 	}
 	bad = append(bad, c.Listen.problems()...)
 	bad = append(bad, c.rangeProblems()...)
+	bad = append(bad, c.Admission.problems()...)
+	bad = append(bad, c.Sessions.problems()...)
+	bad = append(bad, c.Metrics.problems()...)
+	bad = append(bad, c.Tracing.problems()...)
 	bad = append(bad, c.Ceiling.problems("ceiling")...)
 	bad = append(bad, c.Defaults.problems("defaults")...)
 	bad = append(bad, c.Defaults.problemsAbove("defaults", c.Ceiling)...)
@@ -55,6 +60,20 @@ func (c *Config) Validate() error {
 	}
 	return nil
 }
+
+// outside says that a value is not in its range, shown in its unit.
+func outside(key string, v, low, high int64, show func(int64) string) []string {
+	if v >= low && v <= high {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s: %s: want %s to %s", key, show(v), show(low), show(high))}
+}
+
+func count(v int64) string { return strconv.FormatInt(v, 10) }
+func span(v int64) string  { return Duration(v).String() }
+func size(v int64) string  { return Bytes(v).String() }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 func pathProblems(key, path string) []string {
 	switch {
@@ -97,13 +116,10 @@ func (l *Listen) problems() []string {
 func (c *Config) rangeProblems() []string {
 	var bad []string
 	inRange := func(key string, v, low, high int64, show func(int64) string) {
-		if v < low || v > high {
-			bad = append(bad, fmt.Sprintf("%s: %s: want %s to %s", key, show(v), show(low), show(high)))
-		}
+		bad = append(bad, outside(key, v, low, high, show)...)
 	}
-	count := func(v int64) string { return strconv.FormatInt(v, 10) }
-	span := func(v int64) string { return Duration(v).String() }
-	size := func(v int64) string { return Bytes(v).String() }
+	inRange("listen.max_requests", int64(c.Listen.MaxRequests), 8, 65536, count)
+	inRange("listen.max_requests_per_caller", int64(c.Listen.MaxRequestsPerCaller), 4, int64(c.Listen.MaxRequests), count)
 	inRange("pool.idle", int64(*c.Pool.Idle), 0, 64, count)
 	inRange("pool.max_cells", int64(c.Pool.MaxCells), 1, 1024, count)
 	if *c.Pool.Idle > c.Pool.MaxCells {

@@ -20,6 +20,7 @@ import (
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/rpc"
 	"github.com/sandgate/sandgate/internal/session"
+	"github.com/sandgate/sandgate/internal/telemetry"
 	"github.com/sandgate/sandgate/internal/version"
 	"github.com/sandgate/sandgate/sandbox"
 )
@@ -117,6 +118,8 @@ type parts struct {
 	sandbox   Sandbox
 	server    *rpc.Server
 	listeners []net.Listener
+	metrics   *telemetry.Metrics // nil: not configured
+	scrapes   net.Listener       // nil: not configured
 }
 
 // build makes the parts in their order: data directory, journal, policy,
@@ -125,15 +128,20 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	if err := d.takeDataDir(); err != nil {
 		return parts{}, err
 	}
+	measure, err := d.openTelemetry(ctx)
+	if err != nil {
+		return parts{}, err
+	}
 	var box Sandbox // set below, before a session can be made
 	sessions, err := session.NewManager(session.Config{
 		Dir: d.path(sessionsDir), Prepare: func(dir string) error { return box.PrepareDir(dir) },
+		MaxSessions: d.cfg.Sessions.MaxInMemory, MaxPerCaller: d.cfg.Sessions.MaxInMemoryPerCaller,
 	})
 	if err != nil {
 		return parts{}, err
 	}
 	replay := gate.NewReplay(sessions, d.cfg.Results.MaxCount)
-	record, err := d.openJournal(ctx, replay)
+	record, err := d.openJournal(ctx, replay, measure.recorder)
 	if err != nil {
 		return parts{}, err
 	}
@@ -148,8 +156,13 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	if box, err = d.openSandbox(ctx); err != nil {
 		return parts{}, err
 	}
+	line, err := d.openLine()
+	if err != nil {
+		return parts{}, err
+	}
 	path, err := gate.New(ctx, gate.Config{
 		Catalog: tools, Policy: rules.Engine, Runtime: box, Journal: record, Sessions: sessions, Replay: replay,
+		Admission: line, Telemetry: measure.recorder,
 		Profiles: d.profiles, WorkspaceDirs: d.workspaceDirs,
 		Ceiling: limits(d.cfg.Ceiling), Defaults: defaults(d.cfg.Defaults), Logger: d.root,
 		Memory: gate.Memory{
@@ -159,14 +172,24 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	if err != nil {
 		return parts{}, err
 	}
+	scrapes, err := d.openMetrics()
+	if err != nil {
+		return parts{}, err
+	}
+	load := telemetry.Sources{Pools: box.Pools, Admission: line.State, Journal: record.State, Sessions: sessions.Count}
+	if measure.metrics != nil {
+		measure.metrics.Watch(load)
+	}
 	server, listeners, err := d.openFront(rpc.Config{
-		Gate: path, Policy: rules, Sandbox: box, Images: box, Access: d.access,
+		Gate: path, Policy: rules, Sandbox: box, Images: box, Access: d.access, Telemetry: measure.recorder,
+		MaxOpen: d.cfg.Listen.MaxRequests, MaxOpenPerCaller: d.cfg.Listen.MaxRequestsPerCaller,
+		Load:    load,
 		Version: version.Get(), Logger: d.root.Named("rpc"), AllowAnonymous: d.cfg.Listen.TCP.AllowAnonymous,
 	})
 	if err != nil {
 		return parts{}, err
 	}
-	return parts{policy: rules, sandbox: box, server: server, listeners: listeners}, nil
+	return parts{policy: rules, sandbox: box, server: server, listeners: listeners, metrics: measure.metrics, scrapes: scrapes}, nil
 }
 
 // serve runs the long parts until ctx ends or one of them fails, then stops the
@@ -175,6 +198,9 @@ func (d *Daemon) serve(ctx context.Context, p parts) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, l := range p.listeners {
 		group.Go(func() error { return p.server.Serve(l) })
+	}
+	if p.scrapes != nil {
+		group.Go(func() error { return serveMetrics(ctx, p.scrapes, p.metrics) })
 	}
 	group.Go(func() error {
 		d.watchReadiness(ctx, p)
@@ -244,8 +270,8 @@ func (d *Daemon) later(name string, run func(context.Context) error) {
 
 // openJournal replays what was, and records that the daemon started and, at the
 // end, that it stopped.
-func (d *Daemon) openJournal(ctx context.Context, replay *gate.Replay) (*journal.Journal, error) {
-	record, err := journal.Open(d.cfg.Journal.Path, journal.Options{}, replay.Add)
+func (d *Daemon) openJournal(ctx context.Context, replay *gate.Replay, measure *telemetry.Recorder) (*journal.Journal, error) {
+	record, err := journal.Open(d.cfg.Journal.Path, journal.Options{Observe: measure.Committed}, replay.Add)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}

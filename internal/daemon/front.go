@@ -38,7 +38,7 @@ func (d *Daemon) openFront(cfg rpc.Config) (*rpc.Server, []net.Listener, error) 
 			return nil
 		})
 	}
-	unix, err := listenUnix(d.cfg.Listen.Unix)
+	unix, err := listenUnix("listen.unix.path", d.cfg.Listen.Unix)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listen.unix: %w", err)
 	}
@@ -53,11 +53,11 @@ func (d *Daemon) openFront(cfg rpc.Config) (*rpc.Server, []net.Listener, error) 
 	return server, listeners, nil
 }
 
-// listenUnix opens the socket in place of a stale one. Until it has its mode
-// nobody but the daemon's own user can connect, unless the umask is odd; and
-// whoever connects still has to be a configured caller.
-func listenUnix(cfg config.Unix) (net.Listener, error) {
-	if err := config.SocketFree(cfg.Path); err != nil {
+// listenUnix opens the socket in place of a stale one; key names its path in the
+// configuration. Until it has its mode nobody but the daemon's own user can
+// connect, unless the umask is odd.
+func listenUnix(key string, cfg config.Unix) (net.Listener, error) {
+	if err := config.SocketFree(key, cfg.Path); err != nil {
 		return nil, err
 	}
 	if err := os.Remove(cfg.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {

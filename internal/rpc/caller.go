@@ -81,7 +81,7 @@ func needOf(method string) need {
 	switch service + "/" + name {
 	case "sandgate.v1.SystemService/GetVersion":
 		return needIdentity
-	case "sandgate.v1.SystemService/GetCapabilities", "sandgate.v1.PolicyService/GetStatus",
+	case "sandgate.v1.SystemService/GetCapabilities", "sandgate.v1.SystemService/GetLoad", "sandgate.v1.PolicyService/GetStatus",
 		"sandgate.v1.ImageService/ListImages", "sandgate.v1.AuditService/GetCheckpoint",
 		"sandgate.v1.AuditService/GetInclusionProof", "sandgate.v1.ApprovalService/Approve",
 		"sandgate.v1.ApprovalService/Deny":

@@ -79,6 +79,8 @@ type Config struct {
 	// health and whatever else is no call are not counted among them. Zero means
 	// DefaultMaxOpen and DefaultMaxOpenPerCaller.
 	MaxOpen, MaxOpenPerCaller int
+	// Load tells how the parts are doing, for SystemService. Parts of it may be nil.
+	Load telemetry.Sources
 	// Telemetry is told how long requests take around the gate. Optional.
 	Telemetry *telemetry.Recorder
 	Version   version.Info
@@ -118,13 +120,13 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{logger: cfg.Logger, telemetry: cfg.Telemetry, access: cfg.Access, health: health.NewServer()}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
-	admitted := &admission{
+	entrance := &door{
 		auth: authenticator{tokens: cfg.Tokens, allowAnonymous: cfg.AllowAnonymous}, telemetry: cfg.Telemetry,
 		calls:   room{perCaller: cfg.MaxOpenPerCaller, all: cfg.MaxOpen},
 		control: room{perCaller: maxControlPerCaller, all: maxControl},
 	}
 	s.grpc = grpc.NewServer(
-		grpc.InTapHandle(admitted.tap),
+		grpc.InTapHandle(entrance.tap),
 		grpc.Creds(peerCredentials{}), grpc.ForceServerCodecV2(newCodec()),
 		grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(cfg.MaxRecvBytes), grpc.WaitForHandlers(true),
@@ -139,7 +141,7 @@ func New(cfg Config) (*Server, error) {
 	)
 	sandgatev1.RegisterToolServiceServer(s.grpc, &toolService{server: s, gate: cfg.Gate})
 	sandgatev1.RegisterPolicyServiceServer(s.grpc, &policyService{engine: cfg.Policy})
-	sandgatev1.RegisterSystemServiceServer(s.grpc, &systemService{server: s, sandbox: cfg.Sandbox, policy: cfg.Policy, version: cfg.Version, started: time.Now()})
+	sandgatev1.RegisterSystemServiceServer(s.grpc, &systemService{server: s, sandbox: cfg.Sandbox, policy: cfg.Policy, load: cfg.Load, version: cfg.Version, started: time.Now()})
 	sandgatev1.RegisterImageServiceServer(s.grpc, &imageService{images: cfg.Images})
 	sandgatev1.RegisterSessionServiceServer(s.grpc, sandgatev1.UnimplementedSessionServiceServer{})
 	sandgatev1.RegisterApprovalServiceServer(s.grpc, sandgatev1.UnimplementedApprovalServiceServer{})

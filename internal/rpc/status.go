@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	line "github.com/sandgate/sandgate/internal/admission"
+	"github.com/sandgate/sandgate/internal/admission"
 	"github.com/sandgate/sandgate/internal/catalog"
 	"github.com/sandgate/sandgate/internal/gate"
 )
@@ -91,7 +91,7 @@ func internal(requestID string) *status.Status {
 // withDetails attaches a google.rpc.BadRequest that names the wrong fields, or a
 // google.rpc.RetryInfo that says when to come again.
 func withDetails(st *status.Status, err error) *status.Status {
-	if busy, ok := errors.AsType[*line.BusyError](err); ok {
+	if busy, ok := errors.AsType[*admission.BusyError](err); ok {
 		full, err := st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(busy.RetryAfter)})
 		if err != nil {
 			return st

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/sandgate/sandgate/internal/telemetry"
 	"github.com/sandgate/sandgate/internal/version"
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
 	"github.com/sandgate/sandgate/sandbox"
@@ -18,6 +19,7 @@ type systemService struct {
 	server  *Server
 	sandbox prober
 	policy  policyEngine
+	load    telemetry.Sources
 	version version.Info
 	started time.Time
 }

@@ -9,6 +9,7 @@ package sandgatev1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -241,6 +242,555 @@ func (x *Control) GetRemedy() string {
 	return ""
 }
 
+// GetLoadRequest asks how busy the daemon is. It has no content.
+type GetLoadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLoadRequest) Reset() {
+	*x = GetLoadRequest{}
+	mi := &file_sandgate_v1_system_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLoadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLoadRequest) ProtoMessage() {}
+
+func (x *GetLoadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_system_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLoadRequest.ProtoReflect.Descriptor instead.
+func (*GetLoadRequest) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_system_service_proto_rawDescGZIP(), []int{3}
+}
+
+// GetLoadResponse tells how busy the daemon is.
+type GetLoadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// State of the cells, by image and isolation. Empty when none was made yet.
+	Pools []*Pool `protobuf:"bytes,1,rep,name=pools,proto3" json:"pools,omitempty"`
+	// Always set. State of the line in which calls wait to run.
+	Admission *AdmissionState `protobuf:"bytes,2,opt,name=admission,proto3" json:"admission,omitempty"`
+	// Always set. State of the record of calls.
+	Journal *JournalState `protobuf:"bytes,3,opt,name=journal,proto3" json:"journal,omitempty"`
+	// Sessions in memory. Those that have been unused longest may be in files.
+	Sessions      int64 `protobuf:"varint,4,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLoadResponse) Reset() {
+	*x = GetLoadResponse{}
+	mi := &file_sandgate_v1_system_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLoadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLoadResponse) ProtoMessage() {}
+
+func (x *GetLoadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_system_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLoadResponse.ProtoReflect.Descriptor instead.
+func (*GetLoadResponse) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_system_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GetLoadResponse) GetPools() []*Pool {
+	if x != nil {
+		return x.Pools
+	}
+	return nil
+}
+
+func (x *GetLoadResponse) GetAdmission() *AdmissionState {
+	if x != nil {
+		return x.Admission
+	}
+	return nil
+}
+
+func (x *GetLoadResponse) GetJournal() *JournalState {
+	if x != nil {
+		return x.Journal
+	}
+	return nil
+}
+
+func (x *GetLoadResponse) GetSessions() int64 {
+	if x != nil {
+		return x.Sessions
+	}
+	return 0
+}
+
+// Pool is the state of the cells of one image and isolation. Counters count from
+// the start of the daemon.
+type Pool struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. Image that the cells are made from: "host" or the name of an imported one.
+	Image string `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
+	// Always set. Isolation class: "runc" or "gvisor".
+	Isolation string `protobuf:"bytes,2,opt,name=isolation,proto3" json:"isolation,omitempty"`
+	// Cells that were made ahead and belong to nobody.
+	Fresh int32 `protobuf:"varint,3,opt,name=fresh,proto3" json:"fresh,omitempty"`
+	// Idle cells that belong to a session or caller.
+	Kept int32 `protobuf:"varint,4,opt,name=kept,proto3" json:"kept,omitempty"`
+	// Cells that a call uses.
+	Busy int32 `protobuf:"varint,5,opt,name=busy,proto3" json:"busy,omitempty"`
+	// Cells that are being made.
+	Making int32 `protobuf:"varint,6,opt,name=making,proto3" json:"making,omitempty"`
+	// Cells that are being destroyed.
+	Dying int32 `protobuf:"varint,7,opt,name=dying,proto3" json:"dying,omitempty"`
+	// Calls that wait for a cell.
+	Waiting int32 `protobuf:"varint,8,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Fresh cells that the pool wants at present.
+	Target int32 `protobuf:"varint,9,opt,name=target,proto3" json:"target,omitempty"`
+	// Cells made.
+	Made int64 `protobuf:"varint,10,opt,name=made,proto3" json:"made,omitempty"`
+	// Calls that got a cell.
+	Claims int64 `protobuf:"varint,11,opt,name=claims,proto3" json:"claims,omitempty"`
+	// Claims that had to wait for a cell to be made.
+	Dry int64 `protobuf:"varint,12,opt,name=dry,proto3" json:"dry,omitempty"`
+	// Cells destroyed for their age or count of calls.
+	Retired int64 `protobuf:"varint,13,opt,name=retired,proto3" json:"retired,omitempty"`
+	// Cells destroyed because their reset was in doubt.
+	Poisoned int64 `protobuf:"varint,14,opt,name=poisoned,proto3" json:"poisoned,omitempty"`
+	// Cells that could not be made.
+	Failed        int64 `protobuf:"varint,15,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pool) Reset() {
+	*x = Pool{}
+	mi := &file_sandgate_v1_system_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pool) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pool) ProtoMessage() {}
+
+func (x *Pool) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_system_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pool.ProtoReflect.Descriptor instead.
+func (*Pool) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_system_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Pool) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *Pool) GetIsolation() string {
+	if x != nil {
+		return x.Isolation
+	}
+	return ""
+}
+
+func (x *Pool) GetFresh() int32 {
+	if x != nil {
+		return x.Fresh
+	}
+	return 0
+}
+
+func (x *Pool) GetKept() int32 {
+	if x != nil {
+		return x.Kept
+	}
+	return 0
+}
+
+func (x *Pool) GetBusy() int32 {
+	if x != nil {
+		return x.Busy
+	}
+	return 0
+}
+
+func (x *Pool) GetMaking() int32 {
+	if x != nil {
+		return x.Making
+	}
+	return 0
+}
+
+func (x *Pool) GetDying() int32 {
+	if x != nil {
+		return x.Dying
+	}
+	return 0
+}
+
+func (x *Pool) GetWaiting() int32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *Pool) GetTarget() int32 {
+	if x != nil {
+		return x.Target
+	}
+	return 0
+}
+
+func (x *Pool) GetMade() int64 {
+	if x != nil {
+		return x.Made
+	}
+	return 0
+}
+
+func (x *Pool) GetClaims() int64 {
+	if x != nil {
+		return x.Claims
+	}
+	return 0
+}
+
+func (x *Pool) GetDry() int64 {
+	if x != nil {
+		return x.Dry
+	}
+	return 0
+}
+
+func (x *Pool) GetRetired() int64 {
+	if x != nil {
+		return x.Retired
+	}
+	return 0
+}
+
+func (x *Pool) GetPoisoned() int64 {
+	if x != nil {
+		return x.Poisoned
+	}
+	return 0
+}
+
+func (x *Pool) GetFailed() int64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+// AdmissionState is the state of the line. Counters count from the start of the
+// daemon.
+type AdmissionState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Calls that run.
+	Running int32 `protobuf:"varint,1,opt,name=running,proto3" json:"running,omitempty"`
+	// The most calls that may run.
+	MaxRunning int32 `protobuf:"varint,2,opt,name=max_running,json=maxRunning,proto3" json:"max_running,omitempty"`
+	// Calls that wait for their turn.
+	Waiting int32 `protobuf:"varint,3,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Callers that have calls waiting.
+	WaitingCallers int32 `protobuf:"varint,4,opt,name=waiting_callers,json=waitingCallers,proto3" json:"waiting_callers,omitempty"`
+	// What the cpu limits of the running calls add up to, in thousandths of a core.
+	CpuMillis int64 `protobuf:"varint,5,opt,name=cpu_millis,json=cpuMillis,proto3" json:"cpu_millis,omitempty"`
+	// What they may add up to.
+	MaxCpuMillis int64 `protobuf:"varint,6,opt,name=max_cpu_millis,json=maxCpuMillis,proto3" json:"max_cpu_millis,omitempty"`
+	// What the memory limits of the running calls add up to, in bytes.
+	MemoryBytes int64 `protobuf:"varint,7,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// What they may add up to, in bytes.
+	MaxMemoryBytes int64 `protobuf:"varint,8,opt,name=max_memory_bytes,json=maxMemoryBytes,proto3" json:"max_memory_bytes,omitempty"`
+	// About how long a call of a caller that has none in line would wait if there is no
+	// room. Unset: not known yet.
+	ExpectedWait *durationpb.Duration `protobuf:"bytes,9,opt,name=expected_wait,json=expectedWait,proto3" json:"expected_wait,omitempty"`
+	// Calls let in.
+	Admitted int64 `protobuf:"varint,10,opt,name=admitted,proto3" json:"admitted,omitempty"`
+	// Calls let in that had to wait.
+	Waited int64 `protobuf:"varint,11,opt,name=waited,proto3" json:"waited,omitempty"`
+	// Calls refused because the line was full.
+	Refused int64 `protobuf:"varint,12,opt,name=refused,proto3" json:"refused,omitempty"`
+	// Calls refused because their timeout or the longest wait had passed, or would have.
+	Expired int64 `protobuf:"varint,13,opt,name=expired,proto3" json:"expired,omitempty"`
+	// Calls cancelled while they waited.
+	Left          int64 `protobuf:"varint,14,opt,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmissionState) Reset() {
+	*x = AdmissionState{}
+	mi := &file_sandgate_v1_system_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmissionState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmissionState) ProtoMessage() {}
+
+func (x *AdmissionState) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_system_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmissionState.ProtoReflect.Descriptor instead.
+func (*AdmissionState) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_system_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AdmissionState) GetRunning() int32 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *AdmissionState) GetMaxRunning() int32 {
+	if x != nil {
+		return x.MaxRunning
+	}
+	return 0
+}
+
+func (x *AdmissionState) GetWaiting() int32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *AdmissionState) GetWaitingCallers() int32 {
+	if x != nil {
+		return x.WaitingCallers
+	}
+	return 0
+}
+
+func (x *AdmissionState) GetCpuMillis() int64 {
+	if x != nil {
+		return x.CpuMillis
+	}
+	return 0
+}
+
+func (x *AdmissionState) GetMaxCpuMillis() int64 {
+	if x != nil {
+		return x.MaxCpuMillis
+	}
+	return 0
+}
+
+func (x *AdmissionState) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *AdmissionState) GetMaxMemoryBytes() int64 {
+	if x != nil {
+		return x.MaxMemoryBytes
+	}
+	return 0
+}
+
+func (x *AdmissionState) GetExpectedWait() *durationpb.Duration {
+	if x != nil {
+		return x.ExpectedWait
+	}
+	return nil
+}
+
+func (x *AdmissionState) GetAdmitted() int64 {
+	if x != nil {
+		return x.Admitted
+	}
+	return 0
+}
+
+func (x *AdmissionState) GetWaited() int64 {
+	if x != nil {
+		return x.Waited
+	}
+	return 0
+}
+
+func (x *AdmissionState) GetRefused() int64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *AdmissionState) GetExpired() int64 {
+	if x != nil {
+		return x.Expired
+	}
+	return 0
+}
+
+func (x *AdmissionState) GetLeft() int64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+// JournalState is the state of the record of calls. Counters count from the start
+// of the daemon.
+type JournalState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the last record on disk.
+	LastSequence int64 `protobuf:"varint,1,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
+	// Size of all records, in bytes.
+	SizeBytes int64 `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// Records that wait to be written.
+	Waiting int32 `protobuf:"varint,3,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Records written.
+	Records int64 `protobuf:"varint,4,opt,name=records,proto3" json:"records,omitempty"`
+	// Writes that brought them to the disk, several at once where they came together.
+	Commits int64 `protobuf:"varint,5,opt,name=commits,proto3" json:"commits,omitempty"`
+	// Writes that failed.
+	FailedCommits int64 `protobuf:"varint,6,opt,name=failed_commits,json=failedCommits,proto3" json:"failed_commits,omitempty"`
+	// True while the last write failed: no call runs then. The daemon's log tells why.
+	Failing       bool `protobuf:"varint,7,opt,name=failing,proto3" json:"failing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JournalState) Reset() {
+	*x = JournalState{}
+	mi := &file_sandgate_v1_system_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JournalState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JournalState) ProtoMessage() {}
+
+func (x *JournalState) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_system_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JournalState.ProtoReflect.Descriptor instead.
+func (*JournalState) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_system_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *JournalState) GetLastSequence() int64 {
+	if x != nil {
+		return x.LastSequence
+	}
+	return 0
+}
+
+func (x *JournalState) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *JournalState) GetWaiting() int32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *JournalState) GetRecords() int64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *JournalState) GetCommits() int64 {
+	if x != nil {
+		return x.Commits
+	}
+	return 0
+}
+
+func (x *JournalState) GetFailedCommits() int64 {
+	if x != nil {
+		return x.FailedCommits
+	}
+	return 0
+}
+
+func (x *JournalState) GetFailing() bool {
+	if x != nil {
+		return x.Failing
+	}
+	return false
+}
+
 // GetVersionRequest asks for the version. It has no content.
 type GetVersionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -250,7 +800,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_sandgate_v1_system_service_proto_msgTypes[3]
+	mi := &file_sandgate_v1_system_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -262,7 +812,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_system_service_proto_msgTypes[3]
+	mi := &file_sandgate_v1_system_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -275,7 +825,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_system_service_proto_rawDescGZIP(), []int{3}
+	return file_sandgate_v1_system_service_proto_rawDescGZIP(), []int{8}
 }
 
 // GetVersionResponse is the version of the daemon.
@@ -295,7 +845,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_sandgate_v1_system_service_proto_msgTypes[4]
+	mi := &file_sandgate_v1_system_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -307,7 +857,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_system_service_proto_msgTypes[4]
+	mi := &file_sandgate_v1_system_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -320,7 +870,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_system_service_proto_rawDescGZIP(), []int{4}
+	return file_sandgate_v1_system_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -355,7 +905,7 @@ var File_sandgate_v1_system_service_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_system_service_proto_rawDesc = "" +
 	"\n" +
-	" sandgate/v1/system_service.proto\x12\vsandgate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a sandgate/v1/policy_service.proto\"\x18\n" +
+	" sandgate/v1/system_service.proto\x12\vsandgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a sandgate/v1/policy_service.proto\"\x18\n" +
 	"\x16GetCapabilitiesRequest\"\x99\x02\n" +
 	"\x17GetCapabilitiesResponse\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12*\n" +
@@ -370,7 +920,57 @@ const file_sandgate_v1_system_service_proto_rawDesc = "" +
 	"\x05binds\x18\x02 \x01(\bR\x05binds\x12\x1a\n" +
 	"\brequired\x18\x03 \x01(\bR\brequired\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x16\n" +
-	"\x06remedy\x18\x05 \x01(\tR\x06remedy\"\x13\n" +
+	"\x06remedy\x18\x05 \x01(\tR\x06remedy\"\x10\n" +
+	"\x0eGetLoadRequest\"\xc6\x01\n" +
+	"\x0fGetLoadResponse\x12'\n" +
+	"\x05pools\x18\x01 \x03(\v2\x11.sandgate.v1.PoolR\x05pools\x129\n" +
+	"\tadmission\x18\x02 \x01(\v2\x1b.sandgate.v1.AdmissionStateR\tadmission\x123\n" +
+	"\ajournal\x18\x03 \x01(\v2\x19.sandgate.v1.JournalStateR\ajournal\x12\x1a\n" +
+	"\bsessions\x18\x04 \x01(\x03R\bsessions\"\xe4\x02\n" +
+	"\x04Pool\x12\x14\n" +
+	"\x05image\x18\x01 \x01(\tR\x05image\x12\x1c\n" +
+	"\tisolation\x18\x02 \x01(\tR\tisolation\x12\x14\n" +
+	"\x05fresh\x18\x03 \x01(\x05R\x05fresh\x12\x12\n" +
+	"\x04kept\x18\x04 \x01(\x05R\x04kept\x12\x12\n" +
+	"\x04busy\x18\x05 \x01(\x05R\x04busy\x12\x16\n" +
+	"\x06making\x18\x06 \x01(\x05R\x06making\x12\x14\n" +
+	"\x05dying\x18\a \x01(\x05R\x05dying\x12\x18\n" +
+	"\awaiting\x18\b \x01(\x05R\awaiting\x12\x16\n" +
+	"\x06target\x18\t \x01(\x05R\x06target\x12\x12\n" +
+	"\x04made\x18\n" +
+	" \x01(\x03R\x04made\x12\x16\n" +
+	"\x06claims\x18\v \x01(\x03R\x06claims\x12\x10\n" +
+	"\x03dry\x18\f \x01(\x03R\x03dry\x12\x18\n" +
+	"\aretired\x18\r \x01(\x03R\aretired\x12\x1a\n" +
+	"\bpoisoned\x18\x0e \x01(\x03R\bpoisoned\x12\x16\n" +
+	"\x06failed\x18\x0f \x01(\x03R\x06failed\"\xdc\x03\n" +
+	"\x0eAdmissionState\x12\x18\n" +
+	"\arunning\x18\x01 \x01(\x05R\arunning\x12\x1f\n" +
+	"\vmax_running\x18\x02 \x01(\x05R\n" +
+	"maxRunning\x12\x18\n" +
+	"\awaiting\x18\x03 \x01(\x05R\awaiting\x12'\n" +
+	"\x0fwaiting_callers\x18\x04 \x01(\x05R\x0ewaitingCallers\x12\x1d\n" +
+	"\n" +
+	"cpu_millis\x18\x05 \x01(\x03R\tcpuMillis\x12$\n" +
+	"\x0emax_cpu_millis\x18\x06 \x01(\x03R\fmaxCpuMillis\x12!\n" +
+	"\fmemory_bytes\x18\a \x01(\x03R\vmemoryBytes\x12(\n" +
+	"\x10max_memory_bytes\x18\b \x01(\x03R\x0emaxMemoryBytes\x12>\n" +
+	"\rexpected_wait\x18\t \x01(\v2\x19.google.protobuf.DurationR\fexpectedWait\x12\x1a\n" +
+	"\badmitted\x18\n" +
+	" \x01(\x03R\badmitted\x12\x16\n" +
+	"\x06waited\x18\v \x01(\x03R\x06waited\x12\x18\n" +
+	"\arefused\x18\f \x01(\x03R\arefused\x12\x18\n" +
+	"\aexpired\x18\r \x01(\x03R\aexpired\x12\x12\n" +
+	"\x04left\x18\x0e \x01(\x03R\x04left\"\xe1\x01\n" +
+	"\fJournalState\x12#\n" +
+	"\rlast_sequence\x18\x01 \x01(\x03R\flastSequence\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x18\n" +
+	"\awaiting\x18\x03 \x01(\x05R\awaiting\x12\x18\n" +
+	"\arecords\x18\x04 \x01(\x03R\arecords\x12\x18\n" +
+	"\acommits\x18\x05 \x01(\x03R\acommits\x12%\n" +
+	"\x0efailed_commits\x18\x06 \x01(\x03R\rfailedCommits\x12\x18\n" +
+	"\afailing\x18\a \x01(\bR\afailing\"\x13\n" +
 	"\x11GetVersionRequest\"\xa0\x01\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
@@ -378,9 +978,10 @@ const file_sandgate_v1_system_service_proto_rawDesc = "" +
 	"\n" +
 	"go_version\x18\x03 \x01(\tR\tgoVersion\x129\n" +
 	"\n" +
-	"start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime2\xbc\x01\n" +
+	"start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime2\x82\x02\n" +
 	"\rSystemService\x12\\\n" +
-	"\x0fGetCapabilities\x12#.sandgate.v1.GetCapabilitiesRequest\x1a$.sandgate.v1.GetCapabilitiesResponse\x12M\n" +
+	"\x0fGetCapabilities\x12#.sandgate.v1.GetCapabilitiesRequest\x1a$.sandgate.v1.GetCapabilitiesResponse\x12D\n" +
+	"\aGetLoad\x12\x1b.sandgate.v1.GetLoadRequest\x1a\x1c.sandgate.v1.GetLoadResponse\x12M\n" +
 	"\n" +
 	"GetVersion\x12\x1e.sandgate.v1.GetVersionRequest\x1a\x1f.sandgate.v1.GetVersionResponseB;Z9github.com/sandgate/sandgate/proto/sandgate/v1;sandgatev1b\x06proto3"
 
@@ -396,29 +997,41 @@ func file_sandgate_v1_system_service_proto_rawDescGZIP() []byte {
 	return file_sandgate_v1_system_service_proto_rawDescData
 }
 
-var file_sandgate_v1_system_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_sandgate_v1_system_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_sandgate_v1_system_service_proto_goTypes = []any{
 	(*GetCapabilitiesRequest)(nil),  // 0: sandgate.v1.GetCapabilitiesRequest
 	(*GetCapabilitiesResponse)(nil), // 1: sandgate.v1.GetCapabilitiesResponse
 	(*Control)(nil),                 // 2: sandgate.v1.Control
-	(*GetVersionRequest)(nil),       // 3: sandgate.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),      // 4: sandgate.v1.GetVersionResponse
-	(*PolicyStatus)(nil),            // 5: sandgate.v1.PolicyStatus
-	(*timestamppb.Timestamp)(nil),   // 6: google.protobuf.Timestamp
+	(*GetLoadRequest)(nil),          // 3: sandgate.v1.GetLoadRequest
+	(*GetLoadResponse)(nil),         // 4: sandgate.v1.GetLoadResponse
+	(*Pool)(nil),                    // 5: sandgate.v1.Pool
+	(*AdmissionState)(nil),          // 6: sandgate.v1.AdmissionState
+	(*JournalState)(nil),            // 7: sandgate.v1.JournalState
+	(*GetVersionRequest)(nil),       // 8: sandgate.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),      // 9: sandgate.v1.GetVersionResponse
+	(*PolicyStatus)(nil),            // 10: sandgate.v1.PolicyStatus
+	(*durationpb.Duration)(nil),     // 11: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),   // 12: google.protobuf.Timestamp
 }
 var file_sandgate_v1_system_service_proto_depIdxs = []int32{
-	2, // 0: sandgate.v1.GetCapabilitiesResponse.controls:type_name -> sandgate.v1.Control
-	5, // 1: sandgate.v1.GetCapabilitiesResponse.policy:type_name -> sandgate.v1.PolicyStatus
-	6, // 2: sandgate.v1.GetVersionResponse.start_time:type_name -> google.protobuf.Timestamp
-	0, // 3: sandgate.v1.SystemService.GetCapabilities:input_type -> sandgate.v1.GetCapabilitiesRequest
-	3, // 4: sandgate.v1.SystemService.GetVersion:input_type -> sandgate.v1.GetVersionRequest
-	1, // 5: sandgate.v1.SystemService.GetCapabilities:output_type -> sandgate.v1.GetCapabilitiesResponse
-	4, // 6: sandgate.v1.SystemService.GetVersion:output_type -> sandgate.v1.GetVersionResponse
-	5, // [5:7] is the sub-list for method output_type
-	3, // [3:5] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	2,  // 0: sandgate.v1.GetCapabilitiesResponse.controls:type_name -> sandgate.v1.Control
+	10, // 1: sandgate.v1.GetCapabilitiesResponse.policy:type_name -> sandgate.v1.PolicyStatus
+	5,  // 2: sandgate.v1.GetLoadResponse.pools:type_name -> sandgate.v1.Pool
+	6,  // 3: sandgate.v1.GetLoadResponse.admission:type_name -> sandgate.v1.AdmissionState
+	7,  // 4: sandgate.v1.GetLoadResponse.journal:type_name -> sandgate.v1.JournalState
+	11, // 5: sandgate.v1.AdmissionState.expected_wait:type_name -> google.protobuf.Duration
+	12, // 6: sandgate.v1.GetVersionResponse.start_time:type_name -> google.protobuf.Timestamp
+	0,  // 7: sandgate.v1.SystemService.GetCapabilities:input_type -> sandgate.v1.GetCapabilitiesRequest
+	3,  // 8: sandgate.v1.SystemService.GetLoad:input_type -> sandgate.v1.GetLoadRequest
+	8,  // 9: sandgate.v1.SystemService.GetVersion:input_type -> sandgate.v1.GetVersionRequest
+	1,  // 10: sandgate.v1.SystemService.GetCapabilities:output_type -> sandgate.v1.GetCapabilitiesResponse
+	4,  // 11: sandgate.v1.SystemService.GetLoad:output_type -> sandgate.v1.GetLoadResponse
+	9,  // 12: sandgate.v1.SystemService.GetVersion:output_type -> sandgate.v1.GetVersionResponse
+	10, // [10:13] is the sub-list for method output_type
+	7,  // [7:10] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_system_service_proto_init() }
@@ -433,7 +1046,7 @@ func file_sandgate_v1_system_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sandgate_v1_system_service_proto_rawDesc), len(file_sandgate_v1_system_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	SystemService_GetCapabilities_FullMethodName = "/sandgate.v1.SystemService/GetCapabilities"
+	SystemService_GetLoad_FullMethodName         = "/sandgate.v1.SystemService/GetLoad"
 	SystemService_GetVersion_FullMethodName      = "/sandgate.v1.SystemService/GetVersion"
 )
 
@@ -37,6 +38,11 @@ type SystemServiceClient interface {
 	// daemon is not ready. Codes: PERMISSION_DENIED for a caller that the daemon's
 	// configuration does not know.
 	GetCapabilities(ctx context.Context, in *GetCapabilitiesRequest, opts ...grpc.CallOption) (*GetCapabilitiesResponse, error)
+	// GetLoad returns how busy the daemon is at this moment: cells, calls that run and
+	// wait, journal, sessions. It tells nothing of single callers and never waits behind
+	// calls. Any configured caller may call it. Codes: PERMISSION_DENIED for a caller that
+	// the daemon's configuration does not know.
+	GetLoad(ctx context.Context, in *GetLoadRequest, opts ...grpc.CallOption) (*GetLoadResponse, error)
 	// GetVersion returns the version of the daemon. Any identified caller may call
 	// it. Codes: none of its own.
 	GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*GetVersionResponse, error)
@@ -54,6 +60,16 @@ func (c *systemServiceClient) GetCapabilities(ctx context.Context, in *GetCapabi
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetCapabilitiesResponse)
 	err := c.cc.Invoke(ctx, SystemService_GetCapabilities_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *systemServiceClient) GetLoad(ctx context.Context, in *GetLoadRequest, opts ...grpc.CallOption) (*GetLoadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetLoadResponse)
+	err := c.cc.Invoke(ctx, SystemService_GetLoad_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +100,11 @@ type SystemServiceServer interface {
 	// daemon is not ready. Codes: PERMISSION_DENIED for a caller that the daemon's
 	// configuration does not know.
 	GetCapabilities(context.Context, *GetCapabilitiesRequest) (*GetCapabilitiesResponse, error)
+	// GetLoad returns how busy the daemon is at this moment: cells, calls that run and
+	// wait, journal, sessions. It tells nothing of single callers and never waits behind
+	// calls. Any configured caller may call it. Codes: PERMISSION_DENIED for a caller that
+	// the daemon's configuration does not know.
+	GetLoad(context.Context, *GetLoadRequest) (*GetLoadResponse, error)
 	// GetVersion returns the version of the daemon. Any identified caller may call
 	// it. Codes: none of its own.
 	GetVersion(context.Context, *GetVersionRequest) (*GetVersionResponse, error)
@@ -99,6 +120,9 @@ type UnimplementedSystemServiceServer struct{}
 
 func (UnimplementedSystemServiceServer) GetCapabilities(context.Context, *GetCapabilitiesRequest) (*GetCapabilitiesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCapabilities not implemented")
+}
+func (UnimplementedSystemServiceServer) GetLoad(context.Context, *GetLoadRequest) (*GetLoadResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetLoad not implemented")
 }
 func (UnimplementedSystemServiceServer) GetVersion(context.Context, *GetVersionRequest) (*GetVersionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetVersion not implemented")
@@ -142,6 +166,24 @@ func _SystemService_GetCapabilities_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SystemService_GetLoad_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetLoadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SystemServiceServer).GetLoad(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SystemService_GetLoad_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SystemServiceServer).GetLoad(ctx, req.(*GetLoadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SystemService_GetVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetVersionRequest)
 	if err := dec(in); err != nil {
@@ -170,6 +212,10 @@ var SystemService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCapabilities",
 			Handler:    _SystemService_GetCapabilities_Handler,
+		},
+		{
+			MethodName: "GetLoad",
+			Handler:    _SystemService_GetLoad_Handler,
 		},
 		{
 			MethodName: "GetVersion",

@@ -12,8 +12,8 @@ import (
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
 )
 
-func TestAdmissionBoundsEachCallerAndAll(t *testing.T) {
-	a := &admission{calls: room{perCaller: 2, all: 3}, control: room{perCaller: 1, all: 2}}
+func TestDoorBoundsEachCallerAndAll(t *testing.T) {
+	a := &door{calls: room{perCaller: 2, all: 3}, control: room{perCaller: 1, all: 2}}
 	ends := map[int][]context.CancelFunc{}
 	request := func(uid int, method string) codes.Code {
 		ctx, cancel := context.WithCancel(t.Context())

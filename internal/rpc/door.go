@@ -23,11 +23,11 @@ const (
 	maxControlPerCaller = 64
 )
 
-// admission bounds the RPCs that are open at once, each caller's and all
+// door bounds the RPCs that are open at once, each caller's and all
 // together. gRPC holds a whole message of each in memory before any handler
 // sees it, so this product with MaxRecvBytes is what hosts can make the daemon
 // hold. Calls and all else are counted apart. It is safe for concurrent use.
-type admission struct {
+type door struct {
 	auth      authenticator
 	telemetry *telemetry.Recorder
 	calls     room
@@ -74,16 +74,16 @@ func passed(ctx context.Context, came time.Time, res gate.Result, err error) {
 }
 
 // tap admits an RPC when its headers have come, before its message is read.
-func (a *admission) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+func (d *door) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
 	r := &request{received: time.Now()}
-	r.caller, r.denied = a.auth.caller(ctx, func(key string) []string { return info.Header.Get(key) })
+	r.caller, r.denied = d.auth.caller(ctx, func(key string) []string { return info.Header.Get(key) })
 	ctx = context.WithValue(ctx, requestKey{}, r)
 	if needOf(info.FullMethodName) == needNothing {
 		return ctx, nil // a probe has no message worth bounding and must not wait behind calls
 	}
-	in := &a.control
+	in := &d.control
 	if isCall(info.FullMethodName) {
-		in = &a.calls
+		in = &d.calls
 	}
 	id := r.caller.ID // all that cannot be identified share one place; the interceptor refuses them
 	if err := in.enter(id); err != nil {
@@ -92,7 +92,7 @@ func (a *admission) tap(ctx context.Context, info *tap.Info) (context.Context, e
 	context.AfterFunc(ctx, func() { // the context ends with the stream
 		in.leave(id)
 		if p := r.gate.Load(); p != nil {
-			a.telemetry.Request(p.came.Sub(r.received), time.Since(p.left), p.class)
+			d.telemetry.Request(p.came.Sub(r.received), time.Since(p.left), p.class)
 		}
 	})
 	return ctx, nil

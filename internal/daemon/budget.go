@@ -1,0 +1,45 @@
+package daemon
+
+import (
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sandgate/sandgate/internal/admission"
+)
+
+// cpuOvercommit is how many times over the cores are given out by default: a call
+// rarely uses the cores that its limit lets it.
+const cpuOvercommit = 4
+
+// openLine makes the line of calls from the configuration and, where that says
+// nothing, the machine.
+func (d *Daemon) openLine() (*admission.Line, error) {
+	a := d.cfg.Admission
+	budget := admission.Resources{Calls: a.MaxRunning, CPUMillis: a.CPUMillis, MemoryBytes: a.Memory.Int64()}
+	if budget.CPUMillis == 0 {
+		// GOMAXPROCS is what the process may use of the cores.
+		budget.CPUMillis = int64(runtime.GOMAXPROCS(0)) * 1000 * cpuOvercommit
+	}
+	if budget.MemoryBytes == 0 {
+		var info unix.Sysinfo_t
+		if err := unix.Sysinfo(&info); err != nil {
+			return nil, fmt.Errorf("admission.memory: ask the machine for its memory: %w", err)
+		}
+		total := int64(info.Totalram) * int64(info.Unit) //nolint:gosec // no machine has as much
+		budget.MemoryBytes = total / 4 * 3
+	}
+	reserve := make(map[string]float64, len(a.ReservePercent))
+	for profile, percent := range a.ReservePercent {
+		reserve[profile] = float64(percent) / 100
+	}
+	line, err := admission.New(admission.Config{
+		Budget: budget, Reserve: reserve, CallerShare: float64(a.CallerPercent) / 100,
+		MaxWaiting: a.MaxWaiting, MaxWaitingPerCaller: a.MaxWaitingPerCaller, MaxWait: a.MaxWait.Std(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("admission: %w", err)
+	}
+	return line, nil
+}
