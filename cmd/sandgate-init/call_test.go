@@ -93,6 +93,24 @@ func TestProgramCannotStart(t *testing.T) {
 	}
 }
 
+// TestNextStageComesAlsoWhenTheProgramCannotStart: the host asked for it with
+// the call and does not ask again.
+func TestNextStageComesAlsoWhenTheProgramCannotStart(t *testing.T) {
+	c := startCell(t)
+	for _, argv := range [][]string{{"/no/such/file"}, {"/no/such/file"}, {"true"}} {
+		x := base(argv...)
+		x.Next = c.after()
+		if r := c.run(t, x); r.Poisoned != "" || (r.StartError == "") != (argv[0] == "true") {
+			t.Fatalf("%v: got %+v", argv, r.Exit)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := c.Prepare(ctx); err != nil {
+		t.Errorf("the next stage: %v", err)
+	}
+}
+
 // TestProgramHasLostEverything looks at itself from inside.
 func TestProgramHasLostEverything(t *testing.T) {
 	c := startCell(t)

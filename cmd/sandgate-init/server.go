@@ -396,6 +396,12 @@ func (s *server) finish(c *call) {
 		}
 	}
 	s.send(cell.KindExit, cell.AppendExit(nil, c.end))
+	if next := c.request.Next; next != nil && !c.isUp && s.doubt == nil {
+		// The host counts on it, also when no program ran that it could be made beside.
+		if err := s.prepare(*next); err != nil {
+			s.poison(err)
+		}
+	}
 	if s.doubt != nil {
 		s.poison(s.doubt)
 	}
