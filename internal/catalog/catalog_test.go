@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
+	"github.com/gowebpki/jcs"
 )
 
 func mustNew(t *testing.T, opts Options) *Catalog {
@@ -267,6 +269,77 @@ func FuzzCommand(f *testing.F) {
 		}
 		if len(cmd.Argv) != 5 || cmd.Argv[4] != doc.Command || strings.ContainsRune(cmd.Argv[4], 0) {
 			t.Fatalf("argv %q for command %q", cmd.Argv, doc.Command)
+		}
+	})
+}
+
+// acceptSteps is what Accept stands for, step by step.
+func acceptSteps(tool Tool, args json.RawMessage) (json.RawMessage, Command, error) {
+	if err := tool.Validate(args); err != nil {
+		return nil, Command{}, err
+	}
+	canonical, err := jcs.Transform(args)
+	if err != nil {
+		return nil, Command{}, err
+	}
+	cmd, err := tool.Command(canonical)
+	return canonical, cmd, err
+}
+
+// FuzzAccept: it is what its steps are, for every tool.
+func FuzzAccept(f *testing.F) {
+	c, err := New(Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, text := range []string{
+		`{"command": "true"}`, `{"timeout_ms": 1e3, "command": "ls \u00e9"}`, `{"command": "x", "timeout_ms": 1000.0}`, `{"command": ""}`,
+		`{"command":"x","timeout_ms":9007199254740993}`, `{"path": "a", "limit": 10, "offset": -0}`, `{"code": "print(1)"}`,
+		`{"pattern": "x", "path": "src", "max_results": 1.5}`, `{"path": "a", "old_string": "x", "new_string": "y<>\u2028"}`, `{}`, `[]`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, args []byte) {
+		for _, tool := range c.Tools() {
+			canonical, cmd, err := tool.Accept(args)
+			wantCanonical, wantCmd, wantErr := acceptSteps(tool, args)
+			if (err == nil) != (wantErr == nil) || (err != nil && wantErr != nil && err.Error() != wantErr.Error() && !strings.Contains(err.Error(), "canonical")) {
+				t.Fatalf("%s: %q: got the error %v, want %v", tool.Name, args, err, wantErr)
+			}
+			if err != nil {
+				continue
+			}
+			if diff := cmp.Diff(wantCmd, cmd); diff != "" || string(canonical) != string(wantCanonical) {
+				t.Fatalf("%s: %q: got %s, want %s; command (-want +got):\n%s", tool.Name, args, canonical, wantCanonical, diff)
+			}
+		}
+	})
+}
+
+// FuzzParse: what is taken is JSON, and means what encoding/json says it means.
+func FuzzParse(f *testing.F) {
+	for _, text := range []string{
+		`{"command": "true"}`, `{"a": [1, -2.5e3, null, true, {"b": {}}], "c": "\u00e9<"}`, `[1,]`, `{"a":1,}`, `{,}`, `{"a" 1}`, `[}`,
+		`{"a":1}{}`, ` {} `, `"\ud800"`, `{"a":1,"a":2}`, `01`, `nul`, `[[[[`, `{"a":}`, `1 2`, `{1:2}`, `-`, `"\x"`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		got, err := (Tool{Name: "t"}).parse(text)
+		if err != nil {
+			if got != nil {
+				t.Fatalf("%q: got %v with the error %v", text, got, err)
+			}
+			return
+		}
+		dec := json.NewDecoder(bytes.NewReader(text))
+		dec.UseNumber()
+		var want any
+		if err := dec.Decode(&want); err != nil || !json.Valid(text) {
+			t.Fatalf("%q: taken, but encoding/json says %v", text, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("%q (-encoding/json +parse):\n%s", text, diff)
 		}
 	})
 }

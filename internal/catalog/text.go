@@ -10,25 +10,27 @@ import (
 	"strings"
 )
 
-// checkTokens walks the JSON text for what a decoder forgives and what means
+// parse reads the JSON text and refuses what a decoder forgives and what means
 // different things to different readers: duplicate keys, NUL characters, lone
-// surrogates, deep nesting, more than one document.
-func (t Tool) checkTokens(args []byte) error {
+// surrogates, deep nesting, more than one document. Numbers stay as they are
+// written (json.Number).
+func (t Tool) parse(args []byte) (any, error) {
 	if lone, at := loneSurrogate(args); lone {
-		return t.wrong("", fmt.Sprintf("hold half a surrogate pair at byte %d", at), `a whole pair such as "\ud83d\ude00"`)
+		return nil, t.wrong("", fmt.Sprintf("hold half a surrogate pair at byte %d", at), `a whole pair such as "\ud83d\ude00"`)
 	}
 	w := tokenWalk{dec: json.NewDecoder(bytes.NewReader(args)), tool: t}
 	w.dec.UseNumber()
-	if err := w.value("", 0); err != nil {
+	doc, err := w.value("", 0)
+	if err != nil {
 		if ae, ok := errors.AsType[*ArgumentError](err); ok {
-			return ae
+			return nil, ae
 		}
-		return t.wrong("", "are not JSON ("+strings.TrimPrefix(err.Error(), "json: ")+")", "one JSON object")
+		return nil, t.wrong("", "are not JSON ("+strings.TrimPrefix(err.Error(), "json: ")+")", "one JSON object")
 	}
 	if _, err := w.dec.Token(); !errors.Is(err, io.EOF) {
-		return t.wrong("", "go on after the end of the object", "one JSON object")
+		return nil, t.wrong("", "go on after the end of the object", "one JSON object")
 	}
-	return nil
+	return doc, nil
 }
 
 type tokenWalk struct {
@@ -36,63 +38,65 @@ type tokenWalk struct {
 	tool Tool
 }
 
-func (w *tokenWalk) value(field string, depth int) error {
+func (w *tokenWalk) value(field string, depth int) (any, error) {
 	if depth > maxDepth {
-		return w.tool.wrong(field, fmt.Sprintf("is nested deeper than %d", maxDepth), "")
+		return nil, w.tool.wrong(field, fmt.Sprintf("is nested deeper than %d", maxDepth), "")
 	}
 	tok, err := w.dec.Token()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	switch tok := tok.(type) {
 	case string:
-		return w.text(field, tok)
+		return tok, w.text(field, tok)
 	case json.Number:
-		return w.number(field, tok.String())
+		return tok, w.number(field, tok.String())
 	case json.Delim:
 		if tok == '[' {
 			return w.array(field, depth)
 		}
 		return w.object(field, depth)
 	}
-	return nil
+	return tok, nil // true, false or null
 }
 
-func (w *tokenWalk) array(field string, depth int) error {
+func (w *tokenWalk) array(field string, depth int) (any, error) {
+	list := []any{}
 	for i := 0; w.dec.More(); i++ {
-		if err := w.value(field+"["+strconv.Itoa(i)+"]", depth+1); err != nil {
-			return err
+		item, err := w.value(field+"["+strconv.Itoa(i)+"]", depth+1)
+		if err != nil {
+			return nil, err
 		}
+		list = append(list, item)
 	}
 	_, err := w.dec.Token()
-	return err
+	return list, err
 }
 
-func (w *tokenWalk) object(field string, depth int) error {
-	seen := make(map[string]bool)
+func (w *tokenWalk) object(field string, depth int) (any, error) {
+	doc := map[string]any{}
 	for w.dec.More() {
 		tok, err := w.dec.Token()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		key, ok := tok.(string)
 		if !ok {
-			return fmt.Errorf("key is %v", tok)
+			return nil, fmt.Errorf("key is %v", tok)
 		}
 		name := joinField(field, key)
 		if err := w.text(name, key); err != nil {
-			return err
+			return nil, err
 		}
-		if seen[key] {
-			return w.tool.wrong(name, "is given twice", "each argument once")
+		if _, twice := doc[key]; twice {
+			return nil, w.tool.wrong(name, "is given twice", "each argument once")
 		}
-		seen[key] = true
-		if err := w.value(name, depth+1); err != nil {
-			return err
+		if doc[key], err = w.value(name, depth+1); err != nil {
+			return nil, err
 		}
 	}
 	_, err := w.dec.Token()
-	return err
+	return doc, err
 }
 
 // number refuses what is no finite double before anybody computes with it: a

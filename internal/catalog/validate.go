@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/gowebpki/jcs"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"golang.org/x/text/language"
@@ -40,6 +41,51 @@ func (t Tool) Validate(args json.RawMessage) error {
 	return err
 }
 
+// Accept validates the arguments and returns them in their canonical form (RFC
+// 8785) with the program that this form means. It is Validate, the canonical
+// form and Command of it, without doing the same work twice.
+func (t Tool) Accept(args json.RawMessage) (json.RawMessage, Command, error) {
+	doc, err := t.decode(args)
+	if err != nil {
+		return nil, Command{}, err
+	}
+	if err := t.schema.Validate(doc); err != nil {
+		return nil, Command{}, t.schemaError(err)
+	}
+	canonical, err := jcs.Transform(args)
+	if err != nil {
+		return nil, Command{}, t.wrong("", fmt.Sprintf("have no canonical form (%v)", err), "plain JSON")
+	}
+	if !canonicalNumbers(doc) { // they become others, so that all is to be checked again
+		if _, err := t.argv(doc); err != nil {
+			return nil, Command{}, err
+		}
+		cmd, err := t.Command(canonical)
+		return canonical, cmd, err
+	}
+	cmd, err := t.command(doc, canonical)
+	return canonical, cmd, err
+}
+
+// canonicalNumbers tells whether all numbers below v are sure to be written as
+// they would be in canonical form: integers that a double holds exactly.
+func canonicalNumbers(v any) bool {
+	switch v := v.(type) {
+	case json.Number:
+		n, err := strconv.ParseInt(string(v), 10, 64)
+		return err == nil && n > -1<<53 && n < 1<<53 && strconv.FormatInt(n, 10) == string(v)
+	case []any:
+		return !slices.ContainsFunc(v, func(item any) bool { return !canonicalNumbers(item) })
+	case map[string]any:
+		for _, item := range v {
+			if !canonicalNumbers(item) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Command returns the program that the arguments mean. It validates first: the
 // errors are those of Validate.
 func (t Tool) Command(args json.RawMessage) (Command, error) {
@@ -50,6 +96,11 @@ func (t Tool) Command(args json.RawMessage) (Command, error) {
 	if err := t.schema.Validate(doc); err != nil {
 		return Command{}, t.schemaError(err)
 	}
+	return t.command(doc, args)
+}
+
+// command makes the program of a valid document, which args are the text of.
+func (t Tool) command(doc map[string]any, args json.RawMessage) (Command, error) {
 	argv, err := t.argv(doc)
 	if err != nil {
 		return Command{}, err
@@ -79,12 +130,9 @@ func (t Tool) decode(args json.RawMessage) (map[string]any, error) {
 	if !utf8.Valid(args) {
 		return nil, t.wrong("", fmt.Sprintf("are not valid UTF-8 at byte %d", invalidAt(args)), "a JSON object in UTF-8")
 	}
-	if err := t.checkTokens(args); err != nil {
-		return nil, err
-	}
-	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(args))
+	v, err := t.parse(args)
 	if err != nil {
-		return nil, t.wrong("", "are not JSON ("+err.Error()+")", "one JSON object")
+		return nil, err
 	}
 	doc, ok := v.(map[string]any)
 	if !ok {

@@ -138,6 +138,14 @@ func BenchmarkStage(b *testing.B) {
 				bb.prepare(b, c.tool, c.args)
 			}
 		})
+		b.Run("accept/"+c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := tool.Accept(json.RawMessage(c.args)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 		b.Run("facts/"+c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
