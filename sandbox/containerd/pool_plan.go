@@ -73,14 +73,18 @@ func (p *pool) mostUrgent() (best *classPool) {
 
 // fill starts to make cells for stock. That is never to be felt by calls: while any
 // runs, one is made at a time, and filling rests after each as long as that took,
-// and longer the more run.
+// and longer the more run. But while a call waits, stock is made with full force:
+// the next ones would wait too.
 func (p *pool) fill() {
-	atOnce := p.cfg.makers
-	if p.busyN > 0 {
+	atOnce, resting := p.cfg.makers, p.rest != nil
+	switch {
+	case p.waits():
+		resting = false
+	case p.busyN > 0:
 		atOnce = 1
 	}
 	now := time.Now()
-	for p.makingN < atOnce && p.rest == nil && p.total() < p.cfg.maxCells {
+	for p.makingN < atOnce && !resting && p.total() < p.cfg.maxCells {
 		var most *classPool
 		lack := 0
 		for _, of := range p.classes {
@@ -93,6 +97,16 @@ func (p *pool) fill() {
 		}
 		p.start(most, true)
 	}
+}
+
+// waits tells whether any call waits for a cell that can be made; p.mu is held.
+func (p *pool) waits() bool {
+	for _, of := range p.classes {
+		if of.queue.len() > 0 && of.pause == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // start makes one cell in the background; p.mu is held.
@@ -149,11 +163,18 @@ func (p *pool) takeRest(d time.Duration) {
 }
 
 // failed tells the calls that wait for this class, and pauses before the next try.
+// The first failure in a row has neither: a shim may have died, and the next cell
+// gets another.
 func (p *pool) failed(of *classPool, err error) {
 	p.lastFail = err
 	of.count.Failed++
+	again := of.backoff == 0 && errdefs.IsUnavailable(classify(err))
 	if p.cfg.ctx.Err() == nil {
 		p.cfg.log.Error("cell not made", "image", of.class.image, "isolation", string(of.class.isolation), "error", err)
+	}
+	of.backoff = min(max(of.backoff*2, failBackoffFirst), failBackoffLast)
+	if again {
+		return
 	}
 	told := classify(err)
 	of.queue.all(func(w *waiter) {
@@ -163,7 +184,6 @@ func (p *pool) failed(of *classPool, err error) {
 		of.queue.remove(w)
 		w.fail <- told
 	})
-	of.backoff = min(max(of.backoff*2, failBackoffFirst), failBackoffLast)
 	if of.pause == nil && !p.closed {
 		of.pause = time.AfterFunc(of.backoff, func() {
 			p.mu.Lock()

@@ -430,8 +430,8 @@ func TestFailureIsToldAndPausesItsClassOnly(t *testing.T) {
 		if _, _, _, last := p.state(); last != nil {
 			t.Errorf("failure %v is told after a success", last)
 		}
-		if s := p.pools(); s[0].Failed != 2 || s[1].Failed != 1 {
-			t.Errorf("got %+v, want 2 and 1 failures", s)
+		if s := p.pools(); s[0].Failed != 3 || s[1].Failed != 1 {
+			t.Errorf("got %+v, want 3 and 1 failures", s)
 		}
 	})
 }
