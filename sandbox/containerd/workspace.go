@@ -97,7 +97,8 @@ func (u *running) mountWorkspace() error {
 		return fmt.Errorf("workspace %s: %w", w.HostDir, err)
 	}
 	defer unix.Close(tree) //nolint:errcheck // attached, or dropped with the descriptor
-	if err := attachIn(u.stage.stage, tree, false); err != nil {
+	// Nothing can be mounted over a directory that was removed meanwhile.
+	if err := attachIn(u.stage.stage, tree, u.stage.attached != nil); err != nil {
 		return fmt.Errorf("workspace %s: %w: %w", w.HostDir, err, errUnfit)
 	}
 	return nil
