@@ -7,7 +7,7 @@
 //
 // Two budgets are counted, cpu and memory, and the number of calls. A call
 // counts with its whole limits. Whether that is overcommitted is the budget's to
-// say: one of four times the machine's cores reckons with calls that mostly wait.
+// say: one of eight times the machine's cores reckons with calls that mostly wait.
 package admission
 
 import (

@@ -11,7 +11,7 @@ import (
 // in turn.
 type Admission struct {
 	// CPUMillis is what the cpu limits of the running calls may add up to, in
-	// thousandths of a core, 10 to 4096000. Default: four times the cores that the daemon
+	// thousandths of a core, 10 to 4096000. Default: eight times the cores that the daemon
 	// may use, since calls mostly wait. More makes each slower when all are busy.
 	CPUMillis int64 `json:"cpu_millis"`
 	// Memory is what their memory limits may add up to, at least 4MiB. Default: three

@@ -113,6 +113,10 @@ type Containerd struct {
 	// IDBase is the first of 65536 user and group ids of the machine that cells are mapped
 	// to, 65536 to 4000000000. They must belong to nobody else. Default 100000.
 	IDBase uint32 `json:"id_base"`
+	// CgroupParent is the control group in which those of the cells are made, as an
+	// absolute path from the root of the hierarchy: one that is delegated to the daemon,
+	// where the root itself is not. Default "/".
+	CgroupParent string `json:"cgroup_parent"`
 }
 
 // RuntimeClass is the outer wall behind an isolation class.
@@ -125,14 +129,29 @@ type RuntimeClass struct {
 
 // Pool says how many cells are kept.
 type Pool struct {
-	// Idle is how many cells wait ready for any caller. 0 to 64, default 2.
+	// Idle is how many cells wait ready for any caller at least. 0 to 64, default 3; 0
+	// makes none ahead, so that every new session waits for its cell.
 	Idle *int `json:"idle"`
-	// MaxCells is how many cells there are at most, so how many calls run side by side.
-	// 1 to 1024, default 16.
+	// IdleMax is how many wait ready at most: the pool grows to it when calls come
+	// faster. Idle to MaxCells, default half of MaxCells.
+	IdleMax int `json:"idle_max"`
+	// IdleMemory is what idle cells may take together, 16MiB to 1TiB. Above it those are
+	// destroyed that are missed least. Default: an eighth of the machine's memory.
+	IdleMemory Bytes `json:"idle_memory"`
+	// MaxCells is how many cells there are at most, those of idle sessions included.
+	// 1 to 1024, default 64. With fewer cells than sessions in use at a time, sessions
+	// take each other's.
 	MaxCells int `json:"max_cells"`
 	// IdleTimeout is after how long an unused cell of a session or caller is destroyed.
 	// 1s to 24h, default 5m.
 	IdleTimeout Duration `json:"idle_timeout"`
+	// MaxAge and MaxCalls are after how long, and after how many calls, a cell is
+	// destroyed and made anew. 1m to 168h, default 1h; 1 to 1000000, default 10000.
+	MaxAge   Duration `json:"max_age"`
+	MaxCalls int64    `json:"max_calls"`
+	// CellsPerShim is how many cells share one process of containerd's shim and its
+	// memory, 1 to 128. Default 12. They all end when that process does.
+	CellsPerShim int `json:"cells_per_shim"`
 }
 
 // Policy says what decides.
@@ -241,12 +260,17 @@ func (c Config) WithDefaults(uid int) Config {
 	fill(&c.Listen.MaxRequestsPerCaller, min(192, c.Listen.MaxRequests))
 	fill(&c.Containerd.Namespace, "sandgate")
 	fill(&c.Containerd.IDBase, 100_000)
+	fill(&c.Containerd.CgroupParent, "/")
+	fill(&c.Pool.MaxCells, 64)
 	if c.Pool.Idle == nil {
-		idle := 2
+		idle := min(3, c.Pool.MaxCells)
 		c.Pool.Idle = &idle
 	}
-	fill(&c.Pool.MaxCells, 16)
+	fill(&c.Pool.IdleMax, max(c.Pool.MaxCells/2, *c.Pool.Idle, 1))
 	fill(&c.Pool.IdleTimeout, Duration(5*time.Minute))
+	fill(&c.Pool.MaxAge, Duration(time.Hour))
+	fill(&c.Pool.MaxCalls, 10_000)
+	fill(&c.Pool.CellsPerShim, 12)
 	c.Admission = c.Admission.withDefaults(c.Pool.MaxCells)
 	fill(&c.Sessions.MaxInMemory, 4096)
 	fill(&c.Sessions.MaxInMemoryPerCaller, max(c.Sessions.MaxInMemory/2, 1))

@@ -125,6 +125,13 @@ func (c *Config) rangeProblems() []string {
 	if *c.Pool.Idle > c.Pool.MaxCells {
 		bad = append(bad, fmt.Sprintf("pool.idle: %d is above pool.max_cells (%d)", *c.Pool.Idle, c.Pool.MaxCells))
 	}
+	inRange("pool.idle_max", int64(c.Pool.IdleMax), int64(*c.Pool.Idle), int64(c.Pool.MaxCells), count)
+	if c.Pool.IdleMemory != 0 {
+		inRange("pool.idle_memory", c.Pool.IdleMemory.Int64(), int64(16*mib), int64(1024*gib), size)
+	}
+	inRange("pool.max_age", int64(c.Pool.MaxAge), int64(time.Minute), int64(168*time.Hour), span)
+	inRange("pool.max_calls", c.Pool.MaxCalls, 1, 1_000_000, count)
+	inRange("pool.cells_per_shim", int64(c.Pool.CellsPerShim), 1, 128, count)
 	inRange("pool.idle_timeout", int64(c.Pool.IdleTimeout), int64(time.Second), int64(24*time.Hour), span)
 	inRange("results.max_count", int64(c.Results.MaxCount), 1, 10_000_000, count)
 	inRange("results.max_size", c.Results.MaxSize.Int64(), int64(mib), int64(64*gib), size)
@@ -142,6 +149,9 @@ func (c *Config) rangeProblems() []string {
 		} else if class != "runc" && r.Binary == "" {
 			bad = append(bad, fmt.Sprintf("containerd.runtimes.%s.binary: is missing: want the name or path of the OCI runtime", class))
 		}
+	}
+	if p := c.Containerd.CgroupParent; !filepath.IsAbs(p) || filepath.Clean(p) != p {
+		bad = append(bad, fmt.Sprintf("containerd.cgroup_parent: %q: want a clean absolute path from the root of the hierarchy", p))
 	}
 	if !profileName.MatchString(c.Containerd.Namespace) {
 		bad = append(bad, fmt.Sprintf("containerd.namespace: %q: want 1 to 64 characters of [a-z0-9_-]", c.Containerd.Namespace))

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 
 	"go.uber.org/zap"
@@ -25,9 +26,19 @@ func OpenContainerd(ctx context.Context, cfg config.Config, logger *zap.Logger) 
 	if idle == 0 {
 		idle = -1 // there 0 means the default
 	}
+	idleMemory := cfg.Pool.IdleMemory.Int64()
+	if idleMemory == 0 {
+		total, err := machineMemory()
+		if err != nil {
+			return nil, fmt.Errorf("pool.idle_memory: %w", err)
+		}
+		idleMemory = total / 8
+	}
 	return containerd.New(ctx, containerd.Config{
 		DataDir: filepath.Join(cfg.DataDir, containerdDir), BinDir: cfg.Containerd.BinDir,
 		Address: cfg.Containerd.Address, Namespace: cfg.Containerd.Namespace, Runtimes: runtimes, IDBase: cfg.Containerd.IDBase,
-		PoolSize: idle, MaxCells: cfg.Pool.MaxCells, IdleTimeout: cfg.Pool.IdleTimeout.Std(), Logger: logging.Slog(logger),
+		PoolSize: idle, PoolCeiling: cfg.Pool.IdleMax, IdleMemoryBytes: idleMemory, MaxCells: cfg.Pool.MaxCells, CellsPerShim: cfg.Pool.CellsPerShim,
+		IdleTimeout: cfg.Pool.IdleTimeout.Std(), MaxAge: cfg.Pool.MaxAge.Std(), MaxCalls: cfg.Pool.MaxCalls,
+		CgroupParent: cfg.Containerd.CgroupParent, Logger: logging.Slog(logger),
 	})
 }
