@@ -32,11 +32,11 @@ default decision := {
 decision := {
 	"outcome": outcome,
 	"reasons": reasons,
-	"warnings": warnings,
-	"shadow": shadow,
+	"warnings": _softness.warnings,
+	"shadow": _softness.shadow,
 	"ask": ask,
 	"obligations": obligations,
-	"labels": labels,
+	"labels": sort(_labels),
 }
 
 # METADATA
@@ -80,27 +80,26 @@ _not_allowed := {
 # METADATA
 # title: warnings
 # description: Findings of rules in mode warn, which would have counted.
-default warnings := []
-
-warnings := [finding |
-	some finding in {found | some [effect, found] in _soft; effect != "allow"}
+_warnings := [finding |
+	some counted in ["deny", "ask"]
+	some [effect, finding] in _soft
+	effect == counted
 	_mode(finding, "warn")
-] if {
-	_softening
-}
+]
 
 # METADATA
 # title: shadow
 # description: What rules in mode shadow would have said.
-default shadow := []
-
-shadow := [entry |
+_shadow := [entry |
 	some [effect, finding] in _soft
 	_mode(finding, "shadow")
 	entry := {"rule": finding.rule, "would": effect, "message": finding.message}
-] if {
-	_softening
-}
+]
+
+# Both are empty where no rule has a mode.
+default _softness := {"warnings": [], "shadow": []}
+
+_softness := {"warnings": _warnings, "shadow": _shadow} if _softening
 
 # METADATA
 # title: ask
@@ -155,10 +154,6 @@ _ranks := {"reuse": ["never", "session", "caller"], "workspace": ["ro", "rw"]}
 # METADATA
 # title: labels
 # description: What the session is marked with when the call is allowed.
-default labels := []
-
-labels := sort(_labels)
-
 _labels contains label if some label in data.sandgate.profiles[input.session.profile].labels
 
 _labels contains label if {
