@@ -29,7 +29,7 @@ func (b *bench) newCells() (err error) {
 	if err := t.settle(b.ctx, b.size.pool); err != nil {
 		return err
 	}
-	if err := b.cellMemory(t, b.size.pool); err != nil {
+	if err := b.cellMemory(t); err != nil {
 		return err
 	}
 	if err := b.fullPool(t); err != nil {

@@ -60,7 +60,7 @@ func writeRules(dir, kind string, n int) error {
 	for i := range n {
 		condition := fmt.Sprintf("input.call.tool == \"deploy_%04d\"", i)
 		if kind == rulesForCommands {
-			condition = fmt.Sprintf("some command in input.call.shell.commands\n\tcommand.name == \"deploy-%04d\"", i)
+			condition = fmt.Sprintf("some command in input.call.shell.commands\n\tcommand.base == \"deploy-%04d\"", i)
 		}
 		fmt.Fprintf(&b, `
 deny contains {"rule": "bench-%04d", "message": "deployments go through the pipeline", "severity": "high"} if {

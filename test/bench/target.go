@@ -217,26 +217,37 @@ func (t *target) cpu() (time.Duration, error) {
 	return time.Duration(user+system) * tick, nil
 }
 
-// settle waits until nothing of the daemon changes any more and it has at least
-// so many cells, none of them with a program in it.
-func (t *target) settle(ctx context.Context, cells int) error {
-	const steady = 5 // looks of every 60 ms
-	last, same := t.Footprint(), 0
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("the daemon does not come to rest with %d cells", cells))
+// settle waits until the daemon is at rest: nothing runs or waits, no cell is
+// being made or destroyed, and it has at least so many that nobody used.
+func (t *target) settle(ctx context.Context, fresh int) error {
+	const steady = 4 // looks
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("the daemon does not come to rest with %d fresh cells", fresh))
 	defer cancel()
-	for same < steady {
+	var load *sandgatev1.GetLoadResponse
+	for same := 0; same < steady; {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w: it has %+v", context.Cause(ctx), last)
-		case <-time.After(60 * time.Millisecond):
+			return fmt.Errorf("%w: its load is %v", context.Cause(ctx), load)
+		case <-time.After(50 * time.Millisecond):
 		}
-		now := t.Footprint()
-		if now == last && now.Cells >= cells && now.Guests == 0 {
-			same++
-		} else {
+		var err error
+		if load, err = t.System.GetLoad(ctx, &sandgatev1.GetLoadRequest{}); err != nil {
+			return fmt.Errorf("ask the daemon's load: %w", err)
+		}
+		if same++; !atRest(load, fresh) {
 			same = 0
 		}
-		last = now
 	}
 	return nil
+}
+
+func atRest(load *sandgatev1.GetLoadResponse, fresh int) bool {
+	found := 0
+	for _, p := range load.GetPools() {
+		if p.GetBusy()+p.GetMaking()+p.GetDying()+p.GetWaiting() > 0 {
+			return false
+		}
+		found += int(p.GetFresh())
+	}
+	return found >= fresh && load.GetAdmission().GetRunning() == 0 && load.GetAdmission().GetWaiting() == 0
 }

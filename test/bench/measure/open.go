@@ -41,12 +41,14 @@ func (p OpenPlan) repetition(ctx context.Context, op func(ctx context.Context, n
 	var wg sync.WaitGroup
 	begin := time.Now()
 	wg.Go(func() {
-		// A thread of its own that is woken on time, and ends with this goroutine
-		// because it is never unlocked.
+		// A thread of its own that is woken on time. It must not end with this
+		// goroutine: what it has started may be bound to its life.
 		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
 			cancel(fmt.Errorf("set the timer's slack: %w", err))
 		}
+		defer func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) }() // the default again
 		for n := 0; n < total && ctx.Err() == nil; n++ {
 			meant := begin.Add(time.Duration(float64(n) / p.Rate * float64(time.Second)))
 			sleepUntil(meant)
