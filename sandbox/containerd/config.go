@@ -72,6 +72,8 @@ type Config struct {
 	// cells' groups are made: one that is delegated to the daemon, where the root
 	// itself is not. Default "/".
 	CgroupParent string
+	// Protection keeps the machine and the daemon from the cells as a whole.
+	Protection Protection
 	// Logger gets the life of containerd and of cells. Default: discarded.
 	Logger *slog.Logger
 }
@@ -136,6 +138,10 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.CgroupParent, "/")
 	if !filepath.IsAbs(c.CgroupParent) || filepath.Clean(c.CgroupParent) != c.CgroupParent {
 		return c, fmt.Errorf("control group %q: want a clean absolute path: %w", c.CgroupParent, errdefs.ErrInvalidArgument)
+	}
+	var err error
+	if c.Protection, err = c.Protection.withDefaults(); err != nil {
+		return c, err
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

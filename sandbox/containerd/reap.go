@@ -31,6 +31,9 @@ func (r *Runtime) reapProcesses(ctx context.Context) error {
 		return fmt.Errorf("remove cells of an earlier run: %w", err)
 	}
 	if r.cfg.Address == "" {
+		if err := r.groups.RemoveTree(ctx, r.serviceGroup()); err != nil {
+			return fmt.Errorf("remove containerd of an earlier run: %w", err)
+		}
 		if err := r.reapContainerd(ctx); err != nil {
 			return err
 		}

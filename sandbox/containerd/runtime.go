@@ -110,7 +110,7 @@ func New(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 	if err := r.prepareShims(ctx); err != nil {
 		return nil, err
 	}
-	r.controls = r.probeControls()
+	r.controls = append(r.probeControls(), r.protect()...)
 	if err := r.required(); err != nil {
 		r.log.Error("limits do not bind here", "error", err)
 	} else {
@@ -209,6 +209,7 @@ func (r *Runtime) connect(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
+		s.started = r.shield
 		if err := s.start(ctx); err != nil {
 			return err
 		}

@@ -213,6 +213,7 @@ func (r *Runtime) leased(ctx context.Context) context.Context {
 // deleteTask must follow. The container is to be made with what it returns. Only
 // the runc shim has groups.
 func (r *Runtime) joinShim(c *aCell, spec *specs.Spec) []ctd.NewContainerOpts {
+	shieldSpec(spec)
 	if r.cfg.Runtimes[c.class.isolation].Shim != runcShim {
 		return nil
 	}

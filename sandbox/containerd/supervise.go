@@ -37,6 +37,7 @@ type supervisor struct {
 	binary, config, socket, logFile string
 	path                            string // PATH of it, with the directory of shim and runc first
 	log                             *slog.Logger
+	started                         func(pid int) // told of each start
 
 	cancel context.CancelCauseFunc
 	done   chan struct{}
@@ -180,6 +181,7 @@ func (s *supervisor) runOnce(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	s.started(cmd.Process.Pid)
 	s.setPID(cmd.Process.Pid)
 	defer s.setPID(0)
 	return cmd.Wait()
@@ -189,6 +191,13 @@ func (s *supervisor) setPID(pid int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pid = pid
+}
+
+// runningPID is 0 while it is not running.
+func (s *supervisor) runningPID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pid
 }
 
 // stop ends containerd and waits for it.
