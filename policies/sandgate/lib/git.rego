@@ -33,40 +33,38 @@ words(command) := {arg.value | some arg in arguments(command); arg.literal == tr
 # METADATA
 # title: network
 # description: The subcommand contacts another repository or host.
-network(command) if subcommand(command) in _network
+network(command) if _connects(subcommand(command), command)
 
-network(command) if {
-	some verb in _network_verbs[subcommand(command)]
-	verb in words(command)
-}
-
-network(command) if {
-	subcommand(command) == "archive"
-	some word in words(command)
-	startswith(word, "--rem")
-}
-
-network(command) if {
-	subcommand(command) == "maintenance"
-	some word in words(command)
-	endswith(word, "prefetch")
-}
-
-# remote show asks the remote, unless -n forbids it or there is none to ask.
-network(command) if {
-	subcommand(command) == "remote"
-	"show" in words(command)
-	not "-n" in words(command)
-	count([arg | some arg in arguments(command); not startswith(object.get(arg, "value", "?"), "-")]) > 1
-}
-
-_network := {
+# By subcommand, so that OPA's index leaves out what is about others.
+_connects(sub, _) if sub in {
 	"archimport", "backfill", "clone", "credential", "credential-cache", "cvsexportcommit",
 	"cvsimport", "cvsserver", "daemon",
 	"fetch", "fetch-pack", "http-backend", "http-fetch", "http-push", "imap-send", "instaweb",
 	"ls-remote", "p4", "pull",
 	"push", "quiltimport", "receive-pack", "remote-ext", "remote-fd", "remote-ftp", "remote-ftps", "remote-http",
 	"remote-https", "request-pull", "send-email", "send-pack", "shell", "svn", "upload-archive", "upload-pack",
+}
+
+_connects(sub, command) if {
+	some verb in _network_verbs[sub]
+	verb in words(command)
+}
+
+_connects("archive", command) if {
+	some word in words(command)
+	startswith(word, "--rem")
+}
+
+_connects("maintenance", command) if {
+	some word in words(command)
+	endswith(word, "prefetch")
+}
+
+# remote show asks the remote, unless -n forbids it or there is none to ask.
+_connects("remote", command) if {
+	"show" in words(command)
+	not "-n" in words(command)
+	count([arg | some arg in arguments(command); not startswith(object.get(arg, "value", "?"), "-")]) > 1
 }
 
 _network_verbs := {
@@ -80,53 +78,42 @@ _network_verbs := {
 # METADATA
 # title: destructive
 # description: The subcommand deletes or overwrites what may exist nowhere else.
-destructive(command) if subcommand(command) in _destructive
+destructive(command) if _destroys(subcommand(command), command)
 
-destructive(command) if {
-	some verb in _destructive_verbs[subcommand(command)]
+_destroys(sub, _) if sub in {"filter-branch", "filter-repo", "prune", "prune-packed", "replace", "obliterate"}
+
+_destroys(sub, command) if {
+	some verb in _destructive_verbs[sub]
 	verb in words(command)
 }
 
-destructive(command) if {
+_destroys(sub, command) if {
+	pattern := _destructive_letters[sub]
 	some word in words(command)
-	regex.match(_destructive_letters[subcommand(command)], word)
+	regex.match(pattern, word)
 }
 
 # git takes any beginning of a long option that fits only one.
-destructive(command) if {
-	some option in _destructive_options[subcommand(command)]
+_destroys(sub, command) if {
+	some option in _destructive_options[sub]
 	some word in words(command)
 	count(word) > 2
 	startswith(option, word)
 }
 
 # clean without a dry run, restore of the work tree, and removal of files
-destructive(command) if {
-	subcommand(command) == "clean"
-	not _has(command, `^(-[a-zA-Z]*n[a-zA-Z]*|--dry-run)$`)
-}
+_destroys("clean", command) if not _has(command, `^(-[a-zA-Z]*n[a-zA-Z]*|--dry-run)$`)
 
-destructive(command) if {
-	subcommand(command) == "restore"
-	not _has(command, `^(-S|--staged)$`)
-}
+_destroys("restore", command) if not _has(command, `^(-S|--staged)$`)
 
-destructive(command) if {
-	subcommand(command) == "restore"
-	_has(command, `^(-W|--worktree|-[a-zA-Z]*W[a-zA-Z]*)$`)
-}
+_destroys("restore", command) if _has(command, `^(-W|--worktree|-[a-zA-Z]*W[a-zA-Z]*)$`)
 
-destructive(command) if {
-	subcommand(command) == "rm"
-	not _has(command, `^(--cached|-n|--dry-run)$`)
-}
+_destroys("rm", command) if not _has(command, `^(--cached|-n|--dry-run)$`)
 
 _has(command, pattern) if {
 	some word in words(command)
 	regex.match(pattern, word)
 }
-
-_destructive := {"filter-branch", "filter-repo", "prune", "prune-packed", "replace", "obliterate"}
 
 _destructive_verbs := {
 	"bisect": {"reset"},

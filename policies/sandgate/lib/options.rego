@@ -55,7 +55,9 @@ _wants(word, _, cluster) if {
 	regex.match(cluster, word)
 }
 
-# In a row of words that each would take the next one, every other is a value.
+# In a row of words that each would take the next one, every other is a value. Mostly there is but one.
+_odd(wanting, i) if not (i - 2) in wanting
+
 _odd(wanting, i) if {
 	start := max({j | some j in numbers.range(-1, i - 1); not j in wanting})
 	((i - 1) - start) % 2 == 1
