@@ -26,6 +26,8 @@ type Config struct {
 	Pool Pool `json:"pool"`
 	// Admission says how much runs at once and who waits.
 	Admission Admission `json:"admission"`
+	// Protection says how the machine is kept from all cells together.
+	Protection Protection `json:"protection"`
 	// Sessions says how many sessions are kept in memory.
 	Sessions Sessions `json:"sessions"`
 	// Policy says what decides.
@@ -272,6 +274,7 @@ func (c Config) WithDefaults(uid int) Config {
 	fill(&c.Pool.MaxCalls, 10_000)
 	fill(&c.Pool.CellsPerShim, 12)
 	c.Admission = c.Admission.withDefaults(c.Pool.MaxCells)
+	c.Protection = c.Protection.withDefaults()
 	fill(&c.Sessions.MaxInMemory, 4096)
 	fill(&c.Sessions.MaxInMemoryPerCaller, max(c.Sessions.MaxInMemory/2, 1))
 	fill(&c.Tracing.SamplePercent, 100)

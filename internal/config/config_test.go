@@ -109,6 +109,8 @@ func TestLoadNamesTheWrongKey(t *testing.T) {
 		{"whole machine", "callers: [{match: {uid: 1}, profiles: [a], workspace_dirs: [/]}]", []string{"workspace_dirs[0]"}},
 		{"idle above max", "pool: {idle: 5, max_cells: 2}", []string{"pool.idle"}},
 		{"idle ceiling below its floor", "pool: {idle: 5, idle_max: 4}", []string{"pool.idle_max", "5 to 64"}},
+		{"weight of cells", "protection: {cells_weight: 20000}", []string{"protection.cells_weight", "10000"}},
+		{"memory of all cells", "protection: {memory: 1MiB}", []string{"protection.memory", "64MiB"}},
 		{"idle memory", "pool: {idle_memory: 1MiB}", []string{"pool.idle_memory", "16MiB"}},
 		{"young cells", "pool: {max_age: 1s, max_calls: -1, cells_per_shim: 1000}", []string{"pool.max_age", "pool.max_calls", "pool.cells_per_shim"}},
 		{"relative cgroup", "containerd: {cgroup_parent: a/../b}", []string{"containerd.cgroup_parent", "absolute"}},

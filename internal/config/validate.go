@@ -133,6 +133,7 @@ func (c *Config) rangeProblems() []string {
 	inRange("pool.max_calls", c.Pool.MaxCalls, 1, 1_000_000, count)
 	inRange("pool.cells_per_shim", int64(c.Pool.CellsPerShim), 1, 128, count)
 	inRange("pool.idle_timeout", int64(c.Pool.IdleTimeout), int64(time.Second), int64(24*time.Hour), span)
+	bad = append(bad, c.Protection.problems()...)
 	inRange("results.max_count", int64(c.Results.MaxCount), 1, 10_000_000, count)
 	inRange("results.max_size", c.Results.MaxSize.Int64(), int64(mib), int64(64*gib), size)
 	inRange("results.keep", int64(c.Results.Keep), int64(time.Second), int64(720*time.Hour), span)

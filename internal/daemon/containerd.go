@@ -40,5 +40,9 @@ func OpenContainerd(ctx context.Context, cfg config.Config, logger *zap.Logger) 
 		PoolSize: idle, PoolCeiling: cfg.Pool.IdleMax, IdleMemoryBytes: idleMemory, MaxCells: cfg.Pool.MaxCells, CellsPerShim: cfg.Pool.CellsPerShim,
 		IdleTimeout: cfg.Pool.IdleTimeout.Std(), MaxAge: cfg.Pool.MaxAge.Std(), MaxCalls: cfg.Pool.MaxCalls,
 		CgroupParent: cfg.Containerd.CgroupParent, Logger: logging.Slog(logger),
+		Protection: containerd.Protection{
+			CellsWeight: cfg.Protection.CellsWeight, ServiceWeight: cfg.Protection.ServiceWeight,
+			MemoryBytes: cfg.Protection.Memory.Int64(), Required: cfg.Protection.Required,
+		},
 	})
 }
