@@ -69,6 +69,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	// first count as well.
 	send(t, d, plan, 0, len(plan))
 	before := c.rest(t, backWithin)
+	filesBefore := c.files
 	began := time.Now()
 	times := send(t, d, plan, len(plan), len(plan)+n)
 	t.Logf("%d calls in %v:\n%s", n, time.Since(began).Round(time.Millisecond), times.table())
@@ -90,6 +91,13 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	for _, m := range more {
 		t.Errorf("left behind after %v: %s", backWithin, m)
 	}
+	if len(more) > 0 {
+		for path, n := range c.files {
+			if n != filesBefore[path] {
+				t.Logf("%s in the run directory: %d, were %d", path, n, filesBefore[path])
+			}
+		}
+	}
 	if metrics == "" {
 		t.Log("goroutines were not counted: this daemon has no metrics")
 	}
@@ -108,8 +116,8 @@ func checkStop(t *testing.T, c *counter) {
 	if n := c.cgroups(); n != 0 {
 		t.Errorf("%d control groups are left", n)
 	}
-	if n := files("/run/" + c.instance); n != 0 {
-		t.Errorf("%d files are left in the run directory", n)
+	if left := files("/run/" + c.instance); len(left) != 0 {
+		t.Errorf("left in the run directory: %v", left)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -89,6 +90,7 @@ type counter struct {
 	instance string // under this name everything of the daemon is
 	metrics  string // address of its metrics; empty: none
 	ctr      string
+	files    map[string]int64 // of the last count, in the run directory
 }
 
 func newCounter(d *daemontest.Daemon, metrics string) (*counter, error) {
@@ -106,7 +108,11 @@ func (c *counter) count(ctx context.Context) (snapshot, error) {
 	s := snapshot{
 		"cells": int64(f.Cells), "call cgroups": int64(f.CallGroups), "shims": int64(f.Shims), "inits": int64(f.Inits),
 		"guests": int64(f.Guests), "network namespaces": int64(f.NetNS), "mounts": int64(f.Mounts),
-		"cgroup directories": c.cgroups(), "files in the run directory": files("/run/" + c.instance),
+		"cgroup directories": c.cgroups(), "files in the run directory": 0,
+	}
+	c.files = files("/run/" + c.instance)
+	for _, n := range c.files {
+		s["files in the run directory"] += n
 	}
 	c.processes(s)
 	return s, errors.Join(c.containers(ctx, s), c.disk(s), c.goroutines(ctx, s))
@@ -126,15 +132,19 @@ func (c *counter) cgroups() (n int64) {
 	return n
 }
 
-// files counts files below a directory, of any kind.
-func files(dir string) (n int64) {
-	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() {
-			n++
+// ids are the parts of paths that are another for every cell and shim.
+var ids = regexp.MustCompile(`c?[0-9a-f]{16,}`)
+
+// files counts what is below a directory, by path without ids.
+func files(dir string) map[string]int64 {
+	found := map[string]int64{}
+	_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if rel, rerr := filepath.Rel(dir, path); err == nil && rerr == nil {
+			found[ids.ReplaceAllString(rel, "ID")]++
 		}
 		return nil
 	})
-	return n
+	return found
 }
 
 // processes counts what descends from the daemon, what is in its cgroups and
