@@ -538,6 +538,10 @@ func (p *plan) refit(s *raw.Script, n *stage, x *cell.Exec) {
 	if own && x.Workspace == cell.WorkspaceCell {
 		s.Call("uncover the cell's workspace", unix.SYS_UMOUNT2, cell.Workspace, unix.MNT_DETACH)
 	}
+	if !own && x.Workspace == cell.WorkspaceEphemeral {
+		// What is mounted over a directory goes away when the host removes that.
+		s.Call("take the cell's workspace away", unix.SYS_UMOUNT2, cell.Workspace, unix.MNT_DETACH).Ignore(unix.EINVAL)
+	}
 	if !fits(n.mounts.sizes["/tmp"], x.DiskBytes) || !own && x.Workspace == cell.WorkspaceEphemeral {
 		size := sizeOptions(x.DiskBytes)
 		scratch(s, s.String("mode=1777,"+size), s.String(ownedOptions()+size), x.Workspace == cell.WorkspaceEphemeral)

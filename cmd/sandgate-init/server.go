@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/signal"
 	"time"
@@ -104,17 +103,12 @@ func openHost() (in, out int, err error) {
 // connect is for the socket, which only this process can reach: it is covered
 // before there is any other.
 func connect(path string) (int, error) {
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("reach the host: %w", err)
 	}
-	f, err := conn.File() // a duplicate, without Go's poller
-	if err != nil {
-		return 0, errors.Join(fmt.Errorf("reach the host: %w", err), conn.Close())
-	}
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-	if err = errors.Join(err, f.Close(), conn.Close()); err != nil {
-		return 0, fmt.Errorf("reach the host: %w", err)
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		return 0, errors.Join(fmt.Errorf("reach the host: %w", err), unix.Close(fd))
 	}
 	return fd, nil
 }

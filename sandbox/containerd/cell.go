@@ -108,6 +108,9 @@ func (r *Runtime) prepare(ctx context.Context, c *aCell, s *staging) error {
 		}
 		if err := r.attachForNext(c); err != nil {
 			r.log.Debug("workspace not kept for the next call", "cell_id", c.id, "error", err)
+			if c.attached != nil {
+				return err
+			}
 			s.spec.Workspace = cell.WorkspaceEphemeral // the call itself will tell what is wrong
 		}
 	}

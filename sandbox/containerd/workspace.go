@@ -97,7 +97,8 @@ func (u *running) mountWorkspace() error {
 		return fmt.Errorf("workspace %s: %w", w.HostDir, err)
 	}
 	defer unix.Close(tree) //nolint:errcheck // attached, or dropped with the descriptor
-	// Nothing can be mounted over a directory that was removed meanwhile.
+	// Never one over the other: when a directory is removed, the kernel takes away
+	// what is mounted on it.
 	if err := attachIn(u.stage.stage, tree, u.stage.attached != nil); err != nil {
 		return fmt.Errorf("workspace %s: %w: %w", w.HostDir, err, errUnfit)
 	}
@@ -105,9 +106,19 @@ func (u *running) mountWorkspace() error {
 }
 
 // attachForNext mounts the directory of the last call in the cell itself, whose
-// further stages then have it from their beginning.
+// further stages then have it from their beginning. If that call had none, what is
+// there is taken away.
 func (r *Runtime) attachForNext(c *aCell) error {
-	if c.wanted == nil || c.wanted.same(c.attached) {
+	if c.wanted.same(c.attached) {
+		return nil
+	}
+	if c.attached != nil {
+		if err := attachIn(int(c.task.Pid()), noTree, true); err != nil {
+			return err
+		}
+		c.attached = nil
+	}
+	if c.wanted == nil {
 		return nil
 	}
 	found, dir, err := r.openWorkspace(c.wanted.Workspace)
@@ -120,9 +131,7 @@ func (r *Runtime) attachForNext(c *aCell) error {
 		return err
 	}
 	defer unix.Close(tree) //nolint:errcheck // as above
-	had := c.attached != nil
-	c.attached = nil
-	if err := attachIn(int(c.task.Pid()), tree, had); err != nil {
+	if err := attachIn(int(c.task.Pid()), tree, false); err != nil {
 		return err
 	}
 	c.attached, c.wanted = found, found
@@ -192,9 +201,11 @@ func (r *Runtime) cloneTree(w *workspace, dir int) (_ int, err error) {
 	return tree, nil
 }
 
+// noTree stands for no mount to be attached.
+const noTree = -1
+
 // attachIn attaches a detached mount at the workspace in the mount namespace of
-// a process, in the place of one that is there or over it. It is
-// done on a thread that ends with it, since it could not come back. The main
+// a process, after it has taken away the one that is to be replaced. It is done on a thread that ends with it, since it could not come back. The main
 // thread never ends, and what /proc says of this process is said of that one, so
 // it is held back while another thread does the work.
 func attachIn(pid, tree int, replace bool) error {
@@ -238,6 +249,9 @@ func attach(pid, tree int, replace bool) (err error) {
 		if err := unix.Unmount(place, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
 			return fmt.Errorf("let go of the workspace before: %w", err)
 		}
+	}
+	if tree == noTree {
+		return nil
 	}
 	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, place, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("attach it in the cell: %w", err)
