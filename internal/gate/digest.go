@@ -3,18 +3,12 @@ package gate
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/containerd/errdefs"
-	"github.com/gowebpki/jcs"
 )
-
-// canonical returns the JSON text in the form of RFC 8785 (JCS).
-func canonical(raw json.RawMessage) (json.RawMessage, error) {
-	return jcs.Transform(raw)
-}
 
 // digestOf names what would run: "sha256:" over the canonical JSON (RFC 8785) of
 // tool, arguments, working directory, environment, stdin, workspace and session.
@@ -82,9 +76,11 @@ func appendString(b []byte, s string) []byte {
 // opaqueKey names something of a caller without telling what: the parts cannot
 // be put together to mean another list of parts.
 func opaqueKey(parts ...string) string {
-	h := sha256.New()
+	raw := make([]byte, 0, 128)
 	for _, p := range parts {
-		_, _ = fmt.Fprintf(h, "%d:%s/", len(p), p) // a hash never fails
+		raw = append(strconv.AppendInt(raw, int64(len(p)), 10), ':')
+		raw = append(append(raw, p...), '/')
 	}
-	return hex.EncodeToString(h.Sum(nil))[:32]
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:16])
 }

@@ -52,7 +52,7 @@ func FuzzDigestIsTheCanonicalOne(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if args, err = canonical(args); err != nil {
+		if args, err = jcs.Transform(args); err != nil {
 			t.Skip("has no canonical form")
 		}
 		call := &Call{Tool: tool, Args: args, Cwd: cwd, Env: map[string]string{name: value, "B": arg}, SessionID: session, WorkspaceDir: workspace}

@@ -61,16 +61,9 @@ func (g *Gate) prepare(call Call) (*prepared, error) {
 	if len(call.Args) == 0 {
 		call.Args = json.RawMessage("{}")
 	}
-	// Twice: the first is for errors in the host's terms, the second makes argv
-	// and stdin from the canonical text.
-	if err := tool.Validate(call.Args); err != nil {
-		return nil, err
-	}
-	if call.Args, err = canonical(call.Args); err != nil {
-		return nil, &catalog.ArgumentError{Tool: tool.Name, Problem: fmt.Sprintf("have no canonical form (%v)", err), Want: "plain JSON"}
-	}
-	command, err := tool.Command(call.Args)
-	if err != nil {
+	// What policy sees, what the digest covers and what runs is the canonical text.
+	var command catalog.Command
+	if call.Args, command, err = tool.Accept(call.Args); err != nil {
 		return nil, err
 	}
 	if err := checkEnvironment(&call, tool); err != nil {

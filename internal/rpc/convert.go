@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -198,51 +199,83 @@ func (c *checker) args(field, text string) json.RawMessage {
 }
 
 // ambiguous says what of a valid JSON text two readers could understand
-// differently; empty when nothing is.
+// differently; empty when nothing is. It looks at keys alone, so it need not
+// decode the rest.
 func ambiguous(raw []byte) string {
-	type level struct {
-		keys  map[string]bool // nil for an array
-		isKey bool
-	}
-	var stack []level
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	for {
-		tok, err := dec.Token()
-		if err != nil { // io.EOF: the text is valid
-			return ""
-		}
-		top := len(stack) - 1
-		switch v := tok.(type) {
-		case json.Delim:
-			switch v {
-			case '{', '[':
-				if top >= 0 {
-					stack[top].isKey = stack[top].keys != nil
-				}
-				if len(stack) == maxArgsDepth {
-					return "is nested too deeply: want at most 64 levels"
-				}
-				l := level{}
-				if v == '{' {
-					l = level{keys: map[string]bool{}, isKey: true}
-				}
-				stack = append(stack, l)
-			default:
-				stack = stack[:top]
+	var stack []keys // of each object around; empty for an array
+	for i := 0; i < len(raw); i++ {
+		switch raw[i] {
+		case '{', '[':
+			if len(stack) == maxArgsDepth {
+				return "is nested too deeply: want at most 64 levels"
 			}
-			continue
-		case string:
-			if stack[top].isKey {
-				if stack[top].keys[v] {
-					return "has the key \"" + clip(v) + "\" twice: want every key once"
-				}
-				stack[top].keys[v], stack[top].isKey = true, false
+			stack = append(stack, keys{})
+		case '}', ']':
+			stack = stack[:len(stack)-1]
+		case '"':
+			end := endOfString(raw, i)
+			if !isKey(raw[end:]) {
+				i = end - 1
 				continue
 			}
+			key := string(raw[i+1 : end-1])
+			if strings.IndexByte(key, '\\') >= 0 {
+				if err := json.Unmarshal(raw[i:end], &key); err != nil { // it was valid
+					return "cannot be read"
+				}
+			}
+			if !stack[len(stack)-1].add(key) {
+				return "has the key \"" + clip(key) + "\" twice: want every key once"
+			}
+			i = end - 1
 		}
-		stack[top].isKey = stack[top].keys != nil
 	}
+	return ""
+}
+
+// keys are those of one object so far.
+type keys struct {
+	few  []string
+	many map[string]bool // all of them, once they are no longer few
+}
+
+// add reports whether the key is new.
+func (k *keys) add(key string) bool {
+	if k.many[key] || slices.Contains(k.few, key) {
+		return false
+	}
+	switch {
+	case k.many != nil:
+		k.many[key] = true
+	case len(k.few) < 16:
+		k.few = append(k.few, key)
+	default:
+		k.many = make(map[string]bool, 2*len(k.few))
+		for _, old := range append(k.few, key) {
+			k.many[old] = true
+		}
+		k.few = nil
+	}
+	return true
+}
+
+// endOfString returns where the string ends that begins at start.
+func endOfString(raw []byte, start int) int {
+	for i := start + 1; i < len(raw); i++ {
+		switch raw[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(raw)
+}
+
+// isKey reports whether what follows a string makes it the key of an object.
+func isKey(rest []byte) bool {
+	rest = bytes.TrimLeft(rest, " \t\r\n")
+	return len(rest) > 0 && rest[0] == ':'
 }
 
 // clip shortens text for an error message, never inside a character.
