@@ -145,7 +145,7 @@ bench: runtimes build ## the whole matrix of measurements, beside floor and peer
 
 .PHONY: bench-quick
 bench-quick: runtimes build ## the same matrix with few calls, shown and not kept (about a minute); needs root
-	go run ./test/bench -quick -json '' -table '' $(BENCHFLAGS)
+	go run ./test/bench -quick $(BENCHFLAGS)
 
 LEAKS_CALLS ?= 10000
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"io"
 	"math"
 	"path/filepath"
@@ -171,5 +172,32 @@ go_goroutines 12
 	s := stagesOfMetrics("x", []time.Duration{2 * second, 2 * second}, map[string]stageSum{"run": {1, 0}}, got)
 	if s.Explained != 0.375 || s.Seen != 2*second || s.Stages[0].Name != "run" {
 		t.Errorf("got %+v, want 37.5 %% explained, run first", s)
+	}
+}
+
+func TestOnlyWholeRunsAreKept(t *testing.T) {
+	for _, tt := range []struct {
+		args        []string
+		json, table string
+	}{
+		{nil, "r.json", "R.md"},
+		{[]string{"-quick"}, "", ""},
+		{[]string{"-only", "decide", "-table", "T.md"}, "", "T.md"},
+		{[]string{"-read", "old.json"}, "", ""},
+		{[]string{"-quick", "-json", "q.json"}, "q.json", ""},
+	} {
+		var o options
+		flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+		flags.BoolVar(&o.quick, "quick", false, "")
+		flags.StringVar(&o.json, "json", "r.json", "")
+		flags.StringVar(&o.table, "table", "R.md", "")
+		flags.StringVar(&o.read, "read", "", "")
+		flags.StringVar(&o.only, "only", "", "")
+		if err := flags.Parse(tt.args); err != nil {
+			t.Fatal(err)
+		}
+		if o.keepOnlyWholeRuns(flags); o.json != tt.json || o.table != tt.table {
+			t.Errorf("%v: files %q and %q, want %q and %q", tt.args, o.json, o.table, tt.json, tt.table)
+		}
 	}
 }

@@ -40,9 +40,26 @@ func main() {
 	flag.StringVar(&o.read, "read", "", "raw data to be shown instead of measuring")
 	flag.StringVar(&o.only, "only", "", "groups to be measured, with commas between; all when empty")
 	flag.Parse()
+	o.keepOnlyWholeRuns(flag.CommandLine)
 	if err := run(ctx, o, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1) //nolint:gocritic // the only exit, after run has cleaned up
+	}
+}
+
+// keepOnlyWholeRuns leaves the files of the repository alone unless they are named
+// or the run is a whole one.
+func (o *options) keepOnlyWholeRuns(flags *flag.FlagSet) {
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if !o.quick && o.only == "" && o.read == "" {
+		return
+	}
+	if !given["json"] {
+		o.json = ""
+	}
+	if !given["table"] {
+		o.table = ""
 	}
 }
 
