@@ -242,16 +242,22 @@ func (p *pool) destroy(e *entry) {
 	})
 }
 
-// end starts to remove dead cells, as many at a time as are made; p.mu is held.
+// end starts to remove dead cells, as many at a time as are made. While calls wait
+// for cells, only what has been dead for a while or takes their room is removed, and
+// one at a time; p.mu is held.
 func (p *pool) end() {
-	for p.ending < p.cfg.makers {
+	atOnce, waits := p.cfg.makers, !p.closed && p.waits()
+	if waits {
+		atOnce = 1
+	}
+	for p.ending < atOnce {
 		front := p.ends.Front()
 		if front == nil {
 			return
 		}
 		e, _ := front.Value.(*entry)
-		if p.mostUrgent() != nil && !p.closed && time.Since(e.since) < endAfter && p.total()+p.cfg.makers <= p.cfg.maxCells {
-			return // making cells has precedence; its end, or the next sweep, looks again
+		if waits && time.Since(e.since) < endAfter && p.total()+p.cfg.makers <= p.cfg.maxCells {
+			return // what changes next looks again, or the sweep
 		}
 		p.ends.Remove(front)
 		e.at = nil

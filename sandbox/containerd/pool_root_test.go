@@ -99,6 +99,23 @@ func residentBytes(t *testing.T, pids []int) int64 {
 	return sum
 }
 
+// parentOf is 0 when the process is gone.
+func parentOf(pid int) int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, ok := strings.Cut(string(text), "\nPPid:")
+	if !ok {
+		return 0
+	}
+	ppid, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil {
+		return 0
+	}
+	return ppid
+}
+
 // waitFresh waits until so many cells wait for their first call.
 func waitFresh(t *testing.T, r *containerd.Runtime, n int) {
 	t.Helper()
@@ -136,7 +153,8 @@ func TestIdleCellsAreSmall(t *testing.T) {
 	}
 }
 
-// TestDeadShimTakesOnlyItsOwnCells: with a shim its cells end, and nothing else.
+// TestDeadShimTakesOnlyItsOwnCells: with a shim its cells end, and no other; calls
+// go on in those, and the pool fills up again.
 func TestDeadShimTakesOnlyItsOwnCells(t *testing.T) {
 	requireRoot(t)
 	cfg := testConfig(t)
@@ -147,8 +165,22 @@ func TestDeadShimTakesOnlyItsOwnCells(t *testing.T) {
 	if len(shims) < 2 {
 		t.Fatalf("%d shims for 4 cells of which 2 share one", len(shims))
 	}
+	its := slices.DeleteFunc(slices.Clone(before), func(pid int) bool { return parentOf(pid) != shims[0] })
+	if len(its) == 0 || len(its) > 2 {
+		t.Fatalf("shim has %d cells, want 1 or 2", len(its))
+	}
 	if err := syscall.Kill(shims[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
+	}
+	// A call that is in one of them meanwhile has an unknown end.
+	for deadline := time.Now().Add(20 * time.Second); slices.ContainsFunc(its, func(pid int) bool { return syscall.Kill(pid, 0) == nil }); {
+		if time.Now().After(deadline) {
+			t.Fatal("cells live on without their shim")
+		}
+		time.Sleep(5 * time.Millisecond) // polls a condition, does not stand for it
+	}
+	if now := cellProcesses(t, cfg); !slices.ContainsFunc(before, func(pid int) bool { return slices.Contains(shims[1:], parentOf(pid)) && slices.Contains(now, pid) }) {
+		t.Error("the cells of other shims ended as well")
 	}
 	for i := range 6 {
 		call := bashCall("echo alive")
@@ -159,10 +191,6 @@ func TestDeadShimTakesOnlyItsOwnCells(t *testing.T) {
 		}
 	}
 	waitFresh(t, r, 4)
-	after := cellProcesses(t, cfg)
-	if ended := slices.DeleteFunc(slices.Clone(before), func(pid int) bool { return slices.Contains(after, pid) }); len(ended) == 0 {
-		t.Error("no process of a cell ended with its shim")
-	}
 	if slices.Contains(shimsOf(t, cfg), shims[0]) {
 		t.Errorf("shim %d is still there", shims[0])
 	}
