@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	ctd "github.com/containerd/containerd/v2/client"
@@ -197,37 +199,31 @@ func (r *Runtime) findForkServers(c *aCell) error {
 }
 
 // findStage finds the machine's pids of a stage and its holder in their control
-// group, where beside them is only the fork server, and inspects the holder.
+// group, where beside them is only the fork server, and inspects the holder. Its
+// parent is the stage: that needs no look at a second process.
 func (r *Runtime) findStage(c *aCell, s *staging, p cell.Prepared) error {
 	pids, err := s.group.Procs()
 	if err != nil {
 		return err
 	}
-	holder := 0
-	for _, pid := range pids {
-		if pid == c.slots[s.slot].server {
-			continue
-		}
-		status, err := readStatus(pid)
+	pids = slices.DeleteFunc(pids, func(pid int) bool { return pid == c.slots[s.slot].server })
+	if len(pids) != 2 {
+		return fmt.Errorf("%d processes beside the fork server are in the group of the next call in cell %s, want a stage and its holder: %w", len(pids), c.id, errdefs.ErrInternal)
+	}
+	slices.Sort(pids)
+	for _, at := range []int{1, 0} { // the holder is the younger one, until pids begin again
+		status, err := readStatus(pids[at])
 		if err != nil {
 			return fmt.Errorf("look for the stage of cell %s: %w", c.id, err)
 		}
-		switch n := len(status.ids); {
-		case n == 3 && status.ids[1] == p.StagePID && status.ids[2] == 1:
-			s.stage = pid
-		case n == 3 && status.ids[2] == p.HolderPID && holder == 0:
-			holder = pid
-			if s.seen, err = status.evidence(); err != nil {
-				return err
-			}
-		default:
-			return fmt.Errorf("process %d of cell %s, with the ids %v, is neither stage nor holder: %w", pid, c.id, status.ids, errdefs.ErrInternal)
+		if n := len(status.ids); n < 2 || status.ids[n-1] != p.HolderPID || string(status.field("PPid")) != strconv.Itoa(pids[1-at]) {
+			continue
 		}
+		s.stage = pids[1-at]
+		s.seen, err = status.evidence()
+		return err
 	}
-	if s.stage == 0 || holder == 0 {
-		return fmt.Errorf("stage %d and holder %d of cell %s are not among its %d processes: %w", p.StagePID, p.HolderPID, c.id, len(pids), errdefs.ErrInternal)
-	}
-	return nil
+	return fmt.Errorf("holder %d of cell %s, or its stage, is not among its processes: %w", p.HolderPID, c.id, errdefs.ErrInternal)
 }
 
 // watch closes gone when init ends. A containerd that went away says nothing
