@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -140,6 +141,15 @@ func (s *shims) left(g *shimGroup, gone bool) {
 	}
 	if g.cells == 0 && g.joining == 0 {
 		s.drop(g)
+		removeSocket(g.address)
+	}
+}
+
+// removeSocket removes what a shim that ends with its last task leaves of its
+// socket: a grouped one does not do so itself. Nobody connects to it any more.
+func removeSocket(address string) {
+	if _, path, ok := strings.Cut(address, "unix://"); ok && filepath.IsAbs(path) {
+		_ = os.Remove(path) // a dead name in the run directory, which goes with the daemon at the latest
 	}
 }
 
