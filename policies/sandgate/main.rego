@@ -268,7 +268,7 @@ _well_formed if {
 
 # A profile is a package below data.sandgate.profiles that says what it demands
 # of the cage, be it an empty object.
-_known_profile if is_object(data.sandgate.profiles[input.session.profile].obligations)
+_known_profile if is_object(_demanded)
 
 # Whether there are modes at all: mostly there are none.
 _softening if data.sandgate.config.modes != {}

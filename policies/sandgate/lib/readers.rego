@@ -12,8 +12,9 @@ import data.sandgate.lib.shell
 # METADATA
 # title: read only
 # description: The command is one of the three and only reads inside the workspace.
-read_only(command) if {
-	command.base == "ls"
+read_only(command) if _only_reads(command.base, command)
+
+_only_reads("ls", command) if {
 	shell.runs(command, "ls")
 	layout := options.layout(command.args, _ls_values, `^-[aAbBcCdfFgGhiklmnNopqQrRsStuUvxX1Z]*[ITw]$`)
 	every i, arg in command.args {
@@ -21,8 +22,7 @@ read_only(command) if {
 	}
 }
 
-read_only(command) if {
-	command.base == "cat"
+_only_reads("cat", command) if {
 	shell.runs(command, "cat")
 	layout := options.layout(command.args, set(), "")
 	every i, arg in command.args {
@@ -30,9 +30,9 @@ read_only(command) if {
 	}
 }
 
-read_only(command) if {
-	command.base in {"egrep", "fgrep", "grep"}
-	shell.runs(command, command.base)
+_only_reads(program, command) if {
+	program in {"egrep", "fgrep", "grep"}
+	shell.runs(command, program)
 	layout := options.layout(command.args, _grep_values, `^-[EFGPivwxycLloqsbHhnTuUZzarI0-9]*[eABCmf]$`)
 	pattern := _pattern_index(layout, command.args)
 	every i, _ in command.args {

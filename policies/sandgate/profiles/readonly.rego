@@ -145,7 +145,10 @@ obligations := {
 
 _read_only(command) if readers.read_only(command)
 
-_read_only(command) if git.read_only(command)
+_read_only(command) if {
+	command.base == "git"
+	git.read_only(command)
+}
 
 # A call may bring no variables that change what a program does.
 _plain_environment if {

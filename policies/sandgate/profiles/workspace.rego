@@ -55,7 +55,7 @@ deny contains {
 	"command": command.index,
 } if {
 	some command in input.call.shell.commands
-	_system_destructive(command)
+	_system_destructive(lower(command.base), command)
 }
 
 # METADATA
@@ -71,6 +71,7 @@ deny contains {
 	"command": command.index,
 } if {
 	some command in input.call.shell.commands
+	_leads(command)
 	some outside in _outside(command)
 }
 
@@ -117,7 +118,7 @@ ask contains {
 	"command": command.index,
 } if {
 	some command in input.call.shell.commands
-	_network(command)
+	_network(lower(command.base), command)
 }
 
 # METADATA
@@ -208,6 +209,7 @@ ask contains {
 	"command": command.index,
 } if {
 	some command in input.call.shell.commands
+	_wanders(command)
 	some text in _uncertain(command)
 }
 
@@ -240,7 +242,7 @@ ask contains {
 	"command": command.index,
 } if {
 	some command in input.call.shell.commands
-	_touches_repository(command)
+	_touches_repository(lower(command.base), command)
 }
 
 # METADATA
@@ -408,42 +410,42 @@ _readable := {
 	"/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/dev/stdin", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full",
 }
 
+# In these functions the program stands by itself, in lower case, so that OPA's index leaves out what is about others.
 # Commands other than git that are given something below .git and do more than read it.
-_touches_repository(command) if {
-	not _reads(command)
+_touches_repository(program, command) if {
 	some arg in command.args
 	some key in ["path", "prefix", "real", "value"]
 	contains(lower(arg[key]), ".git")
 	_in_repository(arg[key])
+	not _reads(program, command)
 	not startswith(object.get(arg, "value", ""), "--ex")
 }
 
 # Configuration names programs; only keys that are mere values are left alone.
-_touches_repository(command) if {
-	startswith(command.base, "git")
+_touches_repository(program, command) if {
+	startswith(program, "git")
 	git.subcommand(command) == "config"
 	_config_writes(command)
 	not _harmless_keys(git.words(command))
 }
 
-_touches_repository(command) if {
-	startswith(command.base, "git")
+_touches_repository(program, command) if {
+	startswith(program, "git")
 	git.subcommand(command) == "lfs"
 	"install" in git.words(command)
 }
 
-_touches_repository(command) if {
-	lower(command.base) in {"husky", "lefthook", "pre-commit"}
+_touches_repository(program, command) if {
+	program in {"husky", "lefthook", "pre-commit"}
 	"install" in shell.values(command)
 }
 
-_reads(command) if lower(command.base) in {
+_reads(program, _) if program in {
 	"[", "basename", "cat", "diff", "dirname", "du", "echo", "egrep", "fgrep", "file", "git", "grep", "head", "jq", "less",
 	"ls", "md5sum", "printf", "readlink", "realpath", "rg", "sha256sum", "stat", "tail", "test", "tree", "wc",
 }
 
-_reads(command) if {
-	lower(command.base) == "find"
+_reads("find", command) if {
 	not shell.values(command) & {"-delete", "-fls", "-fprint", "-fprint0", "-fprintf"} != set()
 }
 
@@ -492,56 +494,52 @@ _whole_workspace(arg) if {
 	regex.match(`^(/workspace/|\./)?(\*|\.\*|\{,\.\}\*)$`, arg.value)
 }
 
-_system_destructive(command) if lower(command.base) in {
+_system_destructive(program, _) if program in {
 	"mkfs", "mkswap", "wipefs", "fdisk", "sfdisk", "parted", "blkdiscard", "losetup", "mount", "umount", "swapon", "swapoff",
 	"shutdown", "reboot", "halt", "poweroff", "init", "telinit", "systemctl", "service", "insmod", "rmmod", "modprobe",
 	"iptables", "ip6tables", "nft", "useradd", "userdel", "usermod", "groupadd", "groupdel", "passwd", "chpasswd", "visudo",
 	"crontab", "at", "batch",
 }
 
-_system_destructive(command) if startswith(lower(command.base), "mkfs.")
+_system_destructive(program, _) if startswith(program, "mkfs.")
 
-_system_destructive(command) if {
-	lower(command.base) in {"kubectl", "helm", "terraform", "tofu", "pulumi"}
+_system_destructive(program, command) if {
+	program in {"kubectl", "helm", "terraform", "tofu", "pulumi"}
 	some arg in command.args
 	arg.value in {"delete", "destroy", "uninstall", "drain"}
 }
 
-_system_destructive(command) if {
-	lower(command.base) in {"rm", "chmod", "chown", "chgrp", "mv"}
+_system_destructive(program, command) if {
+	program in {"rm", "chmod", "chown", "chgrp", "mv"}
 	some arg in command.args
 	arg.path == "/"
 }
 
 # The library knows the commands; some more want the network for nearly all they do.
-_network(command) if {
+_network(_, command) if {
 	shell.network(command)
 	not _local_install(command)
 }
 
-_network(command) if lower(command.base) in {
+_network(program, _) if program in {
 	"apk", "apt", "apt-get", "brew", "dnf", "docker", "helm", "httpie", "kubectl", "nerdctl", "pacman", "podman",
 	"skopeo", "snap", "yum",
 }
 
-_network(command) if {
-	startswith(command.base, "git")
+_network(program, command) if {
+	startswith(program, "git")
 	git.subcommand(command) == "submodule"
 }
 
-_network(command) if {
-	some verb in _network_verbs[lower(command.base)]
+_network(program, command) if {
+	some verb in _network_verbs(program)
 	verb in shell.values(command)
 }
 
 # yarn alone installs.
-_network(command) if {
-	lower(command.base) == "yarn"
-	count(command.args) == 0
-}
+_network("yarn", command) if command.args == []
 
-_network(command) if {
-	lower(command.base) == "go"
+_network("go", command) if {
 	command.args[0].value == "mod"
 	command.args[1].value in {"download", "tidy", "vendor"}
 }
@@ -556,14 +554,20 @@ _local_install(command) if {
 	}
 }
 
-_network_verbs := {
-	"bundle": {"install", "update"},
-	"composer": {"install", "require", "update"},
-	"npm": {"create", "init", "outdated", "search", "x"},
-	"pip3": {"download", "install", "search", "wheel"},
-	"pipx": {"inject", "install", "run", "upgrade"},
-	"pnpm": {"create", "publish", "up", "update"},
-	"poetry": {"add", "install", "lock", "update"},
-	"uv": {"add", "lock", "pip", "sync", "tool"},
-	"yarn": {"create", "publish"},
-}
+_network_verbs("bundle") := {"install", "update"}
+
+_network_verbs("composer") := {"install", "require", "update"}
+
+_network_verbs("npm") := {"create", "init", "outdated", "search", "x"}
+
+_network_verbs("pip3") := {"download", "install", "search", "wheel"}
+
+_network_verbs("pipx") := {"inject", "install", "run", "upgrade"}
+
+_network_verbs("pnpm") := {"create", "publish", "up", "update"}
+
+_network_verbs("poetry") := {"add", "install", "lock", "update"}
+
+_network_verbs("uv") := {"add", "lock", "pip", "sync", "tool"}
+
+_network_verbs("yarn") := {"create", "publish"}

@@ -3,6 +3,18 @@ package sandgate.profiles.workspace
 import data.sandgate.lib.git
 import data.sandgate.lib.shell
 
+# Most commands have nothing that can lead outside, and are asked no more.
+_leads(command) if command.redirects != []
+
+_leads(command) if command.dir
+
+_leads(command) if command.base == "cd"
+
+_leads(command) if {
+	some arg in command.args
+	_notable(arg)
+}
+
 # What a command is given that is known to be outside: words, redirects, and the program itself. The facts of a path
 # that can start from several directories hold no path, so the word stands in for it.
 _outside(command) := union({
@@ -215,6 +227,16 @@ _outside_program(dir) if {
 }
 
 _outside_program(dir) if _climbs(dir)
+
+# Nor anything that climbs.
+_wanders(command) if command.redirects != []
+
+_wanders(command) if command.dir
+
+_wanders(command) if {
+	some arg in command.args
+	_climbing(arg)
+}
 
 # What climbs while it is not known from where.
 _uncertain(command) := union({
