@@ -35,7 +35,7 @@ type bench struct {
 	root   facts.FS
 }
 
-func newBench(b *testing.B) *bench {
+func newBench(b testing.TB) *bench {
 	b.Helper()
 	tools, err := catalog.New(catalog.Options{})
 	if err != nil {
@@ -55,7 +55,7 @@ func newBench(b *testing.B) *bench {
 
 // prepare is what the gate does before it decides: the arguments checked and
 // brought into their canonical form, the program, the digest.
-func (bb *bench) prepare(b *testing.B, name, args string) (catalog.Tool, json.RawMessage, string) {
+func (bb *bench) prepare(b testing.TB, name, args string) (catalog.Tool, json.RawMessage, string) {
 	tool, err := bb.tools.Lookup(name)
 	if err != nil {
 		b.Fatal(err)
@@ -91,7 +91,7 @@ func (bb *bench) prepare(b *testing.B, name, args string) (catalog.Tool, json.Ra
 }
 
 // input is what the gate gives the policy.
-func (bb *bench) input(b *testing.B, tool catalog.Tool, args json.RawMessage, digest, profile string) policy.Input {
+func (bb *bench) input(b testing.TB, tool catalog.Tool, args json.RawMessage, digest, profile string) policy.Input {
 	call, decl, err := proposal.Build(tool, proposal.Call{ID: "c1", Args: args, StdinBytes: new(int64), Digest: digest}, bb.root)
 	if err != nil {
 		b.Fatal(err)
