@@ -142,7 +142,7 @@ func (r *Runtime) createContainer(ctx context.Context, c *aCell) error {
 		}),
 		ctd.WithContainerLabels(map[string]string{labelInstance: r.instance}),
 	)
-	if c.cont, err = client.NewContainer(r.leased(ctx), c.id, opts...); err != nil {
+	if c.cont, err = client.NewContainer(r.leased(ctx, c), c.id, opts...); err != nil {
 		return fmt.Errorf("create container: %w", err)
 	}
 	return nil

@@ -8,7 +8,9 @@
 // never start a call that cannot be bounded as asked, and never create a
 // container or use runc exec for a call while the pool has a cell for it.
 //
-// The way of a call: claim (pool.go), prepare (cell.go: a fresh stage and its
+// The way of a cell: the pool (pool*.go) has it made ahead, as demand asks, in a shim
+// that others share (shim.go), within what all cells may have together
+// (protect.go). The way of a call: claim (pool.go), prepare (cell.go: a fresh stage and its
 // control group, made ahead), limits, workspace (workspace.go), exec (run.go),
 // outcome (outcome.go), and back to the pool or to destruction.
 package containerd

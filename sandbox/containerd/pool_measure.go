@@ -64,27 +64,22 @@ func (r *Runtime) shimShare() int64 {
 	return r.shimBytes / int64(max(cells, 1))
 }
 
-// readShims adds up what the shims of this runtime have to themselves.
+// readShims adds up what the shims of this runtime take. They are found by the
+// socket of the private containerd, which is an argument of theirs; those of another
+// containerd serve others too.
 func (r *Runtime) readShims() int64 {
-	sum := int64(0)
-	pids, err := r.shimProcesses()
+	if r.cfg.Address != "" {
+		return 0
+	}
+	pids, err := processesWith([]string{filepath.Join(r.cfg.RunDir, "containerd.sock")})
 	if err != nil {
 		return 0
 	}
+	sum := int64(0)
 	for _, pid := range pids {
 		sum += proportionalBytes(pid)
 	}
 	return sum
-}
-
-// shimProcesses finds the shims by the socket of their containerd, which is an
-// argument of theirs.
-func (r *Runtime) shimProcesses() ([]int, error) {
-	address := r.cfg.Address
-	if address == "" {
-		address = filepath.Join(r.cfg.RunDir, "containerd.sock")
-	}
-	return processesWith([]string{address})
 }
 
 // proportionalBytes is a process's memory with its part of what it shares; 0 if it

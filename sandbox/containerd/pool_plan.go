@@ -247,8 +247,11 @@ func (p *pool) destroy(e *entry) {
 // one at a time; p.mu is held.
 func (p *pool) end() {
 	atOnce, waits := p.cfg.makers, !p.closed && p.waits()
-	if waits {
+	switch {
+	case waits:
 		atOnce = 1
+	case p.closed:
+		atOnce *= 4
 	}
 	for p.ending < atOnce {
 		front := p.ends.Front()

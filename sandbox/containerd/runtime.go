@@ -335,7 +335,7 @@ func (r *Runtime) teardown(ctx context.Context) error {
 	}
 	r.torn = true
 	if r.conn != nil {
-		errs = append(errs, r.reapContainers(ctx), r.conn.Close())
+		errs = append(errs, r.reapContainers(ctx), r.forgetShims(ctx), r.conn.Close())
 	}
 	if r.supervisor != nil {
 		r.supervisor.stop()

@@ -214,9 +214,26 @@ func (r *Runtime) prepareShims(ctx context.Context) error {
 
 func (r *Runtime) shimSandbox() string { return "sandgate-" + r.instance }
 
-// leased keeps containerd's client from making and removing a lease of its own.
-func (r *Runtime) leased(ctx context.Context) context.Context {
+// leased keeps containerd's client from making and removing a lease of its own for
+// a cell of the host image. What images are unpacked to must not be held for ever.
+func (r *Runtime) leased(ctx context.Context, c *aCell) context.Context {
+	if c.class.digest != "" {
+		return ctx
+	}
 	return leases.WithLease(ctx, r.shimSandbox())
+}
+
+// forgetShims removes what prepareShims has made.
+func (r *Runtime) forgetShims(ctx context.Context) error {
+	if r.shims == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, reapBudget, errNoAnswer)
+	defer cancel()
+	return errors.Join(
+		ignoreNotFound(r.conn.SandboxStore().Delete(ctx, r.shimSandbox())),
+		ignoreNotFound(r.conn.LeasesService().Delete(ctx, leases.Lease{ID: r.shimSandbox()})),
+	)
 }
 
 // joinShim finds the cell a place, before its container is made; newTask or
@@ -290,7 +307,7 @@ func (r *Runtime) deleteTask(ctx context.Context, c *aCell) error {
 		if c.class.digest != "" {
 			opts = append(opts, ctd.WithSnapshotCleanup)
 		}
-		errs = append(errs, ignoreNotFound(c.cont.Delete(r.leased(ctx), opts...)))
+		errs = append(errs, ignoreNotFound(c.cont.Delete(r.leased(ctx, c), opts...)))
 	}
 	return errors.Join(errs...)
 }
