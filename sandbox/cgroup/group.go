@@ -28,9 +28,13 @@ type Group struct {
 	resets bool  // the peak of memory was reset at Begin
 }
 
-// leftover is how much memory a call may leave charged to the group before a
-// later call's peak would no longer be its own.
-const leftover = 1 << 20
+// What a call may leave behind before a later one's peaks would no longer be its
+// own: memory charged to the group, and processes. The kernel takes its time to let
+// go of a stage that has ended, so for a moment there is one more of those.
+const (
+	leftoverBytes = 2 << 20
+	leftoverPids  = 2
+)
 
 // Group makes a group that holds, beside the call's, own processes of whoever
 // runs it: they are added to every limit of processes, and left out of counts.
@@ -105,7 +109,8 @@ func (g *Group) Begin() {
 	g.resets = err == nil
 }
 
-// Usage is what the call has used since Begin.
+// Usage is what the call has used since Begin. The peaks of a group that is not
+// Worn may be those of the calls before: at most two processes and 2 MiB.
 func (g *Group) Usage() Usage {
 	now := g.m.b.usage(g.path, g.read)
 	since := func(now, before int64) int64 {
@@ -130,8 +135,8 @@ func (g *Group) Usage() Usage {
 // Worn reports whether the group's peaks would tell a further call what it did
 // not do: the kernel cannot reset all of them. u is the last call's usage.
 func (g *Group) Worn(u Usage) bool {
-	return !g.resets || u.PidsPeak > 1 || u.OOMKills != 0 || u.PidsLimitHits > 0 ||
-		g.m.b.memoryNow(g.path, g.read) > g.memory+leftover
+	return !g.resets || u.PidsPeak > leftoverPids || u.OOMKills != 0 || u.PidsLimitHits > 0 ||
+		g.m.b.memoryNow(g.path, g.read) > g.memory+leftoverBytes
 }
 
 func (g *Group) open(file string) (*os.File, error) {
