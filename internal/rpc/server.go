@@ -36,6 +36,10 @@ const (
 	DefaultMaxOpenPerCaller = 192
 )
 
+// streamWorkers is how many goroutines are kept for requests; more requests at
+// once get new ones.
+const streamWorkers = 16
+
 // toolGate is what ToolService needs of the gate.
 type toolGate interface {
 	Execute(ctx context.Context, call gate.Call, obs gate.Observer) (gate.Result, error)
@@ -132,8 +136,9 @@ func New(cfg Config) (*Server, error) {
 		grpc.MaxRecvMsgSize(cfg.MaxRecvBytes), grpc.WaitForHandlers(true),
 		// A connection full of calls still has room for what steers them.
 		grpc.MaxConcurrentStreams(uint32(cfg.MaxOpenPerCaller+maxControlPerCaller)), //nolint:gosec // bounded by the configuration
-		// Deciding needs a deep stack: kept goroutines have grown theirs already.
-		grpc.NumStreamWorkers(uint32(2*runtime.GOMAXPROCS(0))), //nolint:gosec // a small number
+		// Deciding needs a deep stack: kept goroutines have grown theirs already. Calls
+		// mostly wait, so there are more of them than processors.
+		grpc.NumStreamWorkers(uint32(max(streamWorkers, 2*runtime.GOMAXPROCS(0)))), //nolint:gosec // a small number
 		grpc.ConnectionTimeout(10*time.Second),
 		// A peer that vanished without a word is noticed and its calls are cancelled.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
