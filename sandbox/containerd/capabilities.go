@@ -192,6 +192,19 @@ func (r *Runtime) required() error {
 
 // runtimeVersion is "runc 1.5.2"; empty when the runtime does not tell.
 func (r *Runtime) runtimeVersion(isolation sandbox.Isolation) string {
+	r.mu.Lock()
+	v := r.shown[isolation]
+	r.mu.Unlock()
+	if v == "" {
+		v = r.findVersion(isolation)
+		r.mu.Lock()
+		r.shown[isolation] = v
+		r.mu.Unlock()
+	}
+	return v
+}
+
+func (r *Runtime) findVersion(isolation sandbox.Isolation) string {
 	binary, err := r.cfg.findBinary(r.cfg.Runtimes[isolation].Binary)
 	if err != nil {
 		return ""

@@ -56,6 +56,7 @@ type Runtime struct {
 	probed      error             // why the readiness probe failed; errNotProbed before it ended
 	probeResult sandbox.Result    // of the last probe
 	versions    map[string]string // of OCI runtimes, by path
+	shown       map[sandbox.Isolation]string
 	controls    []sandbox.Control // found at start
 }
 
@@ -85,7 +86,7 @@ func New(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 	}
 	r := &Runtime{
 		cfg: cfg, log: cfg.Logger, instance: InstanceOf(cfg.DataDir),
-		probed: errNotProbed, versions: map[string]string{},
+		probed: errNotProbed, versions: map[string]string{}, shown: map[sandbox.Isolation]string{},
 	}
 	r.cgroupRoot = filepath.Join(cfg.CgroupParent, "sandgate-"+r.instance)
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
