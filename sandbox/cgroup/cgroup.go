@@ -56,6 +56,7 @@ type backend interface {
 	readLimits(path string) (map[string]int64, error)
 	unthrottle(path string)
 	usage(path string, read reader) Usage
+	cpu(path string, read reader) (user, system time.Duration)
 	oomKills(path string, read reader) int64
 	// peakFile is what is written to in order to reset the peak of memory.
 	peakFile(path string) string

@@ -24,6 +24,7 @@ type Group struct {
 	loose  atomic.Bool // Unthrottle was called
 
 	before Usage // at Begin
+	begun  bool
 	memory int64 // in use, at the first Begin
 	resets bool  // the peak of memory was reset at Begin
 }
@@ -47,7 +48,7 @@ func (m *Manager) Group(path string, own int) (*Group, error) {
 
 // At is Group for a group that was made before, or is gone.
 func (m *Manager) At(path string, own int) *Group {
-	return &Group{m: m, path: path, own: int64(own), files: make(map[string]*os.File, 12), memory: -1}
+	return &Group{m: m, path: path, own: int64(own), files: make(map[string]*os.File, 12)}
 }
 
 // Path is the group's path from the root of each hierarchy.
@@ -96,11 +97,15 @@ func (g *Group) Unthrottle() {
 	g.m.Unthrottle(g.path)
 }
 
-// Begin notes where the counters stand before a call.
+// Begin notes where the counters stand before a call. Beside processor time, which
+// the making of a stage takes, they stand where the last Usage has seen them.
 func (g *Group) Begin() {
-	g.before = g.m.b.usage(g.path, g.read)
-	if g.memory < 0 {
+	if !g.begun {
+		g.begun = true
+		g.before = g.m.b.usage(g.path, g.read)
 		g.memory = g.m.b.memoryNow(g.path, g.read)
+	} else {
+		g.before.CPUUser, g.before.CPUSystem = g.m.b.cpu(g.path, g.read)
 	}
 	f, err := g.open(g.m.b.peakFile(g.path))
 	if err == nil {
@@ -109,10 +114,12 @@ func (g *Group) Begin() {
 	g.resets = err == nil
 }
 
-// Usage is what the call has used since Begin. The peaks of a group that is not
+// Usage is what the call has used since Begin; it is asked once. The peaks of a group that is not
 // Worn may be those of the calls before: at most two processes and 2 MiB.
 func (g *Group) Usage() Usage {
 	now := g.m.b.usage(g.path, g.read)
+	seen := now
+	defer func() { g.before = seen }()
 	since := func(now, before int64) int64 {
 		if now < 0 || before < 0 {
 			return now

@@ -174,18 +174,22 @@ func (b *v2) unthrottle(path string) {
 
 func (b *v2) usage(path string, read reader) Usage {
 	u := Usage{
-		CPUUser: -1, CPUSystem: -1,
 		MemoryPeakBytes: intOr(read, b.file(path, "memory.peak")),
 		PidsPeak:        intOr(read, b.file(path, "pids.peak")),
 		PidsLimitHits:   keyOr(keyed(read, b.file(path, "pids.events")), "max"),
 		OOMKills:        b.oomKills(path, read),
 	}
-	if stat := keyed(read, b.file(path, "cpu.stat")); stat != nil {
-		u.CPUUser = time.Duration(stat["user_usec"]) * time.Microsecond
-		u.CPUSystem = time.Duration(stat["system_usec"]) * time.Microsecond
-	}
+	u.CPUUser, u.CPUSystem = b.cpu(path, read)
 	u.IOReadBytes, u.IOWriteBytes = b.io(path, read)
 	return u
+}
+
+func (b *v2) cpu(path string, read reader) (user, system time.Duration) {
+	stat := keyed(read, b.file(path, "cpu.stat"))
+	if stat == nil {
+		return -1, -1
+	}
+	return time.Duration(stat["user_usec"]) * time.Microsecond, time.Duration(stat["system_usec"]) * time.Microsecond
 }
 
 func (b *v2) oomKills(path string, read reader) int64 {
