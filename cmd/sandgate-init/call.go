@@ -343,7 +343,7 @@ func (c *call) awaitStart(s *server) {
 		}
 		switch kind {
 		case recordStarted:
-			x, err := decodeStarted(body)
+			x, err := decodeStarted(body, c.request.Pids > 0)
 			if err != nil {
 				c.abort(err)
 				return

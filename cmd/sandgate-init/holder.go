@@ -138,12 +138,15 @@ func cString(b []byte) string {
 	return s
 }
 
-// rlimits are set by the holder and read back, in the order of recordStarted.
-func rlimits(x *cell.Exec) [3]struct {
+// rlimit is one that the holder sets and reads back.
+type rlimit struct {
 	name     string
 	resource int
 	value    int64
-} {
+}
+
+// rlimits are in the order of recordStarted; the last one is optional.
+func rlimits(x *cell.Exec) []rlimit {
 	files, size := x.OpenFiles, x.FileBytes
 	if files == 0 {
 		files = defaultOpenFiles
@@ -151,14 +154,15 @@ func rlimits(x *cell.Exec) [3]struct {
 	if size == 0 {
 		size = x.DiskBytes
 	}
-	return [3]struct {
-		name     string
-		resource int
-		value    int64
-	}{{"open files", unix.RLIMIT_NOFILE, files}, {"file bytes", unix.RLIMIT_FSIZE, size}, {"core bytes", unix.RLIMIT_CORE, 0}}
+	limits := []rlimit{{"open files", unix.RLIMIT_NOFILE, files}, {"file bytes", unix.RLIMIT_FSIZE, size}, {"core bytes", unix.RLIMIT_CORE, 0}}
+	if x.Pids > 0 {
+		// The program itself does not count: root forked it.
+		limits = append(limits, rlimit{"further processes", unix.RLIMIT_NPROC, x.Pids - 1})
+	}
+	return limits
 }
 
-const startedBytes = 3 * 16
+const startedBytes = 4 * 16
 
 // holderScript makes the holder the program of x. It names what fails.
 func (p *plan) holderScript(x *cell.Exec, buf []byte) *raw.Script {
@@ -185,13 +189,18 @@ func (p *plan) holderScript(x *cell.Exec, buf []byte) *raw.Script {
 	return s
 }
 
-// decodeStarted reads the limits as the kernel showed them.
-func decodeStarted(b []byte) (cell.Started, error) {
+// decodeStarted reads the limits as the kernel showed them; one of processes only
+// if it was asked for.
+func decodeStarted(b []byte, asked bool) (cell.Started, error) {
 	if len(b) != startedBytes {
 		return cell.Started{}, fmt.Errorf("a holder's limits of %d bytes, want %d", len(b), startedBytes)
 	}
 	hard := func(i int) int64 { return int64(binary.NativeEndian.Uint64(b[i*16+8:])) } //nolint:gosec // what was just set
-	return cell.Started{OpenFiles: hard(0), FileBytes: hard(1), CoreBytes: hard(2)}, nil
+	started := cell.Started{OpenFiles: hard(0), FileBytes: hard(1), CoreBytes: hard(2)}
+	if asked {
+		started.Pids = hard(3) + 1
+	}
+	return started, nil
 }
 
 // candidates are the paths that an execve is tried on, as execvp(3) has it.

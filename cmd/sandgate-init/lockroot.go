@@ -46,7 +46,15 @@ func writableMount(path string) (bool, error) {
 	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BASIC_STATS, &s); err != nil {
 		return false, fmt.Errorf("look at %s (the cell's root must have this directory): %w", path, err)
 	}
-	if s.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
+	isMount := s.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+	if s.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT == 0 { // gVisor, or a kernel before 5.8
+		points, err := mountPoints()
+		if err != nil {
+			return false, err
+		}
+		_, isMount = points[path]
+	}
+	if !isMount {
 		return false, nil
 	}
 	var fs unix.Statfs_t
@@ -61,24 +69,36 @@ func lockRootByOne(keepWorkspace bool) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make the cell's mounts private: %w", err)
 	}
-	text, err := os.ReadFile("/proc/self/mountinfo")
+	points, err := mountPoints()
 	if err != nil {
-		return fmt.Errorf("list the cell's mounts: %w", err)
+		return err
 	}
-	for line := range strings.SplitSeq(strings.TrimSpace(string(text)), "\n") {
-		fields := strings.Fields(line)
-		if len(fields) < 6 {
-			return fmt.Errorf("list the cell's mounts: cannot read %q", line)
-		}
-		path := unescapeMount(fields[4])
+	for path, flags := range points {
 		if path == cell.Workspace && keepWorkspace {
 			continue
 		}
-		if err := readOnly(path, mountFlags(fields[5])|unix.MS_NOSUID); err != nil {
+		if err := readOnly(path, flags|unix.MS_NOSUID); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// mountPoints are those of the cell, with the flags that a remount must repeat.
+func mountPoints() (map[string]uintptr, error) {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("list the cell's mounts: %w", err)
+	}
+	points := map[string]uintptr{}
+	for line := range strings.SplitSeq(strings.TrimSpace(string(text)), "\n") {
+		fields := strings.Fields(line)
+		if len(fields) < 6 {
+			return nil, fmt.Errorf("list the cell's mounts: cannot read %q", line)
+		}
+		points[unescapeMount(fields[4])] = mountFlags(fields[5])
+	}
+	return points, nil
 }
 
 // mountFlags translates the per-mount options of mountinfo that a remount must repeat.

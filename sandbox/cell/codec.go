@@ -89,7 +89,7 @@ func AppendExec(b []byte, seq uint64, x Exec) []byte {
 	e.strings(x.Env)
 	e.string(x.Cwd)
 	e.int(int64(x.WallTime))
-	for _, v := range []int64{x.OutputBytes, x.OutputTotalBytes, x.DiskBytes, x.FileBytes, x.OpenFiles} {
+	for _, v := range []int64{x.OutputBytes, x.OutputTotalBytes, x.DiskBytes, x.FileBytes, x.OpenFiles, x.Pids} {
 		e.int(v)
 	}
 	e.uint(uint64(x.Workspace))
@@ -143,6 +143,7 @@ func DecodeExec(body []byte) (Request, error) {
 	x := Exec{
 		Argv: d.strings(), Env: d.strings(), Cwd: d.string(), WallTime: d.duration(),
 		OutputBytes: d.int64(), OutputTotalBytes: d.int64(), DiskBytes: d.int64(), FileBytes: d.int64(), OpenFiles: d.int64(),
+		Pids: d.int64(),
 	}
 	kind := d.uint()
 	hasStdin := d.bool()
@@ -178,8 +179,8 @@ func (x *Exec) Validate() error {
 		return fmt.Errorf("output bytes is %d: must be 1 to %d", x.OutputBytes, MaxOutputBytes)
 	case x.DiskBytes <= 0:
 		return fmt.Errorf("disk bytes is %d: must be positive", x.DiskBytes)
-	case x.OutputTotalBytes < 0 || x.FileBytes < 0 || x.OpenFiles < 0:
-		return fmt.Errorf("negative limit: output total %d, file bytes %d, open files %d", x.OutputTotalBytes, x.FileBytes, x.OpenFiles)
+	case x.OutputTotalBytes < 0 || x.FileBytes < 0 || x.OpenFiles < 0 || x.Pids < 0:
+		return fmt.Errorf("negative limit: output total %d, file bytes %d, open files %d, pids %d", x.OutputTotalBytes, x.FileBytes, x.OpenFiles, x.Pids)
 	}
 	for _, a := range x.Argv {
 		if strings.ContainsRune(a, 0) {
@@ -203,6 +204,7 @@ func AppendStarted(b []byte, s Started) []byte {
 	e.int(s.OpenFiles)
 	e.int(s.FileBytes)
 	e.int(s.CoreBytes)
+	e.int(s.Pids)
 	e.intMap(s.DiskBytes)
 	e.int(int64(s.WallTime))
 	return e.b
@@ -211,7 +213,10 @@ func AppendStarted(b []byte, s Started) []byte {
 // DecodeStarted decodes a Started.
 func DecodeStarted(body []byte) (Started, error) {
 	d := decoder{b: body}
-	s := Started{OpenFiles: d.int64(), FileBytes: d.int64(), CoreBytes: d.int64(), DiskBytes: d.intMap(), WallTime: d.duration()}
+	s := Started{
+		OpenFiles: d.int64(), FileBytes: d.int64(), CoreBytes: d.int64(), Pids: d.int64(),
+		DiskBytes: d.intMap(), WallTime: d.duration(),
+	}
 	return s, d.finish("started")
 }
 

@@ -13,7 +13,7 @@ import (
 
 var sampleExec = Exec{
 	Argv: []string{"bash", "-c", "echo \xff", ""}, Env: []string{"A=1", "B="}, Cwd: "/workspace/x",
-	WallTime: 3 * time.Second, OutputBytes: 100, OutputTotalBytes: 1 << 40, DiskBytes: 1 << 30, FileBytes: 7, OpenFiles: 8,
+	WallTime: 3 * time.Second, OutputBytes: 100, OutputTotalBytes: 1 << 40, DiskBytes: 1 << 30, FileBytes: 7, OpenFiles: 8, Pids: 9,
 	Workspace: WorkspaceMoved, Next: &Stage{Slot: 1, Workspace: WorkspaceCell, DiskBytes: 7},
 }
 
@@ -51,7 +51,7 @@ func TestMessagesSurviveTheWay(t *testing.T) {
 	withStdin.Stdin = strings.NewReader("")
 	r, err = DecodeExec(AppendExec(nil, 78, withStdin))
 	check("exec with stdin", Request{Exec: sampleExec, Seq: 78, HasStdin: true}, r, err)
-	started := Started{OpenFiles: 1, FileBytes: 2, CoreBytes: 3, DiskBytes: map[string]int64{"/tmp": 4}, WallTime: 5}
+	started := Started{OpenFiles: 1, FileBytes: 2, CoreBytes: 3, Pids: 6, DiskBytes: map[string]int64{"/tmp": 4}, WallTime: 5}
 	s, err := DecodeStarted(AppendStarted(nil, started))
 	check("started", started, s, err)
 	o, err := DecodeOutput(append(AppendOutputHeader(nil, Stderr, 1<<40), "data"...))
@@ -107,6 +107,7 @@ func TestExecIsValidated(t *testing.T) {
 		"too much output":     {func(x *Exec) { x.OutputBytes = MaxOutputBytes + 1 }, "output bytes"},
 		"no disk":             {func(x *Exec) { x.DiskBytes = 0 }, "disk bytes"},
 		"negative open files": {func(x *Exec) { x.OpenFiles = -1 }, "negative"},
+		"negative pids":       {func(x *Exec) { x.Pids = -1 }, "negative"},
 	} {
 		x := sampleExec
 		tc.change(&x)

@@ -7,7 +7,7 @@ import (
 
 // ProtocolVersion is what Hello carries. Host and init come from one build; a
 // difference means that a wrong binary is in the cell.
-const ProtocolVersion = 2
+const ProtocolVersion = 3
 
 // What a program finds in a cell.
 const (
@@ -116,6 +116,9 @@ type Exec struct {
 	DiskBytes        int64         // size of each tmpfs of the call; > 0
 	FileBytes        int64         // RLIMIT_FSIZE; 0 means DiskBytes
 	OpenFiles        int64         // RLIMIT_NOFILE; 0 means 1024
+	// Pids bounds the processes and threads of the call by RLIMIT_NPROC, where no
+	// control group of the host can: in gVisor. 0 = init sets no bound.
+	Pids int64
 
 	Workspace WorkspaceKind
 	Next      *Stage // the next stage to be made as soon as this program runs; nil = none
@@ -131,6 +134,7 @@ type Started struct {
 	OpenFiles int64            // RLIMIT_NOFILE, hard
 	FileBytes int64            // RLIMIT_FSIZE, hard
 	CoreBytes int64            // RLIMIT_CORE, hard
+	Pids      int64            // by RLIMIT_NPROC, hard; 0 = no bound of init's
 	DiskBytes map[string]int64 // size of each tmpfs by mount point
 	WallTime  time.Duration    // the deadline that is armed
 }
