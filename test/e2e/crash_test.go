@@ -37,7 +37,8 @@ func TestKilledDaemonLeavesNoOrphanAndSaysUnknown(t *testing.T) {
 	if err := d.Run(ctx); err != nil {
 		t.Fatalf("restart: %v", err)
 	}
-	fresh := daemontest.Footprint{Cells: 2, CallGroups: 2, Shims: 2, Inits: 6, Mounts: 64, NetNS: 64}
+	// A cell has two slots for calls, and is init, two fork servers, a stage and its holder.
+	fresh := daemontest.Footprint{Cells: 2, CallGroups: 4, Shims: 2, Inits: 10, Mounts: 64, NetNS: 64}
 	d.WaitFootprint(t, fresh, 5*time.Second)
 
 	for i := range calls {
