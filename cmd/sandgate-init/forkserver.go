@@ -92,6 +92,20 @@ func (p *plan) startForkServer() (*forkServer, error) {
 	return &forkServer{pid: pid, sock: pair[0]}, nil
 }
 
+// lastWords is what a fork server said when it could not go on.
+func (f *forkServer) lastWords(p *plan) error {
+	var b [64]byte
+	n, _, err := unix.Recvfrom(f.sock, b[:], unix.MSG_DONTWAIT)
+	if err != nil || n < 8 {
+		return errors.New("it did not say why")
+	}
+	fault, err := raw.DecodeFault(b[8:n])
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%s: %w", p.start.Tag(fault.Tag), fault.Errno)
+}
+
 // fork asks for a stage with these descriptors. It does not wait for it.
 func (f *forkServer) fork(p *plan, r request, fds [fdCount]int) error {
 	message := make([]byte, 8+2*optionBytes)
@@ -128,7 +142,7 @@ func newPlan(filter []byte) (*plan, error) {
 	}
 	report := arena.Reserve(4)
 	p.report = arena.IntAt(report)
-	binary.NativeEndian.PutUint32(arena.Bytes(report, 4), 2) // stderr, until there is a stage's
+	binary.NativeEndian.PutUint32(arena.Bytes(report, 4), forkSocket) // until there is a stage's
 	body := arena.Reserve(8 + 2*optionBytes)
 	p.entry = arena.WordAt(body)
 	p.optsOpen, p.optsOwned = body+8, body+8+optionBytes

@@ -324,7 +324,8 @@ func (s *server) prepareOn() {
 // another process to become init's child.
 func (s *server) reap() error {
 	for {
-		pid, err := unix.Wait4(-1, nil, unix.WALL|unix.WNOHANG, nil)
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, unix.WALL|unix.WNOHANG, nil)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -333,10 +334,23 @@ func (s *server) reap() error {
 		case err != nil:
 			return fmt.Errorf("look for ended processes: %w", err)
 		}
-		if !s.known(pid) {
-			return fmt.Errorf("process %d became a child of init and is no stage, or is a fork server that ended", pid)
+		if s.known(pid) {
+			continue
 		}
+		for i, f := range s.forks {
+			if f.pid == pid {
+				return fmt.Errorf("fork server %d %s: %w", i, endText(status), f.lastWords(s.plan))
+			}
+		}
+		return fmt.Errorf("process %d became a child of init, is no stage, and %s", pid, endText(status))
 	}
+}
+
+func endText(status unix.WaitStatus) string {
+	if status.Signaled() {
+		return fmt.Sprintf("ended by signal %d", status.Signal())
+	}
+	return fmt.Sprintf("ended with status %d", status.ExitStatus())
 }
 
 // known notes that a stage was reaped.

@@ -59,6 +59,9 @@ func (s *server) newStage(spec cell.Stage) (*stage, error) {
 	err = server.fork(s.plan, request{
 		fresh: fresh, workspace: spec.Workspace == cell.WorkspaceEphemeral, diskBytes: spec.DiskBytes,
 	}, theirs)
+	if err != nil {
+		err = errors.Join(err, s.reap()) // which may know why
+	}
 	for _, fd := range theirs {
 		err = errors.Join(err, unix.Close(fd))
 		if fd > maxDescriptor {
