@@ -60,14 +60,8 @@ func (bb *bench) prepare(b testing.TB, name, args string) (catalog.Tool, json.Ra
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := tool.Validate(json.RawMessage(args)); err != nil {
-		b.Fatal(err)
-	}
-	canonical, err := jcs.Transform([]byte(args))
+	canonical, _, err := tool.Accept(json.RawMessage(args))
 	if err != nil {
-		b.Fatal(err)
-	}
-	if _, err := tool.Command(canonical); err != nil {
 		b.Fatal(err)
 	}
 	raw, err := json.Marshal(struct {
