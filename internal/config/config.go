@@ -231,11 +231,12 @@ type Journal struct {
 // stored result. A call whose output is gone is still never run twice.
 type Results struct {
 	// MaxCount is how many finished calls are known at all, 1 to 10000000: the window in
-	// which a call id cannot run twice. Default 100000.
+	// which a call id cannot run twice. Default 50000. Each takes some 800 bytes.
 	MaxCount int `json:"max_count"`
-	// MaxSize of their outputs together, 1MiB to 64GiB. Default 64MiB.
+	// MaxSize is the memory of the results that are kept whole, with outputs and receipts,
+	// 1MiB to 64GiB. Default 32MiB.
 	MaxSize Bytes `json:"max_size"`
-	// Keep is for how long an output is kept, 1s to 720h. Default 1h.
+	// Keep is for how long a result is kept whole, 1s to 720h. Default 1h.
 	Keep Duration `json:"keep"`
 }
 
@@ -287,8 +288,8 @@ func (c Config) WithDefaults(uid int) Config {
 		OutputTotal: 256 * mib, Disk: 256 * mib, File: 256 * mib, OpenFiles: 1024,
 	}.atMost(c.Ceiling))
 	fill(&c.Journal.Path, filepath.Join(c.DataDir, "journal", "journal.jsonl"))
-	fill(&c.Results.MaxCount, 100_000)
-	fill(&c.Results.MaxSize, 64*mib)
+	fill(&c.Results.MaxCount, 50_000)
+	fill(&c.Results.MaxSize, 32*mib)
 	fill(&c.Results.Keep, Duration(time.Hour))
 	fill(&c.Log.Level, "info")
 	fill(&c.Log.Format, "json")

@@ -91,21 +91,22 @@ type Config struct {
 // sent again gets its result and does not run again.
 type Memory struct {
 	// Calls is how many finished calls are known at all, oldest forgotten first:
-	// the window in which an id cannot run twice. Default 100,000.
+	// the window in which an id cannot run twice. Each takes some 800 bytes. Default
+	// 50,000.
 	Calls int
-	// OutputBytes bounds the outputs and reasons that are kept of them. Default
-	// 64 MiB.
+	// OutputBytes bounds the memory of results that are kept whole: outputs, reasons,
+	// receipts. Default 32 MiB.
 	OutputBytes int64
-	// OutputFor is how long an output is kept at most. Default one hour.
+	// OutputFor is how long a result is kept whole at most. Default one hour.
 	OutputFor time.Duration
 }
 
 func (m Memory) withDefaults() Memory {
 	if m.Calls == 0 {
-		m.Calls = 100_000
+		m.Calls = 50_000
 	}
 	if m.OutputBytes == 0 {
-		m.OutputBytes = 64 << 20
+		m.OutputBytes = 32 << 20
 	}
 	if m.OutputFor == 0 {
 		m.OutputFor = time.Hour

@@ -30,6 +30,7 @@ var (
 type decider struct {
 	decide func(policy.Input) policy.Decision
 	hide   []string
+	forget bool // what it was asked
 
 	mu    sync.Mutex
 	asked []policy.Input
@@ -41,9 +42,11 @@ func (d *decider) Complete(in policy.Input) policy.Input {
 }
 
 func (d *decider) Decide(_ context.Context, in policy.Input) policy.Decision {
-	d.mu.Lock()
-	d.asked = append(d.asked, in)
-	d.mu.Unlock()
+	if !d.forget {
+		d.mu.Lock()
+		d.asked = append(d.asked, in)
+		d.mu.Unlock()
+	}
 	if d.decide == nil {
 		return policy.Decision{ID: in.DecisionID, Outcome: policy.Allow, Reasons: []policy.Reason{{Rule: "test-allow", Message: "allowed"}}}
 	}
@@ -108,7 +111,7 @@ func newBench(t testing.TB, dir string, run sandboxtest.RunFunc, set func(*gate.
 	t.Helper()
 	b := &bench{policy: &decider{}, runtime: sandboxtest.NewFake(run), dir: dir}
 	var err error
-	if b.sessions, err = session.NewManager(session.Config{Dir: filepath.Join(dir, "workspaces")}); err != nil {
+	if b.sessions, err = session.NewManager(session.Config{Dir: filepath.Join(dir, "workspaces"), MaxSessions: 1024, MaxPerCaller: 128}); err != nil {
 		t.Fatal(err)
 	}
 	replay := gate.NewReplay(b.sessions, 0)

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-
-	"github.com/sandgate/sandgate/sandbox"
 )
 
 // callKey names a call: ids are each caller's own, so that nobody can learn of
@@ -26,16 +24,17 @@ type entry struct {
 	began   time.Time
 
 	done   chan struct{}
-	result Result
+	result *Result // nil once only its summary is kept
+	brief  *summary
 	err    error // the call was given up before it ran; the entry is no longer in the ledger
 
 	// Guarded by the ledger's mutex.
 	finished bool
 	cancel   context.CancelCauseFunc // nil once finished
 	order    *list.Element           // in ledger.known once finished
-	output   *list.Element           // in ledger.outputs while its output and reasons are kept
+	output   *list.Element           // in ledger.whole while its result is kept
 	ended    time.Time
-	bytes    int64 // about what dropOutput frees
+	bytes    int64 // about what shorten frees
 }
 
 // ledger knows every call that runs and, within bounds, those that have ended.
@@ -43,15 +42,15 @@ type ledger struct {
 	mem Memory
 	now func() time.Time
 
-	mu      sync.Mutex
-	calls   map[callKey]*entry
-	known   *list.List // finished entries, oldest first
-	outputs *list.List // finished entries with their output and reasons, oldest first
-	bytes   int64      // of outputs
+	mu    sync.Mutex
+	calls map[callKey]*entry
+	known *list.List // finished entries, oldest first
+	whole *list.List // finished entries with their whole result, oldest first
+	bytes int64      // of whole
 }
 
 func newLedger(mem Memory, now func() time.Time) *ledger {
-	return &ledger{mem: mem, now: now, calls: make(map[callKey]*entry), known: list.New(), outputs: list.New()}
+	return &ledger{mem: mem, now: now, calls: make(map[callKey]*entry), known: list.New(), whole: list.New()}
 }
 
 // claim makes the call the claimant's to run (mine), or returns the entry of the
@@ -81,13 +80,10 @@ func (l *ledger) finish(e *entry, res Result) {
 		return
 	}
 	res.Decision = boundedDecision(res.Decision) // a replayed one may be of an older sandgate
-	e.result, e.finished, e.cancel, e.ended = res, true, nil, l.now()
-	e.bytes = res.ResultSizeBytes + int64(len(res.Message)) + decisionSize(res.Decision)
-	e.order = l.known.PushBack(e)
-	if e.bytes > 0 {
-		e.output = l.outputs.PushBack(e)
-		l.bytes += e.bytes
-	}
+	e.result, e.finished, e.cancel, e.ended = &res, true, nil, l.now()
+	e.bytes = resultSize(&res)
+	e.order, e.output = l.known.PushBack(e), l.whole.PushBack(e)
+	l.bytes += e.bytes
 	close(e.done)
 	l.forget()
 }
@@ -107,58 +103,51 @@ func (l *ledger) giveUp(e *entry, err error) {
 
 // forget keeps the bounds. l.mu is held.
 func (l *ledger) forget() {
-	for el := l.outputs.Front(); el != nil; el = l.outputs.Front() {
+	for el := l.whole.Front(); el != nil; el = l.whole.Front() {
 		e := entryOf(el)
 		if l.bytes <= l.mem.OutputBytes && l.now().Sub(e.ended) < l.mem.OutputFor {
 			break
 		}
-		l.dropOutput(e)
+		l.shorten(e)
 	}
 	for l.known.Len() > l.mem.Calls {
 		e := entryOf(l.known.Front())
-		l.dropOutput(e)
+		l.shorten(e)
 		l.known.Remove(e.order)
 		delete(l.calls, e.key)
 	}
 }
 
-// entryOf reads an element of known or outputs, which hold nothing else.
+// entryOf reads an element of known or whole, which hold nothing else.
 func entryOf(el *list.Element) *entry {
 	e, _ := el.Value.(*entry)
 	return e
 }
 
-func (l *ledger) dropOutput(e *entry) {
+// shorten keeps only the summary of a result.
+func (l *ledger) shorten(e *entry) {
 	if e.output == nil {
 		return
 	}
-	l.outputs.Remove(e.output)
+	l.whole.Remove(e.output)
 	e.output = nil
 	l.bytes -= e.bytes
-	// A new value: somebody may be reading the old one.
-	e.result = withoutOutput(e.result)
-}
-
-// withoutOutput keeps what a result says and its true totals, but no bytes of
-// its output and no more than the beginning of why it was decided so.
-func withoutOutput(r Result) Result {
-	had := r.ResultSizeBytes > 0
-	r.Stdout = sandbox.Output{TotalBytes: r.Stdout.TotalBytes}
-	r.Stderr = sandbox.Output{TotalBytes: r.Stderr.TotalBytes}
-	r.ResultSizeBytes = 0
-	r.Message = shortened(r.Message)
-	if r.Message == "" && had {
-		r.Message = "the output of this call is no longer kept"
-	}
-	r.Decision = shortDecision(r.Decision)
-	return r
+	e.brief, e.result = summarize(e.result), nil
 }
 
 // resultOf reads a finished entry.
 func (l *ledger) resultOf(e *entry) (Result, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return e.result, e.err
+	if e.result != nil {
+		return *e.result, e.err
+	}
+	if e.brief == nil { // given up
+		return Result{}, e.err
+	}
+	res := e.brief.result()
+	res.CallID, res.Digest = e.key.id, e.digest
+	return res, e.err
 }
 
 // get returns the caller's entry of that id.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -136,7 +137,7 @@ func TestOutputsAreForgottenBeforeCalls(t *testing.T) {
 	var mu sync.Mutex
 	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
 	b := newBench(t, t.TempDir(), exits(0, strings.Repeat("x", 1000)), func(c *gate.Config) {
-		c.Memory, c.Now = gate.Memory{Calls: 3, OutputBytes: 2500, OutputFor: time.Minute}, clock
+		c.Memory, c.Now = gate.Memory{Calls: 3, OutputBytes: 7000, OutputFor: time.Minute}, clock
 	})
 	for i := range 3 {
 		b.do(t, bash(fmt.Sprintf("c%d", i), "date"))
@@ -273,3 +274,68 @@ func TestRestartFailsClosedWhenUnknownCannotBeRecorded(t *testing.T) {
 		t.Errorf("got %v, want the journal's error", err)
 	}
 }
+
+// TestRememberedCallsTakeLittleMemory holds the reckoning of memory against what
+// the heap really grows by.
+func TestRememberedCallsTakeLittleMemory(t *testing.T) {
+	const calls, budget = 6000, 1 << 20
+	receipt := func(id string) sandbox.Receipt {
+		r := sandbox.Receipt{CellID: id, Image: "host", Isolation: "runc", Enforced: map[string]int64{}, Namespaces: map[string]string{}}
+		for _, name := range []string{"memory_bytes", "cpu_millis", "pids", "wall_time_ms", "output_bytes", "disk_bytes", "file_bytes", "open_files"} {
+			r.Enforced[name] = 1
+		}
+		for _, name := range []string{"pid", "mnt", "net", "ipc", "uts", "user"} {
+			r.Namespaces[name] = name + ":[4026531840]" + id
+		}
+		return r
+	}
+	b := newBench(t, t.TempDir(), nil, func(c *gate.Config) {
+		c.Memory = gate.Memory{OutputBytes: budget}
+		c.Journal = nowhere{}
+		c.Runtime = forgetful{func(call sandbox.Call) sandbox.Result {
+			return sandbox.Result{Outcome: sandbox.OutcomeExited, Receipt: receipt(call.ID)}
+		}}
+	})
+	b.policy.forget = true
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc) //nolint:gosec // far below
+	}
+	b.do(t, bash("", "true"))
+	before := heap()
+	for range calls {
+		b.do(t, bash("", "true"))
+	}
+	grown := heap() - before
+	t.Logf("%d bytes for each of %d calls, the whole results of %d bytes among them", grown/calls, calls, budget)
+	if most := int64(calls*1000 + 2*budget); grown > most {
+		t.Errorf("%d remembered calls take %d bytes, want at most %d", calls, grown, most)
+	}
+	runtime.KeepAlive(b)
+}
+
+// nowhere is a journal that keeps nothing.
+type nowhere struct{}
+
+func (nowhere) Append(context.Context, journal.Entry) (int64, error) { return 1, nil }
+
+// forgetful is a runtime that keeps nothing.
+type forgetful struct {
+	run func(sandbox.Call) sandbox.Result
+}
+
+func (f forgetful) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, error) {
+	if err := call.Ready(ctx); err != nil {
+		return sandbox.Result{}, err
+	}
+	return f.run(call), nil
+}
+func (forgetful) EndSession(context.Context, string) error { return nil }
+func (forgetful) Capabilities(context.Context) (sandbox.Capabilities, error) {
+	return sandbox.Capabilities{}, nil
+}
+func (forgetful) Ready(context.Context) error { return nil }
+func (forgetful) Pools() []sandbox.Pool       { return nil }
+func (forgetful) Close(context.Context) error { return nil }

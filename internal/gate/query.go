@@ -23,8 +23,8 @@ type CallStatus struct {
 	SessionID string
 	Digest    string
 	Began     time.Time
-	// Result is nil while the call is on its way. Its outputs are empty when they
-	// are no longer kept; their totals stay true.
+	// Result is nil while the call is on its way. Its outputs are empty and it has
+	// no receipt when it is no longer kept whole; the totals stay true.
 	Result *Result
 }
 

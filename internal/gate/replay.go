@@ -32,19 +32,24 @@ type Replay struct {
 	limit    int
 	calls    map[callKey]*past
 	order    []callKey // of calls, oldest first; may name forgotten ones
+	whole    []*past   // those with a whole result, oldest first
 	started  bool
 }
 
 // past is one call of the journal.
 type past struct {
-	seq      int64 // of its intent or decision
-	data     callData
-	session  string
-	at       time.Time
-	ended    bool
-	result   Result
-	decision policy.Decision
+	seq                   int64 // of its intent or decision
+	digest, tool, session string
+	at                    time.Time
+	decision              policy.Decision
+	ended                 bool
+	result                *Result  // nil before the end, and when only brief is kept
+	brief                 *summary // nil while result is there
 }
+
+// maxWhole is how many results of the journal are held whole until the gate
+// takes them over: a long journal must not fill the memory.
+const maxWhole = 4096
 
 // NewReplay returns an empty Replay that puts back the sessions as it goes. limit
 // is how many calls are remembered; 0 is the default of Memory.Calls.
@@ -87,15 +92,13 @@ func (r *Replay) begun(key callKey, rec journal.Record) error {
 	if err := json.Unmarshal(rec.Data, &data); err != nil {
 		return fmt.Errorf("%s record: %w", rec.Kind, err)
 	}
-	data.Args, data.Env, data.ArgsShape = nil, nil, nil // not needed, and large
-	p := &past{seq: rec.Seq, data: data, session: rec.Session, at: rec.Time, decision: data.Decision}
+	p := &past{seq: rec.Seq, digest: data.Digest, tool: data.Tool, session: rec.Session, at: rec.Time, decision: boundedDecision(data.Decision)}
 	counted, labels := string(policy.Allow), data.Decision.Labels
 	if rec.Kind == journal.KindDecision {
-		p.ended = true
-		p.result = Result{
-			CallID: key.id, Outcome: data.Outcome, ExitCode: -1, IsError: true, Digest: data.Digest, Decision: data.Decision,
+		r.settle(p, Result{
+			CallID: key.id, Outcome: data.Outcome, ExitCode: -1, IsError: true, Digest: data.Digest, Decision: p.decision,
 			Message: "not run: " + reasonsText(data.Decision.Reasons),
-		}
+		})
 		counted, labels = string(policy.Deny), nil
 		if data.Outcome == OutcomeApprovalRequired {
 			counted = string(policy.Ask)
@@ -128,17 +131,30 @@ func (r *Replay) ended(key callKey, rec journal.Record) error {
 		delete(r.calls, key)
 		return r.corrected(key, p, data)
 	}
-	p.ended = true
-	p.result = Result{
+	res := Result{
 		CallID: key.id, Outcome: data.Outcome, ExitCode: data.ExitCode, Signal: data.Signal, Message: data.Message, IsError: data.IsError,
 		Stdout: sandbox.Output{TotalBytes: data.StdoutBytes}, Stderr: sandbox.Output{TotalBytes: data.StderrBytes},
 		Duration: Durations{Queue: fromMillis(data.QueueMs), Decide: fromMillis(data.DecideMs), Start: fromMillis(data.StartMs), Run: fromMillis(data.RunMs)},
 		Decision: p.decision, Receipt: data.Receipt, Digest: data.Digest,
 	}
-	if p.result.Message == "" {
-		p.result.Message = "the output of this call is no longer kept: sandgate was restarted since"
+	if res.Message == "" {
+		res.Message = "the output of this call is no longer kept: sandgate was restarted since"
 	}
+	r.settle(p, res)
 	return r.corrected(key, p, data)
+}
+
+// settle gives a call its result, and shortens that of an older one for it.
+func (r *Replay) settle(p *past, res Result) {
+	p.ended, p.result, p.decision = true, &res, policy.Decision{}
+	r.whole = append(r.whole, p)
+	if len(r.whole) < 2*maxWhole {
+		return
+	}
+	for _, old := range r.whole[:maxWhole] {
+		old.brief, old.result = summarize(old.result), nil
+	}
+	r.whole = append([]*past(nil), r.whole[maxWhole:]...)
 }
 
 func (r *Replay) corrected(key callKey, p *past, data outcomeData) error {
@@ -181,12 +197,12 @@ func (g *Gate) recover(ctx context.Context, r *Replay) error {
 		p := r.calls[key]
 		if !p.ended {
 			unknown++
-			p.result = Result{
+			p.result = &Result{
 				CallID: key.id, Outcome: Outcome(unknownOutcome), ExitCode: -1, IsError: true, Message: unknownMessage,
-				Decision: p.decision, Digest: p.data.Digest,
+				Decision: p.decision, Digest: p.digest,
 			}
 			_, err := g.cfg.Journal.Append(ctx, journal.Entry{
-				Kind: journal.KindOutcome, Caller: key.caller, Session: p.session, CallID: key.id, Data: outcomeOf(p.result),
+				Kind: journal.KindOutcome, Caller: key.caller, Session: p.session, CallID: key.id, Data: outcomeOf(*p.result),
 			})
 			if err != nil {
 				return fmt.Errorf("record that call %q is unknown: %w", key.id, err)
@@ -197,17 +213,25 @@ func (g *Gate) recover(ctx context.Context, r *Replay) error {
 	if len(keys) > 0 {
 		g.log.Info("journal replayed", zap.Int("calls", len(keys)), zap.Int("unknown", unknown))
 	}
-	r.calls, r.order = nil, nil
+	r.calls, r.order, r.whole = nil, nil, nil
 	return nil
 }
 
 // restore puts a call of an earlier life of the daemon among the finished ones.
 func (l *ledger) restore(key callKey, p *past) {
-	e := &entry{key: key, digest: p.data.Digest, tool: p.data.Tool, session: p.session, began: p.at, done: make(chan struct{})}
+	e := &entry{key: key, digest: p.digest, tool: p.tool, session: p.session, began: p.at, done: make(chan struct{})}
 	l.mu.Lock()
 	l.calls[key] = e
+	if p.result == nil {
+		e.brief, e.finished, e.ended = p.brief, true, l.now()
+		e.order = l.known.PushBack(e)
+		close(e.done)
+		l.forget()
+	}
 	l.mu.Unlock()
-	l.finish(e, p.result)
+	if p.result != nil {
+		l.finish(e, *p.result)
+	}
 }
 
 func fromMillis(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
