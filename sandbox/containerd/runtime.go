@@ -216,7 +216,8 @@ func (r *Runtime) connect(ctx context.Context) (err error) {
 		}
 		r.supervisor, address = s, s.socket
 	}
-	r.conn, err = ctd.New(address, ctd.WithDefaultNamespace(r.cfg.Namespace), ctd.WithTimeout(startBudget))
+	r.conn, err = ctd.New(address, ctd.WithDefaultNamespace(r.cfg.Namespace),
+		ctd.WithDefaultRuntime(runcShim), ctd.WithTimeout(startBudget)) // else it asks for that before each step
 	if err != nil {
 		return fmt.Errorf("connect to containerd at %s: %w: %w", address, err, errdefs.ErrUnavailable)
 	}

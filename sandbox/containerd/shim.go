@@ -12,12 +12,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/containerd/api/services/tasks/v1"
 	ctd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/leases"
 	ctdsandbox "github.com/containerd/containerd/v2/core/sandbox"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
 
 	"github.com/sandgate/sandgate/sandbox"
 )
@@ -302,12 +305,12 @@ func (r *Runtime) deleteTask(ctx context.Context, c *aCell) error {
 		r.shims.joined(group, c.id, false)
 		c.shim = seat{}
 	}
-	if c.cont != nil {
-		var opts []ctd.DeleteOpts
-		if c.class.digest != "" {
-			opts = append(opts, ctd.WithSnapshotCleanup)
-		}
-		errs = append(errs, ignoreNotFound(c.cont.Delete(r.leased(ctx, c), opts...)))
+	switch {
+	case c.cont == nil:
+	case c.class.digest == "": // without the client's questions before it
+		errs = append(errs, ignoreNotFound(r.conn.ContainerService().Delete(ctx, c.id)))
+	default:
+		errs = append(errs, ignoreNotFound(c.cont.Delete(ctx, ctd.WithSnapshotCleanup)))
 	}
 	return errors.Join(errs...)
 }
@@ -318,8 +321,9 @@ func (r *Runtime) deleteTask(ctx context.Context, c *aCell) error {
 func (r *Runtime) deleteEnded(ctx context.Context, c *aCell) error {
 	select {
 	case <-c.gone:
-		_, err := c.task.Delete(ctx)
-		if err == nil || errdefs.IsNotFound(err) {
+		// The client would ask for the state first, which is known.
+		_, err := r.conn.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: c.id})
+		if err == nil || grpcstatus.Code(err) == codes.NotFound {
 			return nil
 		}
 	case <-time.After(exitBudget):
