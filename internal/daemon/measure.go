@@ -41,6 +41,7 @@ func (d *Daemon) openTelemetry(ctx context.Context) (measures, error) {
 		var err error
 		spans, err = telemetry.NewTracing(ctx, telemetry.TracingOptions{
 			Address: t.Address, Insecure: t.Insecure, SampleRatio: t.SamplePercent / 100, Version: version.Get().Version,
+			OnError: func(err error) { d.logger.Warn("spans were not sent", zap.Error(err)) },
 		})
 		if err != nil {
 			return measures{}, err

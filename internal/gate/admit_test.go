@@ -3,6 +3,7 @@ package gate_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -256,5 +257,38 @@ func TestEveryKindOfCallIsMeasuredOnce(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"failed", "refused", "error"}, classes); diff != "" || m.replayed != 1 || m.evaluated != 1 {
 		t.Errorf("classes (-want +got):\n%s%d replayed, %d evaluated, want 1 and 1", diff, m.replayed, m.evaluated)
+	}
+}
+
+func TestDecisionsOfOneCallerLeaveRoomForOthers(t *testing.T) {
+	flood := 8 * runtime.GOMAXPROCS(0) // more than are decided at once
+	deciding, release := make(chan struct{}, flood), make(chan struct{})
+	b := newBench(t, t.TempDir(), nil, nil)
+	b.policy.decide = func(in policy.Input) policy.Decision {
+		if in.Caller.ID == alice.ID {
+			deciding <- struct{}{}
+			<-release
+		}
+		return policy.Decision{Outcome: policy.Allow}
+	}
+	ended := make(chan error, flood)
+	for range flood {
+		go func() {
+			_, err := b.Evaluate(t.Context(), bash("", "true"), false)
+			ended <- err
+		}()
+	}
+	<-deciding
+	call := bash("", "true")
+	call.Caller = bob
+	b.do(t, call)
+	if n := len(deciding); n >= flood-1 {
+		t.Errorf("all of the flood is decided at once")
+	}
+	close(release)
+	for range flood {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"time"
 
 	"go.uber.org/zap"
@@ -120,6 +121,20 @@ type Gate struct {
 	log    *zap.Logger
 	now    func() time.Time
 	ledger *ledger
+	// deciding bounds the decisions that are made at once: they do nothing but use
+	// processors, and many of one caller would leave none to the others.
+	deciding *admission.Line
+}
+
+// decidePerCore is how many decisions are made at once for each processor.
+const decidePerCore = 4
+
+func newDecisionLine() (*admission.Line, error) {
+	const any64 = math.MaxInt64 / 2
+	return admission.New(admission.Config{
+		Budget:     admission.Resources{Calls: decidePerCore * runtime.GOMAXPROCS(0), CPUMillis: any64, MemoryBytes: any64},
+		MaxWaiting: 1 << 20, MaxWaitingPerCaller: 1 << 20, // the front bounds the open requests
+	})
 }
 
 // recordTimeout bounds a write to the journal that must not be given up when
@@ -154,6 +169,10 @@ func New(ctx context.Context, cfg Config) (*Gate, error) {
 	g := &Gate{
 		cfg: cfg, log: cfg.Logger.Named("gate"), now: cfg.Now,
 		ledger: newLedger(cfg.Memory.withDefaults(), cfg.Now),
+	}
+	var err error
+	if g.deciding, err = newDecisionLine(); err != nil {
+		return nil, err
 	}
 	if cfg.Replay != nil {
 		if err := g.recover(ctx, cfg.Replay); err != nil {

@@ -119,6 +119,11 @@ func (g *Gate) Evaluate(ctx context.Context, call Call, explain bool) (Evaluatio
 			state = &s
 		}
 	}
+	turn, err := g.deciding.Enter(ctx, admission.Request{Caller: p.call.Caller.ID})
+	if err != nil {
+		return Evaluation{}, notAdmitted(ctx, err)
+	}
+	defer turn.Leave()
 	in, err := g.input(p, state)
 	if err != nil {
 		return Evaluation{}, err
@@ -199,6 +204,12 @@ func (w *way) decide(ctx context.Context) error {
 		snapshot := w.session.Snapshot()
 		w.labels, state = snapshot.Labels, &snapshot
 	}
+	turn, err := g.deciding.Enter(ctx, admission.Request{Caller: w.call.Caller.ID, Deadline: w.deadline(ctx)})
+	w.mark(telemetry.Queue)
+	if err != nil {
+		return notAdmitted(ctx, err)
+	}
+	defer turn.Leave()
 	start := g.now()
 	in, err := g.input(w.prepared, state)
 	if err != nil {
@@ -228,10 +239,7 @@ func (w *way) admit(ctx context.Context) (*admission.Ticket, error) {
 	})
 	w.mark(telemetry.Queue)
 	if err != nil {
-		if ctx.Err() != nil && !errdefs.IsResourceExhausted(err) {
-			err = cancelled(ctx)
-		}
-		return nil, err
+		return nil, notAdmitted(ctx, err)
 	}
 	for n := 1; w.session != nil && !w.session.Labelled(w.labels); n++ {
 		err := w.decide(ctx)
@@ -313,6 +321,14 @@ func reasonsText(reasons []policy.Reason) string {
 		parts = append(parts, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// notAdmitted is the error of a call that did not get its turn.
+func notAdmitted(ctx context.Context, err error) error {
+	if ctx.Err() != nil && !errdefs.IsResourceExhausted(err) {
+		return cancelled(ctx)
+	}
+	return err
 }
 
 // cancelled is the error of a call that was cancelled before it ran.

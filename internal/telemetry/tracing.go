@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -23,6 +24,9 @@ type TracingOptions struct {
 	SampleRatio float64
 	// Version of the daemon.
 	Version string
+	// OnError is told why spans were not sent. Optional. OpenTelemetry has one such
+	// function for the whole process.
+	OnError func(error)
 }
 
 // Tracing pushes spans to a collector.
@@ -44,6 +48,9 @@ func NewTracing(ctx context.Context, o TracingOptions) (*Tracing, error) {
 	exporter, err := otlptracegrpc.New(ctx, options...)
 	if err != nil {
 		return nil, fmt.Errorf("tracing: %w", err)
+	}
+	if o.OnError != nil {
+		otel.SetErrorHandler(otel.ErrorHandlerFunc(o.OnError))
 	}
 	return newTracing(sdktrace.NewBatchSpanProcessor(exporter), o), nil
 }

@@ -1,0 +1,96 @@
+package daemon_test
+
+import (
+	"context"
+	"encoding/hex"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/sandgate/sandgate/internal/daemon/daemontest"
+	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+)
+
+// collector keeps the spans that it is sent.
+type collector struct {
+	collectorpb.UnimplementedTraceServiceServer
+	mu    sync.Mutex
+	spans []*tracepb.Span
+}
+
+func (c *collector) Export(_ context.Context, req *collectorpb.ExportTraceServiceRequest) (*collectorpb.ExportTraceServiceResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range req.GetResourceSpans() {
+		for _, s := range r.GetScopeSpans() {
+			c.spans = append(c.spans, s.GetSpans()...)
+		}
+	}
+	return &collectorpb.ExportTraceServiceResponse{}, nil
+}
+
+func TestSpansReachTheCollectorInTheTraceOfTheHost(t *testing.T) {
+	cfg := settings(t)
+	path := filepath.Join(filepath.Dir(cfg.DataDir), "otlp")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := &collector{}
+	server := grpc.NewServer()
+	collectorpb.RegisterTraceServiceServer(server, got)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	cfg.Tracing.Address, cfg.Tracing.Insecure = "unix://"+path, true
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, cfg, daemontest.Open)
+	r.waitFor(t, healthpb.HealthCheckResponse_SERVING)
+	const trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "traceparent", "00-"+trace+"-"+parent+"-01")
+	_, err = sandgatev1.NewToolServiceClient(r.conn).Execute(ctx, &sandgatev1.ExecuteRequest{Call: &sandgatev1.Call{
+		CallId: "traced", Tool: "bash", Profile: "open", ArgsJson: `{"command":"echo secret-words"}`,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.stop(); err != nil { // which sends what waits
+		t.Fatal(err)
+	}
+	got.mu.Lock()
+	defer got.mu.Unlock()
+	names := map[string]bool{}
+	for _, s := range got.spans {
+		names[s.GetName()] = true
+		if id := hex.EncodeToString(s.GetTraceId()); id != trace {
+			t.Errorf("span %s is in the trace %s, want %s", s.GetName(), id, trace)
+		}
+		if s.GetName() == "tool_call" && hex.EncodeToString(s.GetParentSpanId()) != parent {
+			t.Errorf("the call is under %x, want %s", s.GetParentSpanId(), parent)
+		}
+		for _, a := range s.GetAttributes() {
+			if a.GetValue().GetStringValue() == "echo secret-words" {
+				t.Errorf("span %s tells the arguments", s.GetName())
+			}
+		}
+	}
+	for _, want := range []string{"tool_call", "validate", "decide", "record_intent", "run", "record_outcome"} {
+		if !names[want] {
+			t.Errorf("no span %s among %v", want, names)
+		}
+	}
+}
