@@ -422,7 +422,7 @@ func (x *Output) GetTruncated() bool {
 // Durations splits the time of a call.
 type Durations struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Waiting for a cell.
+	// Waiting for its turn to run and for a cell.
 	Queue *durationpb.Duration `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
 	// Deriving facts and evaluating policy.
 	Decide *durationpb.Duration `protobuf:"bytes,2,opt,name=decide,proto3" json:"decide,omitempty"`

@@ -53,8 +53,10 @@ type ToolServiceClient interface {
 	// Execute decides a call, runs it if it is allowed, and returns its result. Any
 	// configured caller may call it. Cancelling the RPC cancels the call. Codes as for
 	// Evaluate, and: ALREADY_EXISTS when the call id was used for another content,
-	// RESOURCE_EXHAUSTED when no cell can be had now, FAILED_PRECONDITION when a
-	// demanded bound cannot be enforced on this machine.
+	// RESOURCE_EXHAUSTED when there is no room for the call now (a call may wait in a
+	// bounded line; it did not run, can be sent again with its id, and google.rpc.RetryInfo
+	// says when), FAILED_PRECONDITION when a demanded bound cannot be enforced on this
+	// machine.
 	Execute(ctx context.Context, in *ExecuteRequest, opts ...grpc.CallOption) (*ExecuteResponse, error)
 	// ExecuteStream is Execute with streams: the host sends start first and then, if
 	// it said so, stdin; the daemon sends the decision, then (if the call runs) started
@@ -190,8 +192,10 @@ type ToolServiceServer interface {
 	// Execute decides a call, runs it if it is allowed, and returns its result. Any
 	// configured caller may call it. Cancelling the RPC cancels the call. Codes as for
 	// Evaluate, and: ALREADY_EXISTS when the call id was used for another content,
-	// RESOURCE_EXHAUSTED when no cell can be had now, FAILED_PRECONDITION when a
-	// demanded bound cannot be enforced on this machine.
+	// RESOURCE_EXHAUSTED when there is no room for the call now (a call may wait in a
+	// bounded line; it did not run, can be sent again with its id, and google.rpc.RetryInfo
+	// says when), FAILED_PRECONDITION when a demanded bound cannot be enforced on this
+	// machine.
 	Execute(context.Context, *ExecuteRequest) (*ExecuteResponse, error)
 	// ExecuteStream is Execute with streams: the host sends start first and then, if
 	// it said so, stdin; the daemon sends the decision, then (if the call runs) started
