@@ -56,7 +56,8 @@ type pool struct {
 	makingN int
 	dyingN  int
 
-	warm   bool // fresh cells are kept
+	handed time.Time // when a call got a cell last
+	warm   bool      // fresh cells are kept
 	closed bool
 	empty  chan struct{} // closed when closed and nothing is left
 	rest   *time.Timer   // runs while filling rests
@@ -175,6 +176,7 @@ func (p *pool) hand(e *entry, key string) {
 		p.keys[key][e] = true
 	}
 	p.busyN++
+	p.handed = time.Now()
 	e.class.busy++
 	e.class.count.Claims++
 }

@@ -18,6 +18,8 @@ const (
 	failBackoffLast  = 30 * time.Second
 	// restLast bounds how long filling rests after a cell while calls run.
 	restLast = time.Second
+	// activeFor is how long after a call another one is likely.
+	activeFor = time.Second
 	// endAfter is how long a dead cell may wait for calls to be served first.
 	endAfter = time.Second
 )
@@ -71,8 +73,8 @@ func (p *pool) mostUrgent() (best *classPool) {
 	return best
 }
 
-// fill starts to make cells for stock. That is never to be felt by calls: while any
-// runs, one is made at a time, and filling rests after each as long as that took,
+// fill starts to make cells for stock. That is never to be felt by calls: while they
+// come, one is made at a time, and filling rests after each as long as that took,
 // and longer the more run. But while a call waits, stock is made with full force:
 // the next ones would wait too.
 func (p *pool) fill() {
@@ -80,7 +82,7 @@ func (p *pool) fill() {
 	switch {
 	case p.waits():
 		resting = false
-	case p.busyN > 0:
+	case p.active():
 		atOnce = 1
 	}
 	now := time.Now()
@@ -98,6 +100,9 @@ func (p *pool) fill() {
 		p.start(most, true)
 	}
 }
+
+// active tells whether calls run or came a moment ago; p.mu is held.
+func (p *pool) active() bool { return p.busyN > 0 || time.Since(p.handed) < activeFor }
 
 // waits tells whether any call waits for a cell that can be made; p.mu is held.
 func (p *pool) waits() bool {
@@ -143,7 +148,7 @@ func (p *pool) make(of *classPool, forStock bool) {
 			p.putBack(e)
 		}
 	}
-	if forStock && p.busyN > 0 {
+	if forStock && p.active() {
 		p.takeRest(min(took*time.Duration(1+p.busyN/runtime.GOMAXPROCS(0)), restLast))
 	}
 	p.plan()

@@ -476,6 +476,13 @@ func TestStockYieldsToCalls(t *testing.T) {
 			t.Errorf("%d made in a second, %d at a time, want one in 100 ms at most", made, most)
 		}
 		giveBack(p, c, false)
+		for range 3 {
+			giveBack(p, get(t, p, hostClass, "", "x"), false)
+		}
+		time.Sleep(300 * time.Millisecond) // calls may come again
+		if _, most, _ := m.seen(); most != 1 {
+			t.Errorf("%d made at a time right after calls, want one", most)
+		}
 	})
 }
 
