@@ -49,6 +49,9 @@ type plan struct {
 	arena *raw.Arena
 	start *raw.Script // of fork server, stage and holder
 
+	// selfProof lets the holder look at itself, for a host that cannot.
+	selfProof bool
+
 	report    raw.Int
 	fds       [fdCount]raw.Int
 	entry     raw.Word // where the fork server goes on
@@ -129,12 +132,12 @@ func (f *forkServer) fork(p *plan, r request, fds [fdCount]int) error {
 }
 
 // newPlan writes all scripts.
-func newPlan(filter []byte) (*plan, error) {
+func newPlan(filter []byte, selfProof bool) (*plan, error) {
 	arena, err := raw.NewArena()
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{arena: arena}
+	p := &plan{arena: arena, selfProof: selfProof}
 	// A message with descriptors: struct msghdr, the iovec, the control buffer.
 	control := arena.Reserve(unix.CmsgSpace(4 * fdCount))
 	for i := range p.fds {

@@ -172,7 +172,9 @@ func (n *stage) take(s *server, kind uint32, body []byte) (err error) {
 		n.mounts, err = decodeMounts(body[8:])
 	case kind == recordProof:
 		n.proven = true
-		n.prepared.Proof, err = decodeProof(body)
+		if len(body) > 0 {
+			n.prepared.Proof, err = decodeProof(body)
+		}
 		n.prepared.Proof.SeccompSHA256 = s.digest
 	case kind == raw.RecordFault:
 		f, ferr := raw.DecodeFault(body)

@@ -18,17 +18,17 @@ const hostname = "sandgate"
 
 const tmpfsFlags = unix.MS_NOSUID | unix.MS_NODEV
 
-// Paths in /proc that the world outside of the namespaces shines through: hidden
-// altogether, or only readable. They are those of the OCI runtimes' defaults; the
-// cell's own /proc has to do without, or the kernel would not let this one be made.
+// Paths in /proc that the world outside of the namespaces shines through are
+// hidden; they are those of the OCI runtimes' defaults. The rest can only be read.
+// The cell's own /proc has to do without, or the kernel would not let this one be
+// made.
 var (
 	hiddenFiles = []string{
 		"/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
 		"/proc/timer_list", "/proc/timer_stats",
 	}
-	hiddenDirs    = []string{"/proc/acpi", "/proc/asound", "/proc/scsi"}
-	readOnlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
-	deviceNames   = []string{"full", "null", "random", "tty", "urandom", "zero"}
+	hiddenDirs  = []string{"/proc/acpi", "/proc/asound", "/proc/scsi"}
+	deviceNames = []string{"full", "null", "random", "tty", "urandom", "zero"}
 )
 
 // callFilesystems are the tmpfs mounts of a call that are bound by its DiskBytes.
@@ -101,11 +101,11 @@ func buildDev() error {
 const procFlags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 
 // stageView writes down how a stage makes the view of its call over the
-// template: a /proc of its own pid namespace, less what the world outside shines
-// through, and file systems of its own. The options of those are at the two
+// template: a read-only /proc of its own pid namespace, less what the world outside
+// shines through, and file systems of its own. The options of those are at the two
 // addresses when the stage gets there.
 func stageView(s *raw.Script, open, owned uintptr, workspace bool) {
-	s.Call("mount /proc (the cell's own must not be masked)", unix.SYS_MOUNT, "proc", "/proc", "proc", procFlags, 0)
+	s.Call("mount /proc (the cell's own must not be masked)", unix.SYS_MOUNT, "proc", "/proc", "proc", procFlags|unix.MS_RDONLY, 0)
 	for _, p := range hiddenFiles {
 		if exists(p) {
 			s.Call("hide "+p, unix.SYS_MOUNT, "/dev/null", p, 0, unix.MS_BIND, 0).Ignore(unix.ENOENT)
@@ -114,12 +114,6 @@ func stageView(s *raw.Script, open, owned uintptr, workspace bool) {
 	for _, p := range hiddenDirs {
 		if exists(p) {
 			s.Call("hide "+p, unix.SYS_MOUNT, "/sys", p, 0, unix.MS_BIND, 0).Ignore(unix.ENOENT)
-		}
-	}
-	for _, p := range readOnlyPaths {
-		if exists(p) {
-			s.Call("bind "+p, unix.SYS_MOUNT, p, p, 0, unix.MS_BIND|unix.MS_REC, 0)
-			s.Call("make read-only "+p, unix.SYS_MOUNT, "", p, 0, unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|procFlags, 0)
 		}
 	}
 	s.Call("mount /dev/pts", unix.SYS_MOUNT, "devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")

@@ -63,7 +63,9 @@ type Stage struct {
 }
 
 // Proof is what the holder reads about itself from the kernel when everything
-// that it must lose is lost, just before it waits for a program to become.
+// that it must lose is lost, just before it waits for a program to become. Where
+// the host reaches init by a socket it can look at the holder itself, and only
+// SeccompSHA256 is set.
 type Proof struct {
 	UID, GID       int
 	NoNewPrivs     bool
