@@ -70,7 +70,11 @@ type Journal struct {
 	done     chan struct{} // closed by the writer
 	once     sync.Once
 
-	// Owned by the writer goroutine.
+	// writing is held by whoever writes a batch: the writer, or an Append that finds
+	// nobody at it and spares itself two changes of goroutines. It guards the rest
+	// down to line.
+	writing sync.Mutex
+
 	file   file
 	offset int64 // end of the last acknowledged record
 	seq    int64
@@ -159,8 +163,9 @@ func (j *Journal) State() State {
 // Append writes the entry and returns its sequence number once it is on disk.
 // On an error nothing of it counts: the caller must act as if it had not been
 // recorded. A full disk is errdefs.ErrResourceExhausted, another failure and a
-// closed journal are errdefs.ErrUnavailable. When ctx ends while the record is
-// being written it is not known whether it got there; that is an error too.
+// closed journal are errdefs.ErrUnavailable. When ctx ends while the record waits
+// or is being written with others it is not known whether it got there; that is an
+// error too. A record that is written by itself is waited for.
 func (j *Journal) Append(ctx context.Context, e Entry) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, context.Cause(ctx)
@@ -172,6 +177,16 @@ func (j *Journal) Append(ctx context.Context, e Entry) (int64, error) {
 	req := &request{
 		rec:  Record{Kind: e.Kind, Caller: e.Caller, Session: e.Session, CallID: e.CallID, Data: data},
 		done: make(chan struct{}),
+	}
+	if j.writing.TryLock() {
+		defer j.writing.Unlock()
+		select {
+		case <-j.closing:
+			return 0, fmt.Errorf("journal is closed: %w", errdefs.ErrUnavailable)
+		default:
+		}
+		j.commit(j.gather(req))
+		return req.seq, req.err
 	}
 	select {
 	case <-j.closing:
@@ -202,6 +217,8 @@ func (j *Journal) Close() error {
 	j.once.Do(func() {
 		close(j.closing)
 		<-j.done
+		j.writing.Lock()
+		defer j.writing.Unlock()
 		err = j.cutBack()
 		if err != nil {
 			err = classify("close journal", err)

@@ -27,25 +27,32 @@ type request struct {
 	done chan struct{}
 }
 
-// write is the one writer: it takes what waits, writes it in one piece, syncs
-// once and answers all.
+// write takes what waits while somebody writes, writes it in one piece, syncs once
+// and answers all.
 func (j *Journal) write() {
 	defer close(j.done)
 	for {
 		select {
 		case first := <-j.requests:
-			j.commit(j.gather(first))
+			j.take(first)
 		case <-j.closing:
 			for {
 				select {
 				case first := <-j.requests:
-					j.commit(j.gather(first))
+					j.take(first)
 				default:
 					return
 				}
 			}
 		}
 	}
+}
+
+// take writes what has gathered when it can.
+func (j *Journal) take(first *request) {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	j.commit(j.gather(first))
 }
 
 func (j *Journal) gather(first *request) []*request {
