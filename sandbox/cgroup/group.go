@@ -139,6 +139,9 @@ func (g *Group) Usage() Usage {
 	return now
 }
 
+// Resets reports whether the peak of memory was reset at the last Begin.
+func (g *Group) Resets() bool { return g.resets }
+
 // Worn reports whether the group's peaks would tell a further call what it did
 // not do: the kernel cannot reset all of them. u is the last call's usage.
 func (g *Group) Worn(u Usage) bool {

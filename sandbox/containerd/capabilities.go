@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -25,6 +26,9 @@ func (r *Runtime) Capabilities(ctx context.Context) (sandbox.Capabilities, error
 		Runtime: r.runtimeVersion(sandbox.IsolationRunc), Controls: append([]sandbox.Control(nil), r.controls...),
 	}
 	caps.Controls = append(caps.Controls, r.probeFindings(ctx)...)
+	if _, ok := r.cfg.Runtimes[sandbox.IsolationGVisor]; ok {
+		caps.Controls = append(caps.Controls, r.veiledFinding())
+	}
 	return caps, nil
 }
 
@@ -222,8 +226,26 @@ func (r *Runtime) findVersion(isolation sandbox.Isolation) string {
 	}
 	first, _, _ := strings.Cut(string(text), "\n")
 	v := strings.Join(strings.Fields(strings.Replace(first, "version", "", 1)), " ")
+	v = strings.Replace(v, unstamped, moduleVersion(binary), 1)
 	r.versions[binary] = v
 	return v
+}
+
+// unstamped is what gVisor says of itself when no other build than Go's own made it.
+const unstamped = "VERSION_MISSING"
+
+// moduleVersion is that of the module that a binary was built from.
+func moduleVersion(binary string) string {
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		return unstamped
+	}
+	for _, m := range append(info.Deps, &info.Main) {
+		if m.Version != "" && strings.HasPrefix(info.Path, m.Path+"/") {
+			return m.Version
+		}
+	}
+	return unstamped
 }
 
 func kernelRelease() string {

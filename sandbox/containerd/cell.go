@@ -51,6 +51,7 @@ type aCell struct {
 	staging *staging         // the next stage, being made or ready
 	outer   cgroup.Limits    // of the cell as a whole, as last written and read back
 
+	outside  evidence   // of gVisor's process, in a veiled cell
 	wanted   *workspace // what its last call had; as slots
 	attached *workspace // what is mounted in it for further calls; as slots
 }
@@ -83,6 +84,9 @@ func (r *Runtime) nextSpec(c *aCell, slot int) (spec cell.Stage, ready bool) {
 	spec = cell.Stage{Slot: slot, DiskBytes: r.last().disk}
 	if c.wanted != nil {
 		spec.Workspace = cell.WorkspaceCell
+	}
+	if c.class.veiled() {
+		return spec, true
 	}
 	return spec, !c.slots[slot].worn && c.wanted.same(c.attached)
 }
@@ -128,6 +132,9 @@ func (r *Runtime) prepare(ctx context.Context, c *aCell, s *staging) error {
 		return fmt.Errorf("stage came in slot %d, asked for in %d: %w", prepared.Slot, s.slot, errdefs.ErrInternal)
 	}
 	s.proof = prepared.Proof
+	if c.class.veiled() {
+		return r.believe(c, s)
+	}
 	if err := r.findStage(c, s, prepared); err != nil {
 		return err
 	}

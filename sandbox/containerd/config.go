@@ -35,8 +35,8 @@ type Config struct {
 	// Address is the socket of a running containerd to be used instead of a
 	// private one; Namespace is the containerd namespace, default "sandgate".
 	Address, Namespace string
-	// Runtimes says what is behind an isolation class. Only sandbox.IsolationRunc
-	// can be had: others show the machine no process to bound and to verify.
+	// Runtimes says what is behind an isolation class. sandbox.IsolationRunc is always
+	// there, sandbox.IsolationGVisor if it is named here.
 	Runtimes map[sandbox.Isolation]RuntimeClass
 
 	// IDBase and IDCount are the ids of the machine that cells are mapped to.
@@ -81,7 +81,7 @@ type Config struct {
 // RuntimeClass is the outer wall behind an isolation class.
 type RuntimeClass struct {
 	Shim   string // containerd's runtime name; default "io.containerd.runc.v2"
-	Binary string // name or path of the OCI runtime; default "runc"
+	Binary string // name or path of the OCI runtime; default "runc", or "runsc" for gVisor
 }
 
 // Defaults of Config.
@@ -149,12 +149,16 @@ func (c Config) withDefaults() (Config, error) {
 	classes := map[sandbox.Isolation]RuntimeClass{sandbox.IsolationRunc: {}}
 	maps.Copy(classes, c.Runtimes)
 	for isolation, class := range classes {
-		if isolation != sandbox.IsolationRunc {
-			return c, fmt.Errorf("isolation %q cannot be verified by this runtime: only %q can: %w",
-				isolation, sandbox.IsolationRunc, errdefs.ErrInvalidArgument)
+		switch isolation {
+		case sandbox.IsolationRunc:
+			setDefault(&class.Binary, "runc")
+		case sandbox.IsolationGVisor:
+			setDefault(&class.Binary, "runsc")
+		default:
+			return c, fmt.Errorf("isolation %q is not known: want %q or %q: %w",
+				isolation, sandbox.IsolationRunc, sandbox.IsolationGVisor, errdefs.ErrInvalidArgument)
 		}
 		setDefault(&class.Shim, runcShim)
-		setDefault(&class.Binary, "runc")
 		classes[isolation] = class
 	}
 	c.Runtimes = classes

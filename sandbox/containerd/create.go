@@ -35,6 +35,7 @@ type class struct {
 	image     string // name as asked
 	digest    string // of the image's target; empty for the host image
 	isolation sandbox.Isolation
+	dir       workspace // that its cells are made with; zero if calls bring their own, or none
 }
 
 // createCell makes a cell that waits for its first call with a stage prepared.
@@ -103,6 +104,22 @@ func (r *Runtime) meet(ctx context.Context, c *aCell) error {
 	if c.hello, err = c.conn.Hello(helloCtx); err != nil {
 		return fmt.Errorf("greeting of init: %w", err)
 	}
+	if c.class.veiled() {
+		err = r.meetVeiled(c)
+	} else {
+		err = r.meetForkServers(c)
+	}
+	if err != nil {
+		return err
+	}
+	r.prepareNext(c, 0)
+	<-c.staging.done
+	c.link.settle()
+	return c.staging.err
+}
+
+// meetForkServers puts a cell's fork servers into the control groups of the calls to come.
+func (r *Runtime) meetForkServers(c *aCell) error {
 	if err := r.groups.PrepareParent(c.path); err != nil {
 		return err
 	}
@@ -114,10 +131,7 @@ func (r *Runtime) meet(ctx context.Context, c *aCell) error {
 			return err
 		}
 	}
-	r.prepareNext(c, 0)
-	<-c.staging.done
-	c.link.settle()
-	return c.staging.err
+	return nil
 }
 
 func (r *Runtime) createContainer(ctx context.Context, c *aCell) error {
@@ -138,7 +152,7 @@ func (r *Runtime) createContainer(ctx context.Context, c *aCell) error {
 	opts = append(opts,
 		ctd.WithSpec(spec),
 		ctd.WithRuntime(runtime.Shim, &options.Options{
-			BinaryName: binary, Root: filepath.Join(r.cfg.RunDir, "runc"), NoNewKeyring: true,
+			BinaryName: binary, Root: filepath.Join(r.cfg.RunDir, string(c.class.isolation)), NoNewKeyring: !c.class.veiled(), // which gVisor has none of
 		}),
 		ctd.WithContainerLabels(map[string]string{labelInstance: r.instance}),
 	)
@@ -154,6 +168,9 @@ func (r *Runtime) rootfs(ctx context.Context, c *aCell) (*specs.Spec, []ctd.NewC
 		ID: c.id, Init: r.initPath, CgroupsPath: c.path, Socket: c.link.socket,
 		IDBase: r.cfg.IDBase, IDCount: r.cfg.IDCount,
 		MemoryBytes: freshBytes, Pids: overheadPids, OpenFiles: r.openFiles,
+	}
+	if err := r.veil(c, &desc); err != nil {
+		return nil, nil, err
 	}
 	if c.class.digest == "" {
 		desc.Rootfs, desc.Binds = r.hostRootfs, r.hostBinds
@@ -182,7 +199,7 @@ func (r *Runtime) destroyCell(ctx context.Context, c *aCell) error {
 	if c.staging != nil {
 		<-c.staging.done
 	}
-	errs = append(errs, r.deleteTask(ctx, c))
+	errs = append(errs, r.deleteTask(ctx, c), r.letGoOfBound(c))
 	for _, s := range c.slots {
 		if s.group != nil {
 			s.group.Close()

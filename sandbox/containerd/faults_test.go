@@ -26,7 +26,7 @@ func TestBadConfigIsRefused(t *testing.T) {
 		"run directory":  {DataDir: "/tmp/x", RunDir: "/" + strings.Repeat("long", 30)},
 		"max cells":      {DataDir: "/tmp/x", MaxCells: -1},
 		"control group":  {DataDir: "/tmp/x", CgroupParent: "a/b"},
-		"isolation":      {DataDir: "/tmp/x", Runtimes: map[sandbox.Isolation]containerd.RuntimeClass{sandbox.IsolationGVisor: {Binary: "runsc"}}},
+		"isolation":      {DataDir: "/tmp/x", Runtimes: map[sandbox.Isolation]containerd.RuntimeClass{"kata": {Binary: "kata-runtime"}}},
 	} {
 		if _, err := containerd.New(t.Context(), cfg); !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an invalid argument naming %q", err, want)

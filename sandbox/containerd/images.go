@@ -55,7 +55,8 @@ func (r *Runtime) resolve(ctx context.Context, call *sandbox.Call) (class, []str
 		}
 		imageEnv = spec.Config.Env
 	}
-	return cl, environment(call.Env, imageEnv), nil
+	cl, err := r.bind(cl, call.Workspace)
+	return cl, environment(call.Env, imageEnv), err
 }
 
 // environment adds what a program needs and the call has not set.

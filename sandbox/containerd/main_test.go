@@ -49,7 +49,7 @@ func collectBinaries(dir string) error {
 	if from == "" {
 		from = filepath.Join(root, "bin")
 	}
-	for _, name := range []string{"containerd", "containerd-shim-runc-v2", "runc"} {
+	for _, name := range []string{"containerd", "containerd-shim-runc-v2", "runc", "runsc"} {
 		if err := os.Symlink(filepath.Join(from, name), filepath.Join(dir, name)); err != nil {
 			return err
 		}

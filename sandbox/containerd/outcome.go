@@ -16,7 +16,11 @@ import (
 // result turns init's report and the control group's counters into a Result.
 func (u *running) result(ctx context.Context, exit cell.Exit) sandbox.Result {
 	usage := u.stage.group.Usage()
-	u.c.slots[u.stage.slot].worn = u.stage.group.Worn(usage)
+	if u.c.class.veiled() {
+		usage = u.usageVeiled(usage)
+	} else {
+		u.c.slots[u.stage.slot].worn = u.stage.group.Worn(usage)
+	}
 	res := u.base(usage)
 	res.Usage.BackgroundKilled = exit.BackgroundKilled
 	if res.Usage.CPUUser < 0 {

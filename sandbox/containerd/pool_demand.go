@@ -86,7 +86,7 @@ func (p *pool) classOf(cl class) *classPool {
 
 // target is how many fresh cells the pool wants of a class now; p.mu is held.
 func (p *pool) target(of *classPool, now time.Time) int {
-	if !p.warm {
+	if !p.warm || of.class.dir != (workspace{}) { // one that is made with a directory is made for its calls
 		return 0
 	}
 	want := min(max(of.floor, of.demand.stock(now)), p.cfg.ceiling)

@@ -101,13 +101,24 @@ func (p *pool) pools() []sandbox.Pool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	out := make([]sandbox.Pool, 0, len(p.classes))
+	sums := map[sandbox.Pool]*sandbox.Pool{}
 	for _, of := range p.classes {
-		s := of.count
-		s.Image, s.Isolation = of.class.image, of.class.isolation
-		s.Fresh, s.Kept, s.Busy, s.Making, s.Dying = len(of.fresh), of.kept, of.busy, of.making, of.dying
-		s.Waiting, s.Target = of.queue.len(), p.target(of, now)
-		out = append(out, s)
+		// Cells that are made with a directory, and versions of an image, are told together.
+		name := sandbox.Pool{Image: of.class.image, Isolation: of.class.isolation}
+		s := sums[name]
+		if s == nil {
+			s = &name
+			sums[name] = s
+		}
+		s.Fresh, s.Kept, s.Busy = s.Fresh+len(of.fresh), s.Kept+of.kept, s.Busy+of.busy
+		s.Making, s.Dying, s.Waiting = s.Making+of.making, s.Dying+of.dying, s.Waiting+of.queue.len()
+		s.Target += p.target(of, now)
+		s.Made, s.Claims, s.Dry = s.Made+of.count.Made, s.Claims+of.count.Claims, s.Dry+of.count.Dry
+		s.Retired, s.Poisoned, s.Failed = s.Retired+of.count.Retired, s.Poisoned+of.count.Poisoned, s.Failed+of.count.Failed
+	}
+	out := make([]sandbox.Pool, 0, len(sums))
+	for _, s := range sums {
+		out = append(out, *s)
 	}
 	slices.SortFunc(out, func(a, b sandbox.Pool) int {
 		return cmp.Or(cmp.Compare(b.Claims, a.Claims), cmp.Compare(a.Image, b.Image), cmp.Compare(a.Isolation, b.Isolation))

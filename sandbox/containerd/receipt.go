@@ -138,6 +138,10 @@ func (u *running) makeReceipt(s cell.Started) sandbox.Receipt {
 	enforced["open_files"] = s.OpenFiles
 	enforced["file_bytes"] = s.FileBytes
 	var unverified []string
+	if u.c.class.veiled() {
+		enforced["pids"] = s.Pids
+		unverified = notVerified()
+	}
 	if len(s.DiskBytes) > 0 {
 		enforced["disk_bytes"] = largest(s.DiskBytes)
 	} else {

@@ -119,6 +119,9 @@ func (r *Runtime) check(call *sandbox.Call) error {
 	if call.Isolation == "" {
 		call.Isolation = sandbox.IsolationRunc
 	}
+	if err := checkVeiled(call); err != nil {
+		return err
+	}
 	return r.required()
 }
 
@@ -236,6 +239,13 @@ func (u *running) stageLives() error {
 // made of them.
 func (u *running) bound() error {
 	l := u.call.Limits
+	if u.c.class.veiled() {
+		if err := u.boundVeiled(); err != nil {
+			return err
+		}
+		u.stage.group.Begin()
+		return nil
+	}
 	outer := cgroup.Limits{MemoryBytes: l.MemoryBytes + overheadBytes, Pids: l.Pids + overheadPids}
 	if outer != u.c.outer {
 		if _, err := u.r.groups.SetLimits(u.c.path, outer); err != nil {
@@ -284,10 +294,14 @@ func (u *running) exec(ctx context.Context) (cell.Exit, error) {
 			next = &spec
 		}
 	}
+	pids := int64(0)
+	if u.c.class.veiled() {
+		pids = l.Pids
+	}
 	return u.c.conn.Exec(ctx, cell.Exec{
 		Argv: u.call.Argv, Env: u.env, Cwd: u.call.Cwd,
 		WallTime: l.WallTime, OutputBytes: l.OutputBytes, OutputTotalBytes: l.OutputTotalBytes,
-		DiskBytes: l.DiskBytes, FileBytes: l.FileBytes, OpenFiles: l.OpenFiles,
+		DiskBytes: l.DiskBytes, FileBytes: l.FileBytes, OpenFiles: l.OpenFiles, Pids: pids,
 		Workspace: u.kind, Next: next, Stdin: u.call.Stdin,
 	}, cell.Handlers{Started: u.onStarted, Output: u.onOutput})
 }
@@ -354,6 +368,9 @@ func (u *running) lost(caller context.Context, cause error) sandbox.Result {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(caller), destroyBudget, errors.New("processes do not end"))
 	defer cancel()
 	usage := u.stage.group.Usage()
+	if u.c.class.veiled() {
+		usage = u.usageVeiled(usage)
+	}
 	if err := u.r.groups.RemoveTree(ctx, u.c.path); err != nil {
 		u.r.log.Error("cell not killed", "cell_id", u.c.id, "error", err)
 	}

@@ -55,6 +55,7 @@ type Runtime struct {
 	mu          sync.Mutex
 	probed      error             // why the readiness probe failed; errNotProbed before it ended
 	probeResult sandbox.Result    // of the last probe
+	unveiled    error             // why a probe in gVisor failed; errNotProbed before it ended
 	versions    map[string]string // of OCI runtimes, by path
 	shown       map[sandbox.Isolation]string
 	controls    []sandbox.Control // found at start
@@ -86,7 +87,7 @@ func New(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 	}
 	r := &Runtime{
 		cfg: cfg, log: cfg.Logger, instance: InstanceOf(cfg.DataDir),
-		probed: errNotProbed, versions: map[string]string{}, shown: map[sandbox.Isolation]string{},
+		probed: errNotProbed, unveiled: errNotProbed, versions: map[string]string{}, shown: map[sandbox.Isolation]string{},
 	}
 	r.cgroupRoot = filepath.Join(cfg.CgroupParent, "sandgate-"+r.instance)
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
@@ -239,12 +240,15 @@ func (r *Runtime) standardClass() class {
 // probe runs a process in a cell until that has worked, then keeps the pool warm.
 func (r *Runtime) probe() {
 	for wait := time.Second; ; wait = min(wait*2, failBackoffLast) {
-		res, err := r.probeOnce()
+		res, err := r.probeOnce(sandbox.IsolationRunc, 64<<20)
 		r.mu.Lock()
 		r.probed, r.probeResult = err, res
 		r.mu.Unlock()
 		if err == nil {
 			r.pool.warmUp()
+			if _, ok := r.cfg.Runtimes[sandbox.IsolationGVisor]; ok {
+				r.background.Go(r.probeVeiled)
+			}
 			return
 		}
 		r.log.Error("readiness probe failed", "error", err)
@@ -256,13 +260,13 @@ func (r *Runtime) probe() {
 	}
 }
 
-func (r *Runtime) probeOnce() (sandbox.Result, error) {
+func (r *Runtime) probeOnce(isolation sandbox.Isolation, memory int64) (sandbox.Result, error) {
 	ctx, cancel := context.WithTimeoutCause(r.ctx, probeBudget, errors.New("probe took too long"))
 	defer cancel()
 	res, err := r.Run(ctx, sandbox.Call{
-		ID: "readiness-probe", Argv: []string{oci.InitPath, "probe"},
+		ID: "readiness-probe", Isolation: isolation, Argv: []string{oci.InitPath, "probe"},
 		Limits: sandbox.Limits{
-			WallTime: 10 * time.Second, CPUMillis: 1000, MemoryBytes: 64 << 20, Pids: 64, OutputBytes: 4096, DiskBytes: 1 << 20,
+			WallTime: 10 * time.Second, CPUMillis: 1000, MemoryBytes: memory, Pids: 64, OutputBytes: 4096, DiskBytes: 1 << 20,
 		},
 	})
 	if err != nil {

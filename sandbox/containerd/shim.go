@@ -260,7 +260,7 @@ func (r *Runtime) newTask(ctx context.Context, c *aCell, creator cio.Creator) er
 	var opts []ctd.NewTaskOpts
 	if c.shim.address != "" {
 		opts = append(opts, ctd.WithTaskAPIEndpoint(c.shim.address, shimAPI), withoutOptions)
-		if r.deleter != "" {
+		if r.deleter != "" && !c.class.veiled() { // it knows what runc leaves
 			opts = append(opts, ctd.WithRuntimePath(r.deleter))
 		}
 	}

@@ -19,27 +19,43 @@ import (
 // idmaps keeps a user namespace for each owner of a workspace that was seen.
 type idmaps struct {
 	mu    sync.Mutex
-	files map[[2]uint32]*os.File
+	files map[idmap]*os.File
 }
 
 // maxIDMaps bounds the kept namespaces; beyond it all are let go.
 const maxIDMaps = 64
 
-// get returns a user namespace in which owner on disk is host on this machine.
-func (m *idmaps) get(uid, gid, hostUID, hostGID uint32) (*os.File, error) {
+// idmap says whose files on disk are the program's.
+type idmap struct {
+	uid, gid uint32
+	root     bool // the cell's root must be able to make files: it gives them away then
+}
+
+// get returns a user namespace in which the owner on disk is the program of a cell
+// whose ids begin at base on this machine.
+func (m *idmaps) get(owner idmap, base uint32) (*os.File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	owner := [2]uint32{uid, gid}
 	if f := m.files[owner]; f != nil {
 		return f, nil
 	}
-	f, err := mount.GetUsernsFD(fmt.Sprintf("%d:%d:1", uid, hostUID), fmt.Sprintf("%d:%d:1", gid, hostGID))
+	list := func(id, as uint32) string {
+		text := fmt.Sprintf("%d:%d:1", id, base+as)
+		if spare := base; owner.root {
+			if spare == id {
+				spare++
+			}
+			text += fmt.Sprintf(",%d:%d:1", spare, base)
+		}
+		return text
+	}
+	f, err := mount.GetUsernsFD(list(owner.uid, cell.PayloadUID), list(owner.gid, cell.PayloadGID))
 	if err != nil {
 		return nil, fmt.Errorf("make user namespace for id mapping: %w", err)
 	}
 	if m.files == nil || len(m.files) >= maxIDMaps {
 		// Those let go may be in use: the collector closes them.
-		m.files = map[[2]uint32]*os.File{}
+		m.files = map[idmap]*os.File{}
 	}
 	m.files[owner] = f
 	return f, nil
@@ -73,6 +89,13 @@ func (w *workspace) same(o *workspace) bool {
 // directory or the machine.
 func (u *running) mountWorkspace() error {
 	w := u.call.Workspace
+	if u.c.class.veiled() && w.HostDir != "" {
+		u.workdir, u.kind = "directory", cell.WorkspaceCell
+		if w.KeepOwner {
+			u.workdir = "directory:idmapped"
+		}
+		return nil
+	}
 	if w.HostDir == "" {
 		u.workdir, u.kind, u.c.wanted = "ephemeral", cell.WorkspaceEphemeral, nil
 		return nil
@@ -92,7 +115,7 @@ func (u *running) mountWorkspace() error {
 		return nil
 	}
 	u.kind = cell.WorkspaceMoved
-	tree, err := u.r.cloneTree(found, dir)
+	tree, err := u.r.cloneTree(found, dir, false)
 	if err != nil {
 		return fmt.Errorf("workspace %s: %w", w.HostDir, err)
 	}
@@ -126,7 +149,7 @@ func (r *Runtime) attachForNext(c *aCell) error {
 		return err
 	}
 	defer unix.Close(dir) //nolint:errcheck // an O_PATH descriptor
-	tree, err := r.cloneTree(found, dir)
+	tree, err := r.cloneTree(found, dir, false)
 	if err != nil {
 		return err
 	}
@@ -165,8 +188,8 @@ func (r *Runtime) openWorkspace(w sandbox.Workspace) (_ *workspace, dir int, err
 }
 
 // cloneTree returns a detached copy of the directory's mount with the flags and
-// the id mapping of the call.
-func (r *Runtime) cloneTree(w *workspace, dir int) (_ int, err error) {
+// the id mapping of the call. root lets the cell's root make files in it, too.
+func (r *Runtime) cloneTree(w *workspace, dir int, root bool) (_ int, err error) {
 	tree, err := unix.OpenTree(dir, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	if err != nil {
 		return -1, fmt.Errorf("clone its mount: %w: %w", err, errdefs.ErrFailedPrecondition)
@@ -182,7 +205,7 @@ func (r *Runtime) cloneTree(w *workspace, dir int) (_ int, err error) {
 	}
 	var userns *os.File
 	if w.KeepOwner {
-		userns, err = r.maps.get(w.uid, w.gid, r.cfg.IDBase+cell.PayloadUID, r.cfg.IDBase+cell.PayloadGID)
+		userns, err = r.maps.get(idmap{w.uid, w.gid, root}, r.cfg.IDBase)
 		if err != nil {
 			return -1, err
 		}

@@ -56,6 +56,13 @@ type Cell struct {
 	Socket string
 	// InitArgs are its arguments after argv[0]. Optional.
 	InitArgs []string
+	// Workspace is a directory of the machine that is mounted at WorkspacePath.
+	// Optional: where the runtime can, a workspace is attached later.
+	Workspace         string
+	WorkspaceReadOnly bool
+	// GiveAway lets init change owners of files (CAP_CHOWN). gVisor needs it: it
+	// cannot make files for another user otherwise.
+	GiveAway bool
 	// Binds are further read-only mounts, in order. Optional.
 	Binds []Bind
 	// CgroupsPath is the cell's cgroup from the root of each hierarchy.
@@ -85,6 +92,9 @@ func Build(c Cell) (*specs.Spec, error) {
 		return nil, err
 	}
 	caps := capabilities()
+	if c.GiveAway {
+		caps = append(caps, "CAP_CHOWN")
+	}
 	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: c.IDBase, Size: c.IDCount}}
 	return &specs.Spec{
 		Version:  "1.2.1",
@@ -155,6 +165,9 @@ func (c Cell) mounts() []specs.Mount {
 	if c.Socket != "" {
 		mounts = append(mounts, readOnlyBind(Bind{Source: c.Socket, Target: SocketPath}))
 	}
+	if c.Workspace != "" {
+		mounts = append(mounts, c.workspace())
+	}
 	return append(mounts, readOnlyBind(Bind{Source: c.Init, Target: InitPath}))
 }
 
@@ -169,6 +182,14 @@ func imagePoints() []specs.Mount {
 		})
 	}
 	return out
+}
+
+func (c Cell) workspace() specs.Mount {
+	m := readOnlyBind(Bind{Source: c.Workspace, Target: WorkspacePath})
+	if !c.WorkspaceReadOnly {
+		m.Options = []string{"bind", "rw", "nosuid", "nodev", "private"}
+	}
+	return m
 }
 
 func readOnlyBind(b Bind) specs.Mount {
@@ -193,6 +214,9 @@ func (c Cell) validate() error {
 	}
 	if !cleanAbs(c.CgroupsPath) || strings.Count(c.CgroupsPath, "/") < 2 {
 		return invalid("cgroups path", c.CgroupsPath, "a clean absolute path of at least two elements")
+	}
+	if c.Workspace != "" && !cleanAbs(c.Workspace) {
+		return invalid("workspace", c.Workspace, "a clean absolute path")
 	}
 	for _, b := range c.Binds {
 		if !cleanAbs(b.Source) || !cleanAbs(b.Target) {
