@@ -36,10 +36,10 @@ deps: ## install what must come from the distribution (Debian and its kin, as ro
 	@tools/scripts/deps
 
 .PHONY: runtimes
-runtimes: deps $(RUNTIMES) ## build containerd, its runc shim, ctr and runc from their pins into bin/
+runtimes: deps $(RUNTIMES) bin/runsc ## build containerd, its runc shim, ctr, runc and gVisor from their pins into bin/
 
 .PHONY: gvisor
-gvisor: bin/runsc ## build gVisor's runsc from its pin into bin/
+gvisor: bin/runsc ## build only gVisor, which is the largest of them
 
 .PHONY: build
 build: ## build sandgated, sandgate and sandgate-init into bin/
@@ -86,7 +86,7 @@ unit: ## tests that need neither root nor network, with the race detector
 	@CGO_ENABLED=1 $(call go-test,unit) -race -timeout 10m ./...
 
 .PHONY: root-test
-root-test: runtimes build ## tests on real containerd, runc and the daemon; needs root
+root-test: runtimes build ## tests on real containerd, runc, gVisor and the daemon; needs root
 	@mkdir -p .cache; if [ "$$(id -u)" != 0 ]; then echo "root-test: skipped, not root"; exit 0; fi; \
 	SANDGATE_ROOT_TESTS=1 SANDGATE_BIN_DIR=$(CURDIR)/bin $(call go-test,root) -p 1 -count=1 -timeout 10m ./sandbox/... ./test/...
 
