@@ -53,6 +53,7 @@ type call struct {
 	startedBy time.Time // when it is to be sent at the latest
 
 	toHolder []byte // not yet written
+	released bool   // the host lets the program run
 	stdin    stdin
 	pumps    [3]pump // by cell.Stream
 	total    int64   // bytes of both streams
@@ -62,7 +63,7 @@ type call struct {
 
 func newCall(n *stage, request cell.Request) *call {
 	c := &call{stage: n, request: request, end: cell.Exit{ExitCode: -1}}
-	c.stdin = stdin{ended: !request.HasStdin}
+	c.stdin, c.released = stdin{ended: !request.HasStdin}, !request.Hold
 	for _, stream := range []cell.Stream{cell.Stdout, cell.Stderr} {
 		c.pumps[stream] = newPump(stream, request.OutputBytes)
 	}
@@ -107,13 +108,33 @@ func (c *call) fitsAsItIs() bool {
 // start tells the holder what to become.
 func (c *call) start(s *server) {
 	c.phase = starting
-	c.holder = s.plan.holderScript(&c.request.Exec, nil)
+	c.holder = s.plan.holderScript(&c.request, nil)
 	message, err := c.holder.Message()
 	if err != nil {
 		c.abort(err)
 		return
 	}
 	c.toHolder = message
+	if c.request.Hold && c.released {
+		c.toHolder = append(c.toHolder, releaseByte)
+	}
+	c.writeHolder()
+}
+
+// releaseByte is what a holder waits for just before it becomes the program.
+const releaseByte = 'r'
+
+// release lets the program run.
+func (c *call) release(s *server) {
+	if c.released {
+		return
+	}
+	c.released = true
+	if c.phase != starting {
+		return // it comes behind the rest
+	}
+	c.deadline = s.now.Add(readyWithin)
+	c.toHolder = append(c.toHolder, releaseByte)
 	c.writeHolder()
 }
 
@@ -142,12 +163,14 @@ func writeAll(fd int, b []byte) error {
 }
 
 // frame handles a frame of the host for this call.
-func (c *call) frame(kind cell.Kind, rest []byte) error {
+func (c *call) frame(s *server, kind cell.Kind, rest []byte) error {
 	switch kind {
 	case cell.KindStdin:
 		return c.stdin.add(rest)
 	case cell.KindStdinClose:
 		c.stdin.ended = true
+	case cell.KindRelease:
+		c.release(s)
 	case cell.KindKill:
 		logf("call %d is killed: %q", c.request.Seq, rest)
 		c.kill(cancelled)
@@ -190,7 +213,9 @@ func (c *call) pollSet(s *server, sooner func(time.Time)) {
 			events = unix.POLLOUT
 		}
 		s.watch(c.stage.start, events)
-		sooner(c.deadline)
+		if c.released {
+			sooner(c.deadline)
+		}
 	case running:
 		s.watch(c.stage.report, unix.POLLIN)
 		if c.cause == byItself {
@@ -321,7 +346,7 @@ func (c *call) nextRecord(s *server) (kind uint32, body []byte, ok bool, err err
 func (c *call) awaitStart(s *server) {
 	c.writeHolder()
 	if !hungUp(c.stage.start) {
-		if s.now.After(c.deadline) {
+		if c.released && s.now.After(c.deadline) {
 			c.abort(fmt.Errorf("the program is not started after %v", readyWithin))
 		}
 		return
@@ -353,7 +378,7 @@ func (c *call) awaitStart(s *server) {
 			c.startFailed(body)
 			return
 		case raw.RecordEnd:
-			if limits != nil { // it ran, and is over already
+			if limits != nil && c.released { // it ran, and is over already
 				c.up(s, *limits)
 				c.over(body)
 				return
@@ -363,11 +388,13 @@ func (c *call) awaitStart(s *server) {
 		}
 	}
 	switch {
-	case limits != nil:
+	case limits != nil && c.released:
 		c.up(s, *limits)
+	case !c.released && c.cause != byItself: // killed while it waited
+		c.toBurying()
 	case ended:
 		c.abort(errStageGone)
-	case s.now.After(c.deadline):
+	case c.released && s.now.After(c.deadline):
 		c.abort(fmt.Errorf("the program is not started after %v", readyWithin))
 	}
 }

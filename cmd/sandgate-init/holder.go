@@ -174,12 +174,12 @@ func rlimits(x *cell.Exec) []rlimit {
 const startedBytes = 4 * 16
 
 // holderScript makes the holder the program of x. It names what fails.
-func (p *plan) holderScript(x *cell.Exec, buf []byte) *raw.Script {
+func (p *plan) holderScript(x *cell.Request, buf []byte) *raw.Script {
 	s := p.arena.Inbox(16, buf)
 	record := s.Data(make([]byte, 8+startedBytes))
 	binary.NativeEndian.PutUint32(s.Bytes(record, 8), recordStarted)
 	binary.NativeEndian.PutUint32(s.Bytes(record, 8)[4:], 8+startedBytes)
-	for i, l := range rlimits(x) {
+	for i, l := range rlimits(&x.Exec) {
 		var limit [16]byte
 		binary.NativeEndian.PutUint64(limit[:], uint64(l.value))  //nolint:gosec // validated not to be negative
 		binary.NativeEndian.PutUint64(limit[8:], uint64(l.value)) //nolint:gosec // likewise
@@ -193,8 +193,11 @@ func (p *plan) holderScript(x *cell.Exec, buf []byte) *raw.Script {
 	}
 	s.Call(fmt.Sprintf("working directory %q", cwd), unix.SYS_CHDIR, cwd)
 	s.Call("report limits", unix.SYS_WRITE, p.fds[fdReport], record, 8+startedBytes)
+	if x.Hold {
+		s.ReadAll("wait for the release", p.fds[fdGo], s.Data(make([]byte, 8)), 1)
+	}
 	s.Call("unblock signals", unix.SYS_RT_SIGPROCMASK, 2, s.Data(make([]byte, 8)), 0, 8)
-	s.Exec("execute", candidates(x), x.Argv, x.Env)
+	s.Exec("execute", candidates(&x.Exec), x.Argv, x.Env)
 	return s
 }
 

@@ -288,7 +288,7 @@ func (s *server) dispatch(kind cell.Kind, body []byte) error {
 			return err
 		}
 		return s.exec(request)
-	case cell.KindStdin, cell.KindStdinClose, cell.KindKill:
+	case cell.KindStdin, cell.KindStdinClose, cell.KindRelease, cell.KindKill:
 		seq, rest, err := cell.DecodeSeq(body)
 		if err != nil {
 			return err
@@ -296,7 +296,7 @@ func (s *server) dispatch(kind cell.Kind, body []byte) error {
 		if s.call == nil || s.call.request.Seq != seq {
 			return nil // came too late for its call
 		}
-		return s.call.frame(kind, rest)
+		return s.call.frame(s, kind, rest)
 	}
 	return fmt.Errorf("frame kind %d is not for init: %w", kind, cell.ErrProtocol)
 }

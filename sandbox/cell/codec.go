@@ -81,7 +81,7 @@ func DecodePrepared(body []byte) (Prepared, error) {
 	return p, d.finish("prepared")
 }
 
-// AppendExec encodes x under the number seq of the call; Stdin stays behind.
+// AppendExec encodes x under the number seq of the call; Stdin and Ready stay behind.
 func AppendExec(b []byte, seq uint64, x Exec) []byte {
 	e := encoder{b}
 	e.uint(seq)
@@ -94,6 +94,7 @@ func AppendExec(b []byte, seq uint64, x Exec) []byte {
 	}
 	e.uint(uint64(x.Workspace))
 	e.bool(x.Stdin != nil)
+	e.bool(x.Ready != nil)
 	e.bool(x.Next != nil)
 	if x.Next != nil {
 		return AppendStage(e.b, *x.Next)
@@ -131,9 +132,10 @@ func DecodeStage(body []byte) (Stage, error) {
 
 // Request is an Exec as init gets it.
 type Request struct {
-	Exec            // without Stdin
-	Seq      uint64 // number of the call, carried by its Stdin, StdinClose and Kill frames
+	Exec            // without Stdin and Ready
+	Seq      uint64 // number of the call, carried by its Stdin, StdinClose, Release and Kill frames
 	HasStdin bool   // whether Stdin frames and a StdinClose will come
+	Hold     bool   // the program is not to be executed before a Release
 }
 
 // DecodeExec decodes an Exec and checks it with Validate.
@@ -146,7 +148,7 @@ func DecodeExec(body []byte) (Request, error) {
 		Pids: d.int64(),
 	}
 	kind := d.uint()
-	hasStdin := d.bool()
+	hasStdin, hold := d.bool(), d.bool()
 	if d.bool() {
 		next := d.stage()
 		x.Next = &next
@@ -161,7 +163,7 @@ func DecodeExec(body []byte) (Request, error) {
 	if err := x.Validate(); err != nil {
 		return Request{}, fmt.Errorf("decode exec: %w: %w", err, ErrProtocol)
 	}
-	return Request{Exec: x, Seq: seq, HasStdin: hasStdin}, nil
+	return Request{Exec: x, Seq: seq, HasStdin: hasStdin, Hold: hold}, nil
 }
 
 // Validate says what is wrong with x, or nil.
@@ -270,7 +272,7 @@ func DecodeExit(body []byte) (Exit, error) {
 	return x, d.finish("exit")
 }
 
-// AppendSeq encodes the body of a StdinClose, and the start of a Stdin (its data
+// AppendSeq encodes the body of a StdinClose and of a Release, and the start of a Stdin (its data
 // follows) and of a Kill (its reason follows).
 func AppendSeq(b []byte, seq uint64) []byte {
 	e := encoder{b}

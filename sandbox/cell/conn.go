@@ -18,6 +18,9 @@ var (
 	ErrClosed = errors.New("cell connection closed")
 	// ErrUnresponsive says that init did not answer in time; destroy the cell.
 	ErrUnresponsive = errors.New("cell does not respond")
+	// ErrNotReady is wrapped by an error of Exec whose Ready has failed: the program
+	// has surely not run. The cell is sound unless the Exit beside it says otherwise.
+	ErrNotReady = errors.New("not ready")
 	// ErrNotSent is wrapped by an error of Exec when init got nothing of the request:
 	// the program has surely not run. Without it the program may have run.
 	ErrNotSent = errors.New("nothing was sent to the cell")
@@ -144,7 +147,43 @@ func (c *Conn) Exec(ctx context.Context, x Exec, h Handlers) (Exit, error) {
 		go c.feed(call, seq, x.Stdin)
 	}
 
-	timer := time.NewTimer(x.WallTime + unresponsiveAfter)
+	var refused error
+	if x.Ready != nil {
+		if refused, err = c.release(seq, x.Ready); err != nil {
+			return Exit{}, err
+		}
+	}
+	exit, err := c.await(ctx, call, x.WallTime)
+	if refused != nil {
+		err = errors.Join(fmt.Errorf("%w: %w", ErrNotReady, refused), err)
+	}
+	return exit, err
+}
+
+// release asks whether the program may run, and tells init.
+func (c *Conn) release(seq uint64, ready func() error) (refused, err error) {
+	refused = ready()
+	if refused == nil {
+		err = c.out.Write(KindRelease, AppendSeq(nil, seq))
+	} else {
+		err = c.out.Write(KindKill, AppendSeq(nil, seq), []byte("not ready"))
+	}
+	if err == nil {
+		return refused, nil
+	}
+	err = c.writeError(err)
+	_ = c.fail(err) // that is the error
+	<-c.gone
+	if refused != nil || errors.Is(err, ErrNotSent) {
+		// Without a Release the program has not run, and never will.
+		err = fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
+	return refused, errors.Join(refused, err)
+}
+
+// await waits for the end of the call.
+func (c *Conn) await(ctx context.Context, call *hostCall, wall time.Duration) (Exit, error) {
+	timer := time.NewTimer(wall + unresponsiveAfter)
 	defer timer.Stop()
 	done := ctx.Done()
 	for {

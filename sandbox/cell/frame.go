@@ -32,6 +32,7 @@ const (
 	KindStdin      Kind = 3
 	KindStdinClose Kind = 4
 	KindKill       Kind = 5
+	KindRelease    Kind = 6
 
 	KindHello    Kind = 64
 	KindPrepared Kind = 65

@@ -128,6 +128,11 @@ type Exec struct {
 	// Stdin is read to its end or until the call ends; nil is an empty stdin. It
 	// does not travel in the Exec frame.
 	Stdin io.Reader
+
+	// Ready, if not nil, is asked while init gets everything ready but the execve
+	// itself, which waits for it. An error ends the call, and the program has not
+	// run. It does not travel either.
+	Ready func() error
 }
 
 // Started says that the program was executed, with limits as the kernel showed

@@ -1,0 +1,55 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/sandgate/sandgate/sandbox/cell"
+)
+
+// TestHeldProgramRunsOnlyWhenReleased: the host may still refuse a call for which
+// init has everything ready.
+func TestHeldProgramRunsOnlyWhenReleased(t *testing.T) {
+	c := startCell(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	refused := errors.New("no record")
+	for range 3 {
+		if _, err := c.Prepare(ctx); err != nil {
+			t.Fatal(err)
+		}
+		x := base("bash", "-c", "echo ran")
+		x.Next, x.Ready = c.after(), func() error { return refused }
+		end, err := c.Exec(ctx, x, cell.Handlers{
+			Started: func(cell.Started) { t.Error("the program was started") },
+			Output:  func(cell.Stream, int64, []byte) { t.Error("the program has said something") },
+		})
+		if !errors.Is(err, cell.ErrNotReady) || !errors.Is(err, refused) || end.Poisoned != "" || !end.Cancelled {
+			t.Fatalf("got %+v, %v, want a cancelled call and the cell sound", end, err)
+		}
+		released := false
+		x.Ready = func() error {
+			select {
+			case <-time.After(50 * time.Millisecond): // init is at its end of the preparations by now, or later
+			case <-ctx.Done():
+			}
+			released = true
+			return nil
+		}
+		x.WallTime = 20 * time.Second
+		r := c.run(t, x)
+		if r.ExitCode != 0 || string(r.stdout) != "ran\n" || !released || r.started == nil {
+			t.Fatalf("got %+v, %q, want it to have run after its release", r.Exit, r.stdout)
+		}
+	}
+	x := base("no-such-program")
+	x.Ready = func() error { return nil }
+	if r := c.run(t, x); r.StartError == "" || r.started != nil {
+		t.Errorf("got %+v, want a start error", r.Exit)
+	}
+	c.onlyNext(t)
+}
