@@ -241,7 +241,6 @@ func (p *plan) writeFork(s *raw.Script) *raw.Step {
 // writeStage makes the view of a call, forks the holder and waits for the script
 // that fits the view to the call and reaps.
 func (p *plan) writeStage(s *raw.Script, workspace bool, ready uintptr) *raw.Step {
-	s.Call("begin a session", unix.SYS_SETSID).Ignore(unix.EPERM)
 	stageView(s, p.optsOpen, p.optsOwned, workspace)
 	lookAtMounts(s, ready+16)
 	fork := s.Fork("fork the holder", uintptr(unix.SIGCHLD)).Keep(p.holder)
