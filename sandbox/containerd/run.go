@@ -24,6 +24,10 @@ const killGrace = 2 * time.Second
 // startGrace is how long init may take to start the program.
 const startGrace = 20 * time.Second
 
+// readyGrace is how long whoever calls may take to be ready; it has a deadline of its
+// own before that.
+const readyGrace = time.Minute
+
 // claimTries bounds how many unfit cells a call goes through.
 const claimTries = 4
 
@@ -162,9 +166,6 @@ func (u *running) do(ctx context.Context) (sandbox.Result, error) {
 	err := u.mountWorkspace()
 	u.step("workspace", time.Now())
 	if err == nil {
-		err = u.ready(ctx)
-	}
-	if err == nil {
 		err = u.stageLives()
 	}
 	if err != nil {
@@ -173,12 +174,7 @@ func (u *running) do(ctx context.Context) (sandbox.Result, error) {
 		} else {
 			u.r.pool.unclaim(u.c) // nothing has run, and its stage waits on
 		}
-		switch {
-		case errors.Is(err, errUnfit):
-			return sandbox.Result{}, err
-		case errors.Is(err, errNotReady) && ctx.Err() != nil:
-			return interrupted(ctx, u.queued), nil
-		case errors.Is(err, errNotReady):
+		if errors.Is(err, errUnfit) {
 			return sandbox.Result{}, err
 		}
 		return sandbox.Result{}, classify(err)
@@ -191,13 +187,18 @@ func (u *running) do(ctx context.Context) (sandbox.Result, error) {
 		}
 		u.giveBack(fit && u.keep)
 	}()
-	u.step("ready", time.Now())
 	exit, err := u.exec(ctx)
 	u.execTime = time.Since(u.marked)
 	u.marked = u.marked.Add(u.execTime)
 	ran := min(u.execTime, exit.RunTime)
 	u.steps = append(u.steps, sandbox.Step{Name: "start", Took: u.execTime - ran}, sandbox.Step{Name: "run", Took: ran})
 	switch {
+	case errors.Is(err, cell.ErrNotReady) && ctx.Err() != nil:
+		fit = u.sound(exit)
+		return interrupted(ctx, u.queued), nil
+	case errors.Is(err, cell.ErrNotReady):
+		fit = u.sound(exit)
+		return sandbox.Result{}, fmt.Errorf("not run: %w", err)
 	case errors.Is(err, cell.ErrNotSent) && u.c.conn.Ended():
 		return sandbox.Result{}, fmt.Errorf("run in cell %s: %w: %w", u.c.id, err, errUnfit)
 	case errors.Is(err, cell.ErrNotSent): // the request itself cannot be sent
@@ -209,19 +210,23 @@ func (u *running) do(ctx context.Context) (sandbox.Result, error) {
 	return u.result(ctx, exit), nil
 }
 
-// errNotReady is wrapped when the call is not to run after all.
-var errNotReady = errors.New("not run")
+// sound reports whether a cell whose call was not released can serve another.
+func (u *running) sound(exit cell.Exit) bool {
+	return exit.Poisoned == "" && !u.c.conn.Ended()
+}
 
-// ready waits for what must be true before the program runs, once for a call.
+// ready waits for what must be true before the program runs, once for a call,
+// while init gets the rest ready.
 func (u *running) ready(ctx context.Context) error {
-	if u.call.Ready == nil {
-		return nil
+	if u.call.Ready != nil {
+		ask := u.call.Ready
+		if err := ask(ctx); err != nil {
+			return err
+		}
+		u.call.Ready = nil // a further cell need not ask again
 	}
-	err := u.call.Ready(ctx)
-	u.call.Ready = nil
-	if err != nil {
-		return fmt.Errorf("%w: %w", errNotReady, err)
-	}
+	u.backstop.Reset(startGrace + u.call.Limits.WallTime + killGrace)
+	u.step("ready", time.Now())
 	return nil
 }
 
@@ -270,7 +275,7 @@ func (u *running) bound() error {
 // own deadline stands the host's.
 func (u *running) exec(ctx context.Context) (cell.Exit, error) {
 	l := u.call.Limits
-	u.backstop = time.AfterFunc(startGrace+l.WallTime+killGrace, u.kill)
+	u.backstop = time.AfterFunc(readyGrace+startGrace+l.WallTime+killGrace, u.kill)
 	defer u.backstop.Stop()
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -303,6 +308,7 @@ func (u *running) exec(ctx context.Context) (cell.Exit, error) {
 		WallTime: l.WallTime, OutputBytes: l.OutputBytes, OutputTotalBytes: l.OutputTotalBytes,
 		DiskBytes: l.DiskBytes, FileBytes: l.FileBytes, OpenFiles: l.OpenFiles, Pids: pids,
 		Workspace: u.kind, Next: next, Stdin: u.call.Stdin,
+		Ready: func() error { return u.ready(ctx) },
 	}, cell.Handlers{Started: u.onStarted, Output: u.onOutput})
 }
 
