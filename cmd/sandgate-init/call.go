@@ -575,7 +575,7 @@ func (p *plan) refit(s *raw.Script, n *stage, x *cell.Exec) {
 	}
 	record := s.Data(make([]byte, 8+mountsBytes))
 	binary.NativeEndian.PutUint32(s.Bytes(record, 8), recordFitted)
-	binary.NativeEndian.PutUint32(s.Bytes(record, 8)[4:], uint32(8+mountsBytes)) //nolint:gosec // a small constant
+	binary.NativeEndian.PutUint32(s.Bytes(record, 8)[4:], uint32(8+mountsBytes))
 	lookAtMounts(s, record+8)
 	s.Call("tell that the stage fits", unix.SYS_WRITE, p.fds[fdReport], record, 8+mountsBytes)
 }

@@ -234,7 +234,7 @@ func (p *plan) writeFork(s *raw.Script) *raw.Step {
 	for i := range fdCount {
 		s.Call("close a descriptor of the stage", unix.SYS_CLOSE, p.fds[i])
 	}
-	s.Jump(int(p.entryWait)) //nolint:gosec // an offset within the arena
+	s.Jump(int(p.entryWait))
 	return fork
 }
 

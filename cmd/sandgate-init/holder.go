@@ -81,7 +81,7 @@ func (p *plan) writeProof(s *raw.Script) {
 	s.Call("read proof", unix.SYS_READ, status, proof+8, proofStatusBytes-1)
 	s.Call("read proof", unix.SYS_CLOSE, status)
 	for i, name := range namespaces() {
-		link := proof + 8 + proofStatusBytes + uintptr(i*proofLinkBytes) //nolint:gosec // a small number
+		link := proof + 8 + proofStatusBytes + uintptr(i*proofLinkBytes)
 		s.Call("read namespace "+name, unix.SYS_READLINKAT, unix.AT_FDCWD, "/proc/self/ns/"+name, link, proofLinkBytes-1).Ignore(unix.ENOENT)
 	}
 	s.Call("report proof", unix.SYS_WRITE, p.fds[fdReport], proof, 8+proofBytes)
@@ -91,7 +91,7 @@ func (p *plan) writeProof(s *raw.Script) {
 func boundingSet() []int {
 	var out []int
 	for c := range lastCapability + 1 {
-		n, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0) //nolint:gosec // up to 63
+		n, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0)
 		if err != nil {
 			break // beyond the last one that the kernel knows
 		}
@@ -183,7 +183,7 @@ func (p *plan) holderScript(x *cell.Request, buf []byte) *raw.Script {
 		var limit [16]byte
 		binary.NativeEndian.PutUint64(limit[:], uint64(l.value))  //nolint:gosec // validated not to be negative
 		binary.NativeEndian.PutUint64(limit[8:], uint64(l.value)) //nolint:gosec // likewise
-		at := record + 8 + uintptr(i*16)                          //nolint:gosec // a small number
+		at := record + 8 + uintptr(i*16)
 		s.Call(fmt.Sprintf("limit of %d %s", l.value, l.name), unix.SYS_PRLIMIT64, 0, l.resource, s.Data(limit[:]), 0)
 		s.Call("read back limit of "+l.name, unix.SYS_PRLIMIT64, 0, l.resource, 0, at)
 	}

@@ -162,7 +162,7 @@ func AppendFrame(b []byte, kind Kind, parts ...[]byte) []byte {
 	for _, p := range parts {
 		n += len(p)
 	}
-	b = binary.BigEndian.AppendUint32(b, uint32(n)) //nolint:gosec // bounded by the sender
+	b = binary.BigEndian.AppendUint32(b, uint32(n))
 	b = append(b, byte(kind))
 	for _, p := range parts {
 		b = append(b, p...)

@@ -44,7 +44,7 @@ func NewArena() (*Arena, error) {
 	return a, nil
 }
 
-func (a *Arena) base() uintptr { return uintptr(unsafe.Pointer(&a.mem[0])) }
+func (a *Arena) base() uintptr { return uintptr(unsafe.Pointer(&a.mem[0])) } // #nosec G103 -- it is not the collector's memory
 
 func (a *Arena) reserve(n uintptr) uintptr {
 	off := (a.used + 15) &^ 15
@@ -76,10 +76,10 @@ func (a *Arena) Bytes(addr uintptr, n int) []byte {
 	return a.mem[off : off+uintptr(n) : off+uintptr(n)]
 }
 
-// Script begins a script of up to max ops that will be Put into the arena.
-func (a *Arena) Script(max, dataBytes int) *Script {
-	off := a.reserve(uintptr(max)*opBytes + uintptr(dataBytes))
-	return &Script{arena: a, off: off, max: max, buf: make([]byte, uintptr(max)*opBytes, uintptr(max)*opBytes+uintptr(dataBytes))}
+// Script begins a script of up to so many ops that will be Put into the arena.
+func (a *Arena) Script(ops, dataBytes int) *Script {
+	off := a.reserve(uintptr(ops)*opBytes + uintptr(dataBytes))
+	return &Script{arena: a, off: off, max: ops, buf: make([]byte, uintptr(ops)*opBytes, uintptr(ops)*opBytes+uintptr(dataBytes))}
 }
 
 // Put writes a script into the arena, where processes forked from now on find it.
@@ -90,16 +90,16 @@ func (a *Arena) Put(s *Script) {
 	copy(a.mem[s.off:], s.buf)
 }
 
-// Inbox begins a script of up to max ops for a process that waits for it with
+// Inbox begins a script of up to so many ops for a process that waits for it with
 // Receive. buf is reused.
-func (a *Arena) Inbox(max int, buf []byte) *Script {
-	n := max * int(opBytes)
+func (a *Arena) Inbox(ops int, buf []byte) *Script {
+	n := ops * int(opBytes)
 	if cap(buf) < n {
 		buf = make([]byte, n, n+4096)
 	}
 	buf = buf[:n]
 	clear(buf)
-	return &Script{arena: a, off: a.inbox, max: max, buf: buf}
+	return &Script{arena: a, off: a.inbox, max: ops, buf: buf}
 }
 
 // Message is the script as it is sent to the waiting process.

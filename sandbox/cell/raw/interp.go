@@ -34,8 +34,9 @@ type machine struct {
 // starts with all signals blocked. The caller must be the main goroutine, locked to
 // the main thread.
 func (a *Arena) Fork(s *Script, report Int) (pid int, err error) {
+	// #nosec G103 -- addresses are what this package is about
 	m := machine{base: unsafe.Pointer(&a.mem[0]), scratch: a.scratch, report: report.off, drop: a.drop}
-	if err := a.findRuntime(uintptr(unsafe.Pointer(&m))); err != nil {
+	if err := a.findRuntime(uintptr(unsafe.Pointer(&m))); err != nil { // #nosec G103 -- likewise
 		return 0, err
 	}
 	p, e := fork(&m, s.off)
@@ -238,10 +239,10 @@ func (m *machine) exec(o *op) {
 				last, at = e, i
 			}
 		default:
-			m.fault(o.tag, e, uint32(i)) //nolint:gosec // entries of PATH
+			m.fault(o.tag, e, uint32(i))
 		}
 	}
-	m.fault(o.tag, last, uint32(at)) //nolint:gosec // likewise
+	m.fault(o.tag, last, uint32(at))
 }
 
 // Exec appends the execution of the first of paths that can be; see execve(2).

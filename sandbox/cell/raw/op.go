@@ -92,7 +92,7 @@ func (s *Script) Data(b []byte) uintptr {
 // Bytes is what Data put at an address, to be changed until the script is used.
 func (s *Script) Bytes(addr uintptr, n int) []byte {
 	off := addr - s.arena.base() - s.off
-	return s.buf[off : off+uintptr(n)] //nolint:gosec // a length
+	return s.buf[off : off+uintptr(n)]
 }
 
 // String is Data with a NUL behind.

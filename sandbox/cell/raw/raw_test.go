@@ -15,12 +15,11 @@ import (
 // child is a process that runs a script of the test's.
 type child struct {
 	*Arena
-	script     *Script
-	report     Int
-	out        Int // the writing end of what read reads
-	pid        int
-	ours       *os.File
-	theirs, in *os.File
+	script *Script
+	report Int
+	out    Int // the writing end of what read reads
+	ours   *os.File
+	theirs *os.File
 }
 
 // newChild makes the pipes and begins the script. The process is not started.
@@ -38,7 +37,7 @@ func newChild(t *testing.T) *child {
 	at := a.Reserve(8)
 	c.report, c.out = a.IntAt(at), a.IntAt(at+4)
 	for i := range 2 {
-		binary.NativeEndian.PutUint32(a.Bytes(at, 8)[4*i:], uint32(c.theirs.Fd()))
+		binary.NativeEndian.PutUint32(a.Bytes(at, 8)[4*i:], uint32(c.theirs.Fd())) //nolint:gosec // a descriptor
 	}
 	c.script = a.Script(32, 4096)
 	return c
@@ -118,7 +117,7 @@ func inbox(t *testing.T, write func(*child, *Script), cut int) (string, syscall.
 		t.Fatal(err)
 	}
 	at := c.Reserve(4)
-	binary.NativeEndian.PutUint32(c.Bytes(at, 4), uint32(r.Fd()))
+	binary.NativeEndian.PutUint32(c.Bytes(at, 4), uint32(r.Fd())) //nolint:gosec // a descriptor
 	c.script.Call("close the other end", syscall.SYS_CLOSE, int(w.Fd()))
 	c.script.Receive("take a script", c.IntAt(at))
 	return c.run(t, func() {
