@@ -171,3 +171,32 @@ func TestGVisorThatIsNotThereIsToldAndRefused(t *testing.T) {
 		t.Errorf("controls %+v: want gVisor as one that does not bind, with a remedy", caps.Controls)
 	}
 }
+
+// BenchmarkGVisorCall is `bash -c true` in a session's cell. With a pause the next
+// stage is ready before it is wanted, as mostly between the calls of an agent.
+func BenchmarkGVisorCall(b *testing.B) {
+	r := start(b, gvisorConfig(b))
+	for name, pause := range map[string]time.Duration{"back to back": 0, "after a pause": 30 * time.Millisecond} {
+		b.Run(name, func(b *testing.B) {
+			took, steps := make([]time.Duration, 0, b.N), map[string]time.Duration{}
+			for b.Loop() {
+				time.Sleep(pause) // the load that is measured
+				began := time.Now()
+				res, err := r.Run(b.Context(), gvisorCall("true"))
+				if err != nil || res.Outcome != sandbox.OutcomeExited {
+					b.Fatalf("got %s, %v", res.Outcome, err)
+				}
+				took = append(took, time.Since(began))
+				for _, s := range res.Steps {
+					steps[s.Name] += s.Took
+				}
+			}
+			for name, all := range steps {
+				b.ReportMetric(float64(all.Microseconds())/1e3/float64(len(took)), name+"-ms")
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1e3, "p50-ms")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1e3, "p99-ms")
+		})
+	}
+}
