@@ -90,18 +90,35 @@ func (r *Runtime) mountBound(c *aCell) (at string, err error) {
 }
 
 // letGoOfBound takes the mount of mountBound away: a running cell has its own. It is
-// safe to repeat. Only an empty directory is ever removed.
+// safe to repeat.
 func (r *Runtime) letGoOfBound(c *aCell) error {
 	if c.class.dir == (workspace{}) {
 		return nil
 	}
-	at := filepath.Join(r.boundDirs(), c.id)
-	err := unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("let go of workspace: %w", err)
+	return letGo(filepath.Join(r.boundDirs(), c.id))
+}
+
+// dropBound does so for all, also for those of a daemon that was killed. It must come
+// before anything is removed with what is in it.
+func (r *Runtime) dropBound() error {
+	entries, err := os.ReadDir(r.boundDirs())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("let go of workspaces: %w", err)
 	}
+	for _, e := range entries {
+		if err := letGo(filepath.Join(r.boundDirs(), e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// letGo removes a mount and the empty directory below it, and never any file: a
+// directory that is still mounted on cannot be removed.
+func letGo(at string) error {
+	unmounted := unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 	if err := os.Remove(at); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("let go of workspace: %w", err)
+		return fmt.Errorf("let go of workspace: %w", errors.Join(err, unmounted))
 	}
 	return nil
 }

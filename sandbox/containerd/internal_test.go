@@ -129,3 +129,27 @@ func TestLostCallIsNeverAnError(t *testing.T) {
 		}
 	}
 }
+
+func TestLeftWorkspacesAreNeverRemovedWithTheirFiles(t *testing.T) {
+	r := &Runtime{cfg: Config{RunDir: t.TempDir()}}
+	left := filepath.Join(r.boundDirs(), "c1")
+	if err := os.MkdirAll(left, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(left, "precious")
+	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.removeRunDir(); err == nil {
+		t.Error("a run directory with files at a workspace's place was removed")
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.removeRunDir(); err != nil {
+		t.Errorf("with an empty place: got %v, want nil", err)
+	}
+}

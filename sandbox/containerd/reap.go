@@ -171,6 +171,9 @@ func (r *Runtime) reapContainers(ctx context.Context) error {
 
 // removeRunDir removes what New has made there.
 func (r *Runtime) removeRunDir() error {
+	if err := r.dropBound(); err != nil {
+		return err
+	}
 	if err := unmountBelow(r.cfg.RunDir); err != nil {
 		return err
 	}
