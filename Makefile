@@ -95,7 +95,7 @@ e2e: runtimes build ## only the tests of the whole daemon; needs root
 	SANDGATE_ROOT_TESTS=1 SANDGATE_BIN_DIR=$(CURDIR)/bin go test -p 1 -count=1 -timeout 10m -v ./test/e2e/... ./test/abuse/...
 
 # Package and pattern of the tests that are run on cgroup v2, each pair quoted.
-CGROUP2_TESTS ?= './sandbox/containerd=TestContract|TestIsolation/(memory|fork|deadline|cpu|disk|receipt|workspace|nothing_passes|no_privilege)' './test/abuse=ForkBomb|MemoryBomb|DeadlineEnds|NothingOutside'
+CGROUP2_TESTS ?= './sandbox/containerd=^(TestContract|TestIsolation)$$/(memory|fork|deadline|cpu|disk|receipt|workspace|nothing_passes|no_privilege)' './test/abuse=ForkBomb|MemoryBomb|DeadlineEnds|NothingOutside'
 
 .PHONY: test-cgroup2
 test-cgroup2: runtimes build ## the sandbox tests on a second kernel with pure cgroup v2, under qemu; needs root for its packages
@@ -110,10 +110,10 @@ policy-test: bin/opa build ## Rego tests with their coverage, and the scenario f
 	bin/opa test policies/sandgate
 	bin/sandgate policy test policies --coverage --threshold 95
 
-FUZZTIME ?= 6s
+FUZZTIME ?= 3s
 
 .PHONY: fuzz-short
-fuzz-short: ## every fuzz target for FUZZTIME (6s)
+fuzz-short: ## every fuzz target for FUZZTIME (3s)
 	@tools/scripts/fuzz $(FUZZTIME)
 
 .PHONY: fuzz
