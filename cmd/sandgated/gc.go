@@ -12,7 +12,7 @@ import (
 // by up to slackBytes before it does so; what holds more than that anyway keeps
 // the runtime's usual proportion.
 const (
-	slackBytes    = 40 << 20
+	slackBytes    = 24 << 20
 	leastPercent  = 100 // the runtime's default
 	mostPercent   = 400
 	percentChange = 20 // a smaller change is not worth stopping the world
