@@ -10,7 +10,7 @@
 //
 // The way of a cell: the pool (pool*.go) has it made ahead, as demand asks, in a shim
 // that others share (shim.go), within what all cells may have together
-// (protect.go). The way of a call: claim (pool.go), prepare (cell.go: a fresh stage and its
-// control group, made ahead), limits, workspace (workspace.go), exec (run.go),
-// outcome (outcome.go), and back to the pool or to destruction.
+// (protect.go). The way of a call: claim (pool.go), limits, workspace (workspace.go),
+// exec (run.go) in a stage that a fork server made ahead in the control group of its
+// slot (cell.go), outcome (outcome.go), and back to the pool or to destruction.
 package containerd
