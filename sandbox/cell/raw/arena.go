@@ -31,6 +31,8 @@ type Arena struct {
 	scratch uintptr
 	drop    uintptr
 	inbox   uintptr
+
+	keepLow, keepHigh uintptr // of the stack, whatever findRuntime writes down
 }
 
 // NewArena makes an arena. It stays for the life of the process.
@@ -129,12 +131,14 @@ func (a *Arena) findRuntime(sp uintptr) error {
 	if err != nil {
 		return fmt.Errorf("look for the runtime's memory: %w", err)
 	}
+	page := uintptr(os.Getpagesize())
+	low, high := (sp-stackWindow)&^(page-1), (sp+stackWindow)&^(page-1)
+	a.keepLow, a.keepHigh = low, high
 	if strings.Contains(string(text), ".so") { // a C library: the thread's own memory may be anywhere
+		a.keepLow, a.keepHigh = 0, ^uintptr(0)
 		clear(a.mem[a.drop : a.drop+16])
 		return nil
 	}
-	page := uintptr(os.Getpagesize())
-	low, high := (sp-stackWindow)&^(page-1), (sp+stackWindow)&^(page-1)
 	at := a.drop
 	drop := func(from, to uintptr) {
 		if from < to && at < a.drop+16*maxDrops {

@@ -3,6 +3,7 @@
 package raw
 
 import (
+	"errors"
 	"syscall"
 	"unsafe"
 )
@@ -34,26 +35,37 @@ type machine struct {
 // starts with all signals blocked. The caller must be the main goroutine, locked to
 // the main thread.
 func (a *Arena) Fork(s *Script, report Int) (pid int, err error) {
-	// #nosec G103 -- addresses are what this package is about
-	m := machine{base: unsafe.Pointer(&a.mem[0]), scratch: a.scratch, report: report.off, drop: a.drop}
-	if err := a.findRuntime(uintptr(unsafe.Pointer(&m))); err != nil { // #nosec G103 -- likewise
-		return 0, err
+	for range 10 {
+		// #nosec G103 -- addresses are what this package is about
+		m := machine{base: unsafe.Pointer(&a.mem[0]), scratch: a.scratch, report: report.off, drop: a.drop}
+		if err := a.findRuntime(uintptr(unsafe.Pointer(&m))); err != nil { // #nosec G103 -- likewise
+			return 0, err
+		}
+		p, e := fork(&m, s.off, a.keepLow, a.keepHigh)
+		if e == syscall.EAGAIN && p == 1 { // it was moved
+			continue
+		}
+		if e != 0 {
+			return 0, e
+		}
+		return int(p), nil
 	}
-	p, e := fork(&m, s.off)
-	if e != 0 {
-		return 0, e
-	}
-	return int(p), nil
+	return 0, errors.New("the stack of the forking goroutine does not stay where it is")
 }
 
 // fork must not be preempted by a signal in the child, whose handlers are those
-// of a runtime that is not there.
+// of a runtime that is not there. The stack may have been moved, by its growth or by
+// the collector, since somebody looked where it is: outside of what is kept it
+// forks nothing and returns 1 and EAGAIN. From here on it cannot move.
 //
 //go:nosplit
 //go:noinline
 //go:norace
 //go:nocheckptr
-func fork(m *machine, pc uintptr) (uintptr, syscall.Errno) {
+func fork(m *machine, pc, low, high uintptr) (uintptr, syscall.Errno) {
+	if at := uintptr(unsafe.Pointer(m)); at < low+stackWindow/2 || at >= high-stackWindow/2 { //nolint:gosec // an address
+		return 1, syscall.EAGAIN
+	}
 	all := (*uint64)(m.base)
 	*all = ^uint64(0)
 	before := uintptr(m.base) + 8
