@@ -88,7 +88,7 @@ unit: ## tests that need neither root nor network, with the race detector
 .PHONY: root-test
 root-test: runtimes build ## tests on real containerd, runc, gVisor and the daemon; needs root
 	@mkdir -p .cache; if [ "$$(id -u)" != 0 ]; then echo "root-test: skipped, not root"; exit 0; fi; \
-	SANDGATE_ROOT_TESTS=1 SANDGATE_BIN_DIR=$(CURDIR)/bin $(call go-test,root) -p 1 -count=1 -timeout 10m ./sandbox/... ./test/...
+	SANDGATE_ROOT_TESTS=1 SANDGATE_BIN_DIR=$(CURDIR)/bin $(call go-test,root) -p 1 -count=1 -timeout 10m ./cmd/sandgate-init/... ./sandbox/... ./test/...
 
 .PHONY: e2e
 e2e: runtimes build ## only the tests of the whole daemon; needs root
