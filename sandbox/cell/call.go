@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 // hostCall is the host's view of one running call.
@@ -18,6 +19,8 @@ type hostCall struct {
 
 	exit chan Exit // one element
 
+	held atomic.Bool // the program was not released yet
+
 	mu     sync.Mutex
 	room   *sync.Cond // signals credit and over
 	credit int64      // guarded by mu
@@ -27,6 +30,7 @@ type hostCall struct {
 func newHostCall(x Exec, h Handlers) *hostCall {
 	c := &hostCall{handlers: h, keep: x.OutputBytes, exit: make(chan Exit, 1), credit: StdinWindowBytes}
 	c.room = sync.NewCond(&c.mu)
+	c.held.Store(x.Ready != nil)
 	return c
 }
 
@@ -67,6 +71,9 @@ func (c *hostCall) give(n int64) error {
 // dispatch handles one frame of the running call. It holds the cell to what was
 // asked for: chunks in order, and never more bytes than the call may keep.
 func (c *hostCall) dispatch(kind Kind, seq uint64, body []byte) error {
+	if c.held.Load() && kind != KindStdinAck {
+		return fmt.Errorf("frame kind %d of a program that was not released: %w", kind, ErrProtocol)
+	}
 	switch kind {
 	case KindStarted:
 		s, err := DecodeStarted(body)

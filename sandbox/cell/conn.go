@@ -118,8 +118,8 @@ func (c *Conn) Prepare(ctx context.Context, s Stage) (Prepared, error) {
 // Exec runs one program in the stage that was prepared and returns when its whole
 // tree is gone and all its output was handed over. When ctx ends, init kills the
 // call and Exec still returns its Exit, with Cancelled. A program that cannot be
-// started is an Exit with StartError. An error that wraps ErrNotSent says
-// that the program has surely not run; after any other it may have.
+// started is an Exit with StartError. An error that wraps ErrNotSent or ErrNotReady
+// says that the program has surely not run; after any other it may have.
 //
 // Exec does not wait for a Read of x.Stdin that is under way when the call ends;
 // such a Read's bytes are lost.
@@ -149,7 +149,7 @@ func (c *Conn) Exec(ctx context.Context, x Exec, h Handlers) (Exit, error) {
 
 	var refused error
 	if x.Ready != nil {
-		if refused, err = c.release(seq, x.Ready); err != nil {
+		if refused, err = c.release(call, seq, x.Ready); err != nil {
 			return Exit{}, err
 		}
 	}
@@ -160,25 +160,23 @@ func (c *Conn) Exec(ctx context.Context, x Exec, h Handlers) (Exit, error) {
 	return exit, err
 }
 
-// release asks whether the program may run, and tells init.
-func (c *Conn) release(seq uint64, ready func() error) (refused, err error) {
-	refused = ready()
-	if refused == nil {
-		err = c.out.Write(KindRelease, AppendSeq(nil, seq))
-	} else {
-		err = c.out.Write(KindKill, AppendSeq(nil, seq), []byte("not ready"))
-	}
-	if err == nil {
+// release asks whether the program may run, and tells init. A refusal is never an
+// error of the connection: what comes of the cell, await will tell.
+func (c *Conn) release(call *hostCall, seq uint64, ready func() error) (refused, err error) {
+	if refused = ready(); refused != nil {
+		if err := c.out.Write(KindKill, AppendSeq(nil, seq), []byte("not ready")); err != nil {
+			_ = c.fail(c.writeError(err)) // await reports it
+		}
 		return refused, nil
 	}
-	err = c.writeError(err)
-	_ = c.fail(err) // that is the error
-	<-c.gone
-	if refused != nil || errors.Is(err, ErrNotSent) {
-		// Without a Release the program has not run, and never will.
-		err = fmt.Errorf("%w: %w", ErrNotSent, err)
+	call.held.Store(false)
+	if err := c.out.Write(KindRelease, AppendSeq(nil, seq)); err != nil {
+		err = c.writeError(err)
+		_ = c.fail(err) // that is the error
+		<-c.gone        // the handlers are told nothing after Exec has returned
+		return nil, err
 	}
-	return refused, errors.Join(refused, err)
+	return nil, nil
 }
 
 // await waits for the end of the call.

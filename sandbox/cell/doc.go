@@ -16,7 +16,9 @@
 //	Prepare ──▶                         makes a stage: fresh namespaces, a holder
 //	                      ◀── Prepared  pids and proof of what the holder lost
 //	(host moves the workspace into the stage's mount namespace)
-//	Exec ──▶                            sizes, limits, execve in the holder
+//	Exec ──▶                            sizes, limits, all but the execve
+//	(host makes sure that the program may run)
+//	Release ──▶                         execve in the holder
 //	                      ◀── Started   the program runs; limits as read back
 //	Stdin* ──▶  StdinClose ──▶
 //	             StdinAck ◀──           credit for more stdin
@@ -31,8 +33,8 @@
 //
 // # What a cell must be
 //
-// init wants to be PID 1 with stdin and stdout as this protocol's pipes, root in
-// a user namespace that maps at least ids 0 and PayloadUID, with the capabilities
+// init wants to be PID 1 with the host's socket at SocketPath, or with stdin and
+// stdout as this protocol's pipes, root in a user namespace that maps at least ids 0 and PayloadUID, with the capabilities
 // SYS_ADMIN, SETUID, SETGID, SETPCAP and KILL in it (NET_ADMIN brings loopback
 // up; without it the call has no working 127.0.0.1; gVisor wants CHOWN too). The cell's /proc must be
 // unmasked: the kernel refuses a fresh procfs in a nested namespace otherwise.

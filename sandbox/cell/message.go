@@ -84,9 +84,8 @@ type Prepared struct {
 	Slot int
 	// StagePID is pid 1 of the call's pid namespace, as seen in the cell's.
 	StagePID int
-	// HolderPID is the process that becomes the program, as seen in the call's
-	// pid namespace: the last NSpid of the process to be moved into the call's
-	// cgroup, whose NSpid before it is in the cell's namespace.
+	// HolderPID is the process that becomes the program, as seen in the call's pid
+	// namespace: the last NSpid of the stage's only child.
 	HolderPID int
 	Proof     Proof
 }
