@@ -154,6 +154,7 @@ type running struct {
 	// Set by the handlers; read after Exec has returned.
 	started        bool
 	unthrottle     *time.Timer
+	unthrottled    chan struct{} // closed when unthrottle has done its work
 	startTime      time.Duration
 	receipt        sandbox.Receipt
 	stdout, stderr collector
@@ -225,6 +226,9 @@ func (u *running) ready(ctx context.Context) error {
 		}
 		u.call.Ready = nil // a further cell need not ask again
 	}
+	if ctx.Err() != nil { // cancelled meanwhile: what did not begin need not be ended
+		return context.Cause(ctx)
+	}
 	u.backstop.Reset(startGrace + u.call.Limits.WallTime + killGrace)
 	u.step("ready", time.Now())
 	return nil
@@ -289,8 +293,8 @@ func (u *running) exec(ctx context.Context) (cell.Exit, error) {
 		}
 	}()
 	defer func() {
-		if u.unthrottle != nil {
-			u.unthrottle.Stop()
+		if u.unthrottle != nil && !u.unthrottle.Stop() {
+			<-u.unthrottled // else it could lift the limit of a later call in this group
 		}
 	}()
 	var next *cell.Stage
@@ -335,7 +339,11 @@ func (u *running) onStarted(s cell.Started) {
 	u.receipt = u.makeReceipt(s)
 	// From here on init's deadline runs. Killed processes must not wait for cpu time.
 	wall := u.call.Limits.WallTime
-	u.unthrottle = time.AfterFunc(wall, u.stage.group.Unthrottle)
+	u.unthrottled = make(chan struct{})
+	u.unthrottle = time.AfterFunc(wall, func() {
+		defer close(u.unthrottled)
+		u.stage.group.Unthrottle()
+	})
 	u.backstop.Reset(wall + killGrace)
 	if u.ahead() {
 		u.r.prepareNext(u.c, u.otherSlot())
