@@ -183,10 +183,6 @@ func (m *Manager) Unthrottle(path string) { m.b.unthrottle(path) }
 // Usage reads the counters of the group.
 func (m *Manager) Usage(path string) Usage { return m.b.usage(path, os.ReadFile) }
 
-// OOMKills reads how many processes of the group the kernel killed for its
-// memory limit; -1 if it does not tell.
-func (m *Manager) OOMKills(path string) int64 { return m.b.oomKills(path, os.ReadFile) }
-
 // Procs returns the processes in the group itself, not in groups below it.
 func (m *Manager) Procs(path string) ([]int, error) {
 	return readProcs(m.b.dirs(path)[0])
