@@ -57,7 +57,7 @@ clean: stop ## stop what `make run` started and remove all that was built
 
 
 .PHONY: run
-run: runtimes build ## install and build what is missing, start the daemon, show one allowed and one denied call
+run: deps $(RUNTIMES) build ## install and build what is missing, start the daemon, show one allowed and one denied call
 	@tools/scripts/try start
 
 .PHONY: stop
