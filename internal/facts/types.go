@@ -54,6 +54,9 @@ type Shell struct {
 	// Functions and Aliases list, sorted, the names that the script defines: they can shadow a command.
 	Functions []string `json:"functions"`
 	Aliases   []string `json:"aliases"`
+	// Variables lists, sorted, the names of the variables that the script sets in any way: an assignment, before
+	// a command too, for, read, printf -v, mapfile, declare, getopts, ${x:=y}, ((x = 1)). Absent when there are none.
+	Variables []string `json:"variables,omitempty"`
 	// Cwd holds the path facts of the working directory at the start.
 	Cwd PathFacts `json:"cwd"`
 }
@@ -104,8 +107,19 @@ type Command struct {
 	// What could be seen of that code is still listed as commands.
 	Opaque       bool   `json:"opaque"`
 	OpaqueReason string `json:"opaque_reason,omitempty"`
+	// Function: the name is one that the script defines as a function somewhere, so this is a call of that, now or at
+	// another time. The commands of its body are listed where it is defined.
+	Function bool `json:"function,omitempty"`
+	// Network: the command reaches for the network. Absent when it is not known to.
+	Network bool `json:"network,omitempty"`
+	// Files are what it does to the files that its words name. See [Use].
+	Files []Use `json:"files,omitempty"`
 	// Git is present for git when its subcommand can be found.
 	Git *Git `json:"git,omitempty"`
+	// Kubectl is present for kubectl and oc.
+	Kubectl *Kubectl `json:"kubectl,omitempty"`
+	// Python is present for a Python whose program is known: -c, a here-document, echo ... | python.
+	Python *Python `json:"python,omitempty"`
 
 	late  bool // runs at another time than its place in the text tells (loop, function, trap)
 	bases []string
@@ -180,6 +194,17 @@ type Git struct {
 	At int `json:"at"`
 	// Options are the global options before it, each with the value that it takes.
 	Options []GitOption `json:"options"`
+	// Own: the subcommand is one that git brings. Otherwise it is an alias, or a program git-NAME.
+	Own bool `json:"own"`
+	// Settings are the values of its configuration that the command sets. Absent when there are none.
+	Settings []GitSetting `json:"settings,omitempty"`
+	// Remotes are the names and URLs of other repositories that it names: of clone, fetch, pull, push, ls-remote,
+	// remote add and set-url, submodule add. Absent when there are none.
+	Remotes []string `json:"remotes,omitempty"`
+	// Paths are the words after a lone --, as written. Absent when there are none.
+	Paths []string `json:"paths,omitempty"`
+	// Push is present for push.
+	Push *GitPush `json:"push,omitempty"`
 }
 
 // GitOption is a global option of git.

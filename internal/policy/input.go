@@ -35,6 +35,7 @@ type CallerInput struct {
 	GID       *int   `json:"gid,omitempty"`
 	PID       *int   `json:"pid,omitempty"`
 	Exe       string `json:"exe,omitempty"`
+	Tenant    string `json:"tenant,omitempty"` // as the daemon's configuration has it
 }
 
 // AgentInput is what the host says of itself: unauthenticated.
@@ -58,6 +59,7 @@ type SessionInput struct {
 // RecentCall is one of the session's last calls.
 type RecentCall struct {
 	Seq     int64  `json:"seq"`
+	Time    string `json:"time,omitempty"` // RFC 3339, UTC, of its decision
 	Tool    string `json:"tool"`
 	Outcome string `json:"outcome"`
 	Digest  string `json:"digest"`
@@ -72,10 +74,17 @@ type CallInput struct {
 	Env        map[string]string `json:"env"`
 	StdinBytes *int64            `json:"stdin_bytes,omitempty"` // absent when streamed
 	// StdinDigest is "sha256:…"; absent when streamed or when there is no stdin.
-	StdinDigest string       `json:"stdin_digest,omitempty"`
-	Digest      string       `json:"digest"`
-	Shell       *facts.Shell `json:"shell,omitempty"`
-	Files       []facts.File `json:"files,omitempty"`
+	StdinDigest string `json:"stdin_digest,omitempty"`
+	Digest      string `json:"digest"`
+	// TransformedFrom is the digest of the call that the host sent, where this one
+	// is what a transform of the policy made of it.
+	TransformedFrom string       `json:"transformed_from,omitempty"`
+	Shell           *facts.Shell `json:"shell,omitempty"`
+	Files           []facts.File `json:"files,omitempty"`
+	// Python is there for a tool that runs a Python program; Kubectl and Git for one whose program they are.
+	Python  *facts.Python  `json:"python,omitempty"`
+	Kubectl *facts.Kubectl `json:"kubectl,omitempty"`
+	Git     *facts.Git     `json:"git,omitempty"`
 }
 
 // ToolInput is the declaration of the tool.
@@ -96,6 +105,8 @@ type SandboxInput struct {
 type DaemonInput struct {
 	Version  string `json:"version"`
 	Revision string `json:"policy_revision"`
+	// Environment is where the daemon runs, as its configuration names it: "production".
+	Environment string `json:"environment,omitempty"`
 }
 
 // normalise makes absent lists and maps empty, as the schema of the input has

@@ -173,6 +173,7 @@ func (b *valueBuilder) input(in *Input) *ast.Term {
 	daemon := len(b.items)
 	b.putText(keyVersion, in.Daemon.Version)
 	b.putText(keyPolicyRevision, in.Daemon.Revision)
+	b.putTextIf(keyEnvironment, in.Daemon.Environment)
 	b.put(keyDaemon, b.object(daemon))
 	return b.object(mark)
 }
@@ -185,6 +186,7 @@ func (b *valueBuilder) caller(c *CallerInput) *ast.Term {
 	b.putNumberIf(keyGID, c.GID)
 	b.putNumberIf(keyPID, c.PID)
 	b.putTextIf(keyExe, c.Exe)
+	b.putTextIf(keyTenant, c.Tenant)
 	return b.object(mark)
 }
 
@@ -206,6 +208,7 @@ func (b *valueBuilder) session(s *SessionInput) *ast.Term {
 	b.put(keyRecent, list(b, s.Recent, func(r *RecentCall) *ast.Term {
 		mark := len(b.items)
 		b.putInt(keySeq, r.Seq)
+		b.putTextIf(keyTime, r.Time)
 		b.putText(keyTool, r.Tool)
 		b.putText(keyOutcome, r.Outcome)
 		b.putText(keyDigest, r.Digest)
@@ -227,12 +230,14 @@ func (b *valueBuilder) call(c *CallInput) *ast.Term {
 	}
 	b.putTextIf(keyStdinDigest, c.StdinDigest)
 	b.putText(keyDigest, c.Digest)
+	b.putTextIf(keyTransformedFrom, c.TransformedFrom)
 	if c.Shell != nil {
 		b.put(keyShell, b.shell(c.Shell))
 	}
 	if len(c.Files) > 0 {
 		b.put(keyFiles, list(b, c.Files, b.file))
 	}
+	b.programs(c.Git, c.Kubectl, c.Python)
 	return b.object(mark)
 }
 

@@ -23,6 +23,7 @@ func (b *valueBuilder) shell(s *facts.Shell) *ast.Term {
 	b.put(keyPrograms, b.texts(s.Programs))
 	b.put(keyFunctions, b.texts(s.Functions))
 	b.put(keyAliases, b.texts(s.Aliases))
+	b.putTextsIf(keyVariables, s.Variables)
 	cwd := len(b.items)
 	b.pathFacts(&s.Cwd)
 	b.put(keyCwd, b.object(cwd))
@@ -58,9 +59,16 @@ func (b *valueBuilder) command(item **facts.Command) *ast.Term {
 	b.putInt(keyDepth, int64(c.Depth))
 	b.putBool(keyOpaque, c.Opaque)
 	b.putTextIf(keyOpaqueReason, c.OpaqueReason)
-	if c.Git != nil {
-		b.put(keyGit, b.git(c.Git))
+	if c.Function {
+		b.putBool(keyFunction, true)
 	}
+	if c.Network {
+		b.putBool(keyNetwork, true)
+	}
+	if len(c.Files) > 0 {
+		b.put(keyFiles, list(b, c.Files, b.use))
+	}
+	b.programs(c.Git, c.Kubectl, c.Python)
 	return b.object(mark)
 }
 
@@ -118,19 +126,5 @@ func (b *valueBuilder) redirect(item **facts.Redirect) *ast.Term {
 	b.putBool(keyStatic, r.Static)
 	b.putBool(keyNetwork, r.Network)
 	b.pathFacts(&r.PathFacts)
-	return b.object(mark)
-}
-
-func (b *valueBuilder) git(g *facts.Git) *ast.Term {
-	mark := len(b.items)
-	b.putTextIf(keySub, g.Sub)
-	b.putInt(keyAt, int64(g.At))
-	b.put(keyOptions, list(b, g.Options, func(o *facts.GitOption) *ast.Term {
-		mark := len(b.items)
-		b.putText(keyName, o.Name)
-		b.putPointerIf(keyValue, o.Value)
-		b.pathFacts(&o.PathFacts)
-		return b.object(mark)
-	}))
 	return b.object(mark)
 }
