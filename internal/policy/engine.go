@@ -26,6 +26,8 @@ type Config struct {
 	// Dir is the directory of the policy. It replaces the default library as a
 	// whole. Empty means the embedded default library.
 	Dir string
+	// NoPolicy begins without a policy, whatever Dir says: Activate gives it one.
+	NoPolicy bool
 	// DecisionTimeout bounds one evaluation; a call whose decision takes longer
 	// is denied. Zero means DefaultDecisionTimeout.
 	DecisionTimeout time.Duration
@@ -79,6 +81,10 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("ceiling: %s", problem.message)
 	}
 	e := &Engine{cfg: cfg}
+	if cfg.NoPolicy {
+		e.status.Error = "none has been given yet"
+		return e, nil
+	}
 	_ = e.Reload(ctx) // kept in the status
 	return e, nil
 }

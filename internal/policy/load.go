@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -37,6 +38,8 @@ const EmbeddedSource = "embedded"
 type sources struct {
 	name  string            // EmbeddedSource or the directory
 	files map[string][]byte // slash-separated path below the directory
+	// author is what its author calls this revision. Empty: what .manifest says.
+	author string
 }
 
 // readSources reads the policy of a directory, or the default one for "".
@@ -126,11 +129,16 @@ func isPolicyFile(name string) bool {
 	switch path.Base(name) {
 	case "data.json", "data.yaml":
 		return true
-	case ".manifest":
-		return name == ".manifest"
+	case ".manifest", signaturesFile:
+		return name == path.Base(name)
 	}
-	return strings.HasSuffix(name, ".rego")
+	return isRego(name)
 }
+
+// signaturesFile holds the signature of a policy; it is no part of its content.
+const signaturesFile = ".signatures.json"
+
+func isRego(name string) bool { return strings.HasSuffix(name, ".rego") }
 
 func readBounded(fsys fs.FS, name string, limit int64) (_ []byte, err error) {
 	f, err := fsys.Open(name)
@@ -152,7 +160,7 @@ func readBounded(fsys fs.FS, name string, limit int64) (_ []byte, err error) {
 func (s sources) names() []string {
 	var names []string
 	for name := range s.files {
-		if !strings.HasSuffix(name, "_test.rego") {
+		if !strings.HasSuffix(name, "_test.rego") && name != signaturesFile {
 			names = append(names, name)
 		}
 	}
@@ -169,6 +177,9 @@ func (s sources) revision() (string, error) {
 		_, _ = fmt.Fprintf(sum, "%s %x\n", name, body) // a hash never fails
 	}
 	short := "sha256:" + hex.EncodeToString(sum.Sum(nil))[:16]
+	if s.author != "" {
+		return s.author + "@" + short, nil
+	}
 	raw, ok := s.files[".manifest"]
 	if !ok {
 		return short, nil
@@ -191,7 +202,7 @@ func (s sources) modules(caps *ast.Capabilities, tests bool) (map[string]*ast.Mo
 	mods := map[string]*ast.Module{}
 	var errs []error
 	for name, body := range s.files {
-		if !strings.HasSuffix(name, ".rego") || (!tests && strings.HasSuffix(name, "_test.rego")) {
+		if !isRego(name) || (!tests && strings.HasSuffix(name, "_test.rego")) {
 			continue
 		}
 		shown := s.shownName(name)
@@ -296,10 +307,15 @@ func capabilities() *ast.Capabilities {
 // forbiddenBuiltins are forbidden by name, whatever OPA says about them.
 var forbiddenBuiltins = []string{
 	"http.send", "net.lookup_ip_addr", "opa.runtime", "time.now_ns", "rand.intn", "uuid.rfc4122",
+	// These can take any time and memory in one call, which nothing stops.
+	"graph.reachable_paths", "regex.globs_match", "strings.render_template", "bits.lsh", "net.cidr_expand",
+	"rego.parse_module", "json.match_schema", "json.verify_schema", "providers.aws.sign_req",
+	"graphql.parse", "graphql.parse_and_verify", "graphql.parse_query", "graphql.parse_schema", "graphql.is_valid", "graphql.schema_is_valid",
 }
 
 // compile makes a compiler of the modules: strict, typed by the input schema,
-// without the forbidden built-ins.
+// without the forbidden built-ins. Modules of data.system, which mask OPA's
+// decision logs, have another input; they are checked and left out.
 func compile(ctx context.Context, mods map[string]*ast.Module, store storage.Store, caps *ast.Capabilities) (*ast.Compiler, error) {
 	schemas, err := schemaSet()
 	if err != nil {
@@ -310,25 +326,42 @@ func compile(ctx context.Context, mods map[string]*ast.Module, store storage.Sto
 		return nil, err
 	}
 	defer store.Abort(ctx, txn)
-	compiler := ast.NewCompiler().
-		WithCapabilities(caps).
-		WithStrict(true).
-		WithSchemas(schemas).
-		WithUseTypeCheckAnnotations(true).
-		WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn))
+	strict := func() *ast.Compiler {
+		return ast.NewCompiler().WithCapabilities(caps).WithStrict(true).
+			WithPathConflictsCheck(storage.NonEmpty(ctx, store, txn))
+	}
+	deciding := maps.Clone(mods)
+	maps.DeleteFunc(deciding, func(_ string, mod *ast.Module) bool { return mod.Package.Path.HasPrefix(systemRef) })
+	if len(deciding) < len(mods) {
+		all := map[string]*ast.Module{}
+		for name, mod := range mods {
+			all[name] = mod.Copy()
+		}
+		if err := compileErrors(strict(), all); err != nil {
+			return nil, err
+		}
+	}
+	compiler := strict().WithSchemas(schemas).WithUseTypeCheckAnnotations(true)
+	return compiler, compileErrors(compiler, deciding)
+}
+
+// systemRef is what OPA keeps for itself: masks of its logs, manifests of bundles.
+var systemRef = ast.MustParseRef("data.system")
+
+func compileErrors(compiler *ast.Compiler, mods map[string]*ast.Module) error {
 	compiler.Compile(mods)
 	if !compiler.Failed() {
-		return compiler, nil
+		return nil
 	}
 	for _, e := range compiler.Errors {
 		for _, name := range forbiddenBuiltins {
-			if strings.Contains(e.Message, "undefined function "+name) {
-				return nil, fmt.Errorf("%w (%s is not available to policies: a decision must follow from its input alone)",
+			if strings.HasSuffix(e.Message, "undefined function "+name) {
+				return fmt.Errorf("%w (%s is not available to policies: a decision must follow from its input alone, in a bounded time)",
 					compiler.Errors, name)
 			}
 		}
 	}
-	return nil, compiler.Errors
+	return compiler.Errors
 }
 
 // schemaSet are the schemas of the library: input types the input of every

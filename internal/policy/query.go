@@ -57,6 +57,7 @@ func (q query) ask(ctx context.Context, input ast.Value, tracers ...topdown.Quer
 		return nil, err
 	}
 	defer q.store.Abort(ctx, txn)
+	limit := &budget{done: ctx.Done()}
 	t := topdown.NewQuery(q.body).
 		WithQueryCompiler(q.queries).
 		WithCompiler(q.compiler).
@@ -66,7 +67,7 @@ func (q query) ask(ctx context.Context, input ast.Value, tracers ...topdown.Quer
 		WithMetrics(metrics.NoOp()).
 		WithInterQueryBuiltinValueCache(q.patterns).
 		WithStrictBuiltinErrors(true).
-		WithCancel(untilDone{ctx})
+		WithCancel(limit)
 	for _, tracer := range tracers {
 		t = t.WithQueryTracer(tracer)
 	}
@@ -79,18 +80,11 @@ func (q query) ask(ctx context.Context, input ast.Value, tracers ...topdown.Quer
 		answers = append(answers, term.Value)
 		return nil
 	})
+	if limit.over {
+		return nil, fmt.Errorf("the heap grew by more than %d MiB during the evaluation: the policy makes too much", maxHeapGrowth>>20)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return answers, nil
 }
-
-// untilDone stops an evaluation when its context ends. The evaluator asks
-// between its steps, so that nobody has to watch.
-type untilDone struct{ ctx context.Context }
-
-// Cancel implements [topdown.Cancel]; only the context cancels.
-func (untilDone) Cancel() {}
-
-// Cancelled implements [topdown.Cancel].
-func (u untilDone) Cancelled() bool { return u.ctx.Err() != nil }

@@ -37,6 +37,15 @@ func load(ctx context.Context, cfg Config) (*revision, error) {
 	if err != nil {
 		return nil, err
 	}
+	return makeRevision(ctx, cfg, src)
+}
+
+// makeRevision compiles what was read.
+func makeRevision(ctx context.Context, cfg Config, src sources) (*revision, error) {
+	boundBuiltins()
+	if err := src.check(); err != nil {
+		return nil, err
+	}
 	id, err := src.revision()
 	if err != nil {
 		return nil, err
