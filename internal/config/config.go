@@ -30,6 +30,10 @@ type Config struct {
 	Protection Protection `json:"protection"`
 	// Sessions says how many sessions are kept in memory.
 	Sessions Sessions `json:"sessions"`
+	// Environment names what this daemon is for, "production" say: 1 to 64 characters of
+	// [a-z0-9_-]. Policies see it as input.daemon.environment, and rules can have another
+	// mode in each. Default: none.
+	Environment string `json:"environment"`
 	// Policy says what decides.
 	Policy Policy `json:"policy"`
 	// Tools says which tools there are.
@@ -204,6 +208,10 @@ type Caller struct {
 	// WorkspaceDirs are absolute directories of the machine that the caller may name,
 	// or anything beneath, as a call's workspace. Default: none.
 	WorkspaceDirs []string `json:"workspace_dirs"`
+	// Tenant is whose caller it is: 1 to 64 characters of [a-z0-9_-]. Policies see it as
+	// input.caller.tenant, and the rules of data.sandgate.tenants.TENANT hold for it beside
+	// all others. Default: nobody's.
+	Tenant string `json:"tenant"`
 	// Admin permits reloading policy, importing images and evaluating raw inputs. Default false.
 	Admin bool `json:"admin"`
 }

@@ -49,6 +49,9 @@ func (c *Config) Validate() error {
 	bad = append(bad, c.Ceiling.problems("ceiling")...)
 	bad = append(bad, c.Defaults.problems("defaults")...)
 	bad = append(bad, c.Defaults.problemsAbove("defaults", c.Ceiling)...)
+	if c.Environment != "" && !profileName.MatchString(c.Environment) {
+		bad = append(bad, fmt.Sprintf("environment: %q: want 1 to 64 characters of [a-z0-9_-]", c.Environment))
+	}
 	if len(c.Callers) == 0 {
 		bad = append(bad, "callers: is empty: nobody could call; leave it out for the default or name somebody")
 	}
@@ -172,6 +175,9 @@ func (r *Caller) problems(key string) []string {
 		if !profileName.MatchString(p) {
 			bad = append(bad, fmt.Sprintf("%s.profiles[%d]: %q: want 1 to 64 characters of [a-z0-9_-]", key, i, p))
 		}
+	}
+	if r.Tenant != "" && !profileName.MatchString(r.Tenant) {
+		bad = append(bad, fmt.Sprintf("%s.tenant: %q: want 1 to 64 characters of [a-z0-9_-]", key, r.Tenant))
 	}
 	if r.DefaultProfile != "" && !slices.Contains(r.Profiles, r.DefaultProfile) {
 		bad = append(bad, fmt.Sprintf("%s.default_profile: %q is none of its profiles (%s)", key, r.DefaultProfile, strings.Join(r.Profiles, ", ")))

@@ -302,6 +302,7 @@ func (d *Daemon) openPolicy(ctx context.Context, record *journal.Journal) (*reco
 	}
 	engine, err := policy.New(ctx, policy.Config{
 		Dir: d.cfg.Policy.Dir, Ceiling: limits(d.cfg.Ceiling), Isolations: isolations, Version: version.Get().Version,
+		Environment: d.cfg.Environment,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("policy: %w", err)

@@ -32,7 +32,7 @@ func (d *Daemon) profiles(c gate.Caller) gate.Profiles {
 	if !ok {
 		return gate.Profiles{}
 	}
-	return gate.Profiles{Default: r.DefaultProfile, Allowed: r.Profiles}
+	return gate.Profiles{Default: r.DefaultProfile, Allowed: r.Profiles, Tenant: r.Tenant}
 }
 
 // workspaceDirs reports whether the caller may work on a clean, absolute

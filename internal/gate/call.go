@@ -22,6 +22,7 @@ type Caller struct {
 	GID       *int
 	PID       *int
 	Exe       string // executable of the peer, when readable
+	Tenant    string // set by the gate from Config.Profiles
 }
 
 // Agent is what the host says of itself, unauthenticated.

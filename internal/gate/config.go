@@ -50,6 +50,8 @@ type Profiles struct {
 	Default string
 	// Allowed are those that a call may name; Default is always among them.
 	Allowed []string
+	// Tenant is whose caller it is. Empty: nobody's.
+	Tenant string
 }
 
 // Config of a Gate.

@@ -295,7 +295,7 @@ func (w *way) refuse(ctx context.Context) (Result, error) {
 		if err != nil {
 			return Result{}, err
 		}
-		w.session.Finished(session.Recent{Seq: seq, Tool: w.tool.Name, Outcome: string(res.Outcome), Digest: w.digest})
+		w.session.Finished(session.Recent{Seq: seq, Tool: w.tool.Name, Outcome: string(res.Outcome), Digest: w.digest, At: w.trace.Began()})
 	}
 	return res, nil
 }

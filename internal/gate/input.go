@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -65,7 +66,7 @@ func (g *Gate) workspaceFS(p *prepared) (facts.FS, func(), error) {
 }
 
 func callerInput(c Caller) policy.CallerInput {
-	return policy.CallerInput{ID: c.ID, Transport: c.Transport, UID: c.UID, GID: c.GID, PID: c.PID, Exe: c.Exe}
+	return policy.CallerInput{ID: c.ID, Transport: c.Transport, UID: c.UID, GID: c.GID, PID: c.PID, Exe: c.Exe, Tenant: c.Tenant}
 }
 
 func sessionInput(p *prepared, state *session.State) policy.SessionInput {
@@ -80,9 +81,19 @@ func sessionInput(p *prepared, state *session.State) policy.SessionInput {
 	maps.Copy(in.Counts, state.Counts)
 	in.Labels = append(in.Labels, state.Labels...)
 	for _, r := range state.Recent {
-		in.Recent = append(in.Recent, policy.RecentCall{Seq: r.Seq, Tool: r.Tool, Outcome: r.Outcome, Digest: r.Digest})
+		in.Recent = append(in.Recent, policy.RecentCall{
+			Seq: r.Seq, Time: timeText(r.At), Tool: r.Tool, Outcome: r.Outcome, Digest: r.Digest,
+		})
 	}
 	return in
+}
+
+// timeText is a time as policy sees it, empty for none.
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
 }
 
 func encodeInput(in policy.Input) (json.RawMessage, error) {

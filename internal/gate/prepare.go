@@ -226,6 +226,7 @@ func denyDir(dir string, err error) error {
 // names, else the one its session has, else the caller's default.
 func (g *Gate) profileOf(call *Call) (string, error) {
 	given := g.cfg.Profiles(call.Caller)
+	call.Caller.Tenant = given.Tenant
 	profile := call.Profile
 	if profile == "" && call.SessionID != "" {
 		pinned, ok, err := g.cfg.Sessions.Profile(call.Caller.ID, call.SessionID)

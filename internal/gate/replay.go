@@ -115,7 +115,7 @@ func (r *Replay) begun(key callKey, rec journal.Record) error {
 		outcome = string(unknownOutcome) // until its outcome is known
 	}
 	return r.sessions.Restore(rec.Caller, rec.Session, data.Profile, counted, labels,
-		session.Recent{Tool: data.Tool, Outcome: outcome, Digest: data.Digest}, rec.Time)
+		session.Recent{Tool: data.Tool, Outcome: outcome, Digest: data.Digest, At: rec.Time}, rec.Time)
 }
 
 func (r *Replay) ended(key callKey, rec journal.Record) error {

@@ -64,7 +64,7 @@ func (w *way) run(ctx context.Context, place *admission.Ticket) (Result, error) 
 	res := w.result(ran)
 	res.Duration.Queue += place.Waited
 	if w.session != nil {
-		w.session.Finished(session.Recent{Seq: w.seq, Tool: w.tool.Name, Outcome: string(res.Outcome), Digest: w.digest})
+		w.session.Finished(session.Recent{Seq: w.seq, Tool: w.tool.Name, Outcome: string(res.Outcome), Digest: w.digest, At: w.trace.Began()})
 	}
 	rerr := w.recordOutcome(ctx, res)
 	w.mark(telemetry.RecordOutcome)

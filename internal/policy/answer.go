@@ -21,6 +21,14 @@ type answer struct {
 	Ask         *AskTerms   `json:"ask"`
 	Obligations Obligations `json:"obligations"`
 	Labels      []string    `json:"labels"`
+	Transform   rewrite     `json:"transform"`
+	// Tighten are merged into Obligations, see tighten.
+	Tighten []Tightening `json:"tighten"`
+}
+
+// rewrite is a transform as a policy may state it; without arguments it is none.
+type rewrite struct {
+	Args json.RawMessage `json:"args"`
 }
 
 // problem is why an answer is not a decision.
@@ -71,6 +79,9 @@ func (r *reader) read(value ast.Value, into reflect.Value, at *place) *problem {
 	case reflect.Struct:
 		return r.object(value, into, at)
 	case reflect.Slice:
+		if into.Type() == jsonType {
+			return r.document(value, into, at)
+		}
 		return r.list(value, into, at)
 	case reflect.Map:
 		return r.texts(value, into, at)
@@ -93,6 +104,26 @@ func (r *reader) read(value ast.Value, into reflect.Value, at *place) *problem {
 		into.SetInt(n)
 		return nil
 	}
+}
+
+var jsonType = reflect.TypeFor[json.RawMessage]()
+
+// document takes an object of any members as JSON.
+func (r *reader) document(value ast.Value, into reflect.Value, at *place) *problem {
+	if _, ok := value.(ast.Object); !ok {
+		return wrongType(value, "an object", at)
+	}
+	doc, err := ast.JSON(value)
+	if err != nil {
+		return invalid("the decision's %s is no JSON: %v", at, err)
+	}
+	raw, err := json.Marshal(doc)
+	if err != nil {
+		return invalid("the decision's %s is no JSON: %v", at, err)
+	}
+	r.left -= len(raw)
+	into.SetBytes(raw)
+	return nil
 }
 
 // text is a string as it is after a way through JSON, which is how it is kept.
@@ -203,6 +234,9 @@ func fieldsOf(t reflect.Type, known map[reflect.Type]map[string]int) map[reflect
 		return fieldsOf(t.Elem(), known)
 	case reflect.Struct:
 	default:
+		return known
+	}
+	if _, ok := known[t]; ok {
 		return known
 	}
 	known[t] = make(map[string]int, t.NumField())

@@ -5,6 +5,8 @@
 // the only package that imports OPA.
 package policy
 
+import "encoding/json"
+
 // Outcome of a decision.
 type Outcome string
 
@@ -24,9 +26,14 @@ type Decision struct {
 	Shadow      []Shadow    `json:"shadow,omitempty"`
 	Ask         *AskTerms   `json:"ask,omitempty"`
 	Obligations Obligations `json:"obligations"`
-	Labels      []string    `json:"labels,omitempty"` // to be put on the session when the call is allowed
-	Profile     string      `json:"profile,omitempty"`
-	Revision    string      `json:"revision,omitempty"` // of the policy that decided
+	// Bounds are what the cage may be at most, also where nothing is demanded of
+	// it: the tightest of what the parts of the policy beside the profile say.
+	Bounds SandboxObligations `json:"bounds,omitzero"`
+	// Transform is what the policy makes of the arguments. Nil: nothing.
+	Transform *Transform `json:"transform,omitempty"`
+	Labels    []string   `json:"labels,omitempty"` // to be put on the session when the call is allowed
+	Profile   string     `json:"profile,omitempty"`
+	Revision  string     `json:"revision,omitempty"` // of the policy that decided
 }
 
 // Reason names the rule that counted and tells the model what to do instead.
@@ -54,11 +61,31 @@ type AskTerms struct {
 	OnTimeout Outcome  `json:"on_timeout,omitempty"`
 }
 
+// Transform tells that other arguments run than those that the host sent. The
+// call with the new ones was decided as a call of its own.
+type Transform struct {
+	// Args are the new arguments, a JSON object.
+	Args json.RawMessage `json:"args,omitempty"`
+	// From and To are the digests of the call as sent and as it runs; set by the gate.
+	From string `json:"from_digest,omitempty"`
+	To   string `json:"to_digest,omitempty"`
+}
+
+// Tightening is what a part of the policy beside the profile says of the cage.
+// It can only tighten what the profile, the tool and the daemon say.
+type Tightening struct {
+	// Source names the part: "extra.NAME", or "tenants.NAME", which may not set
+	// variables, name an isolation that the profile does not or have less recorded.
+	Source      string      `json:"source"`
+	Obligations Obligations `json:"obligations"`
+}
+
 // Obligations are what policy demands of an allowed call. Zero means: no
 // demand, the daemon's default applies. Unknown keys are a deny.
 type Obligations struct {
 	Sandbox SandboxObligations `json:"sandbox,omitzero"`
 	Exec    ExecObligations    `json:"exec,omitzero"`
+	Output  OutputObligations  `json:"output,omitzero"`
 	Audit   AuditObligations   `json:"audit,omitzero"`
 }
 
@@ -83,6 +110,17 @@ type SandboxObligations struct {
 type ExecObligations struct {
 	EnvSet  map[string]string `json:"env_set,omitempty"`
 	EnvDrop []string          `json:"env_drop,omitempty"` // glob patterns of names: "*_TOKEN"
+}
+
+// OutputObligations change what of the output comes out.
+type OutputObligations struct {
+	// Redact names forms of secrets that are taken out of the output, see redact.Names.
+	Redact []string `json:"redact,omitempty"`
+	// Patterns are further ones, RE2 expressions by a name of their own. They are
+	// matched line by line.
+	Patterns map[string]string `json:"patterns,omitempty"`
+	// Labels are put on the session with those of the decision.
+	Labels []string `json:"labels,omitempty"`
 }
 
 // AuditObligations say how much of the call the journal keeps.

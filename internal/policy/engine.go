@@ -39,6 +39,9 @@ type Config struct {
 	Isolations []string
 	// Version of the daemon, shown to the policy.
 	Version string
+	// Environment is where the daemon runs ("production"), shown to the policy:
+	// rules have a mode in each. Empty: none.
+	Environment string
 }
 
 // Engine decides calls. It is safe for concurrent use; a decision sees one
@@ -156,6 +159,9 @@ func (e *Engine) complete(in Input, rev *revision) Input {
 	}
 	in.Sandbox.Ceiling = e.cfg.Ceiling
 	in.Daemon.Version = e.cfg.Version
+	if in.Daemon.Environment == "" { // policy tools name their own
+		in.Daemon.Environment = e.cfg.Environment
+	}
 	if rev != nil {
 		in.Daemon.Revision = rev.id
 	}

@@ -18,6 +18,12 @@ const (
 	RuleObligationCeiling = "daemon:obligation-ceiling"
 	// RuleObligationUnsupported: this daemon cannot enforce what the decision demands.
 	RuleObligationUnsupported = "daemon:obligation-unsupported"
+	// RuleObligationConflict: two parts of the policy demand what cannot both be, or
+	// one that may only tighten would loosen.
+	RuleObligationConflict = "daemon:obligation-conflict"
+	// RuleTransform: the policy transforms the arguments into something that cannot
+	// run, or that it would transform again.
+	RuleTransform = "daemon:transform"
 	// RuleInvalidInput: the input document could not be made.
 	RuleInvalidInput = "daemon:invalid-input"
 	// RuleEvaluationError: the evaluation of the policy failed.

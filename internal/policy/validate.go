@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/sandgate/sandgate/internal/redact"
 )
 
 // Bounds of a decision, so that a policy cannot flood the journal or the model.
@@ -33,15 +35,25 @@ func validate(answers []ast.Value, cfg Config) Decision {
 	if p := a.check(cfg); p != nil {
 		return refuse(p.rule, p.message, askOperator)
 	}
+	var bounds SandboxObligations
+	for i := range a.Tighten {
+		if p := tighten(&a.Obligations, &bounds, &a.Tighten[i]); p != nil && a.Outcome != Deny {
+			return refuse(p.rule, p.message, askOperator)
+		}
+	}
 	d := Decision{
 		Outcome: a.Outcome, Reasons: a.Reasons, Warnings: orNil(a.Warnings), Shadow: orNil(a.Shadow),
-		Obligations: a.Obligations, Labels: orNil(a.Labels),
+		Obligations: a.Obligations, Bounds: bounds, Labels: orNil(union(a.Labels, a.Obligations.Output.Labels)),
+	}
+	if len(a.Transform.Args) > 0 {
+		d.Transform = &Transform{Args: a.Transform.Args}
 	}
 	switch a.Outcome {
 	case Ask:
 		d.Ask = a.Ask
 	case Deny: // nothing runs, so there is nothing to oblige
-		d.Obligations, d.Labels = Obligations{}, nil
+		d.Obligations, d.Bounds, d.Labels, d.Transform = Obligations{}, SandboxObligations{}, nil, nil
+	case Allow:
 	}
 	return d
 }
@@ -87,7 +99,24 @@ func (a answer) check(cfg Config) *problem {
 	if a.Outcome == Deny {
 		return nil
 	}
-	return a.Obligations.check(cfg)
+	if p := a.Obligations.check(cfg); p != nil {
+		return p
+	}
+	labels := union(a.Labels, a.Obligations.Output.Labels)
+	unlimited := cfg
+	unlimited.Ceiling = SandboxObligations{} // a bound above the ceiling is no demand
+	for i := range a.Tighten {
+		t := &a.Tighten[i]
+		if t.Source == "" {
+			return invalid("the decision has a tightening without a source")
+		}
+		if p := t.Obligations.check(unlimited); p != nil {
+			p.message = t.Source + ": " + p.message
+			return p
+		}
+		labels = union(labels, t.Obligations.Output.Labels)
+	}
+	return checkLabels(labels)
 }
 
 func invalid(format string, args ...any) *problem {
@@ -158,6 +187,9 @@ func (o Obligations) check(cfg Config) *problem {
 		if _, err := path.Match(pattern, "X"); err != nil || pattern == "" {
 			return invalid("obligations.exec.env_drop has %q, which is not a glob pattern", pattern)
 		}
+	}
+	if err := redact.Check(o.Output.Redact, o.Output.Patterns); err != nil {
+		return invalid("obligations.output: %v", err)
 	}
 	if !slices.Contains([]string{"", "full", "shape"}, o.Audit.Level) {
 		return invalid("obligations.audit.level is %q, want full or shape", o.Audit.Level)

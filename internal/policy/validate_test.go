@@ -90,7 +90,7 @@ func TestInvalidAnswerIsDenied(t *testing.T) {
 			`{"outcome": "allow", "reasons": [{"rule": "r", "message": sprintf("%d", [i])} | some i in numbers.range(1, 101)]}`,
 			RuleInvalidDecision, "more than 100",
 		},
-		{"unknown obligation", allow(`"obligations": {"output": {}}`), RuleObligationUnknown, "obligations.output"},
+		{"unknown obligation", allow(`"obligations": {"mounts": {}}`), RuleObligationUnknown, "obligations.mounts"},
 		{"unknown sandbox obligation", sandbox(`"memory": 1`), RuleObligationUnknown, "obligations.sandbox.memory,"},
 		{"unknown exec obligation", allow(`"obligations": {"exec": {"binaries": []}}`), RuleObligationUnknown, "obligations.exec.binaries"},
 		{"obligation in capitals", sandbox(`"PIDS": 1`), RuleObligationUnknown, "obligations.sandbox.PIDS"},

@@ -58,6 +58,8 @@ type Recent struct {
 	Tool    string `json:"tool"`
 	Outcome string `json:"outcome"`
 	Digest  string `json:"digest"`
+	// At is when it was decided; of a call of the journal, when that was recorded.
+	At time.Time `json:"at,omitzero"`
 }
 
 // State is a copy of what is known of a session at one moment.

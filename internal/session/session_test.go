@@ -317,7 +317,7 @@ func TestRestore(t *testing.T) {
 	}
 	want := State{
 		Caller: "c", ID: "s", Profile: "p", Seq: 2, Counts: map[string]int{"allow": 1, "deny": 1}, Labels: []string{"l"},
-		Recent: []Recent{{1, "bash", "EXITED", "allow"}, {2, "bash", "EXITED", "deny"}}, LastUsed: at,
+		Recent: []Recent{{1, "bash", "EXITED", "allow", time.Time{}}, {2, "bash", "EXITED", "deny", time.Time{}}}, LastUsed: at,
 	}
 	got, ok, err := m.Peek("c", "s")
 	if diff := cmp.Diff(want, got); diff != "" || !ok || err != nil {
