@@ -16,8 +16,12 @@ func (a *analyzer) run(argv []*Arg, env []*Assign, redirs []*Redirect, sc scope)
 			c.Dir = strings.TrimSuffix(c.Dir, "/")
 		}
 	}
-	if c.Base == "git" {
+	switch c.Base {
+	case "git":
 		c.Git = gitFacts(c.Args)
+		gitDetail(c.Git, c.Args, env)
+	case "kubectl", "oc":
+		c.Kubectl = kubectlFacts(c.Args)
 	}
 	a.add(c, sc)
 	if a.depth++; a.depth > hardDepth {

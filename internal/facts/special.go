@@ -176,6 +176,9 @@ func (a *analyzer) remote(c *Command, sc scope) {
 // inContainer analyses the command of docker exec/run and kubectl exec, as far as it can be told from the options:
 // what follows a lone --, or the first shell among the words.
 func (a *analyzer) inContainer(c *Command, sc scope) {
+	if k := c.Kubectl; c.Base == "kubectl" && k.Verb != "" && !k.Known {
+		c.opaque("it runs a plugin of kubectl")
+	}
 	for i, g := range c.Args {
 		if !g.Literal {
 			continue

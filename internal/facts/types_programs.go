@@ -33,6 +33,8 @@ type GitPush struct {
 	DryRun bool `json:"dry_run"`
 	// Refs are the refspecs, in order.
 	Refs []GitRef `json:"refs"`
+
+	deletes bool // --delete: every ref is to be deleted
 }
 
 // GitRef is one refspec of a push.
