@@ -62,6 +62,9 @@ type Want struct {
 	Labels []string
 	// Obligations must hold at least these members.
 	Obligations map[string]any
+	// MayBeRefused: the case also passes when the call is refused before the
+	// policy sees it, which is what "ask" means at least in labelled commands.
+	MayBeRefused bool
 }
 
 // defaultTime is when the calls of a case happen that names no time.

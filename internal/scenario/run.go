@@ -40,11 +40,12 @@ func (r Runner) Run(ctx context.Context, suite Suite) []Result {
 		begin := time.Now()
 		res := Result{File: suite.File, Case: c}
 		in, err := r.Input(suite.Workspace, c)
-		if err != nil {
-			res.Problems = []string{"the call never reaches the policy: " + err.Error()}
-		} else {
+		switch {
+		case err == nil:
 			res.Got = r.Engine.Decide(ctx, in)
-			res.Problems = compare(c.Want, res.Got)
+			res.Problems = Compare(c.Want, res.Got)
+		case !c.Want.MayBeRefused:
+			res.Problems = []string{"the call never reaches the policy: " + err.Error()}
 		}
 		res.Duration = time.Since(begin)
 		results = append(results, res)
@@ -68,8 +69,8 @@ func (r Runner) Input(workspace facts.FS, c Case) (policy.Input, error) {
 	return in, err
 }
 
-// compare lists the differences between what is wanted and what was decided.
-func compare(want Want, got policy.Decision) []string {
+// Compare lists the differences between what is wanted and what was decided.
+func Compare(want Want, got policy.Decision) []string {
 	var problems []string
 	if got.Outcome != want.Outcome {
 		problems = append(problems, fmt.Sprintf("outcome: want %s, got %s", want.Outcome, got.Outcome))

@@ -137,7 +137,7 @@ func TestCompare(t *testing.T) {
 			[]string{`obligations.audit: want {"level":"shape"}, got nothing`},
 		},
 	} {
-		if diff := cmp.Diff(tt.diff, compare(tt.want, got)); diff != "" {
+		if diff := cmp.Diff(tt.diff, Compare(tt.want, got)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}
