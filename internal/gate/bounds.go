@@ -48,10 +48,16 @@ func decisionSize(d policy.Decision) int64 {
 	for _, s := range d.Shadow {
 		n += reasonBytes + len(s.Rule) + len(s.Message)
 	}
+	if d.Transform != nil {
+		n += reasonBytes + len(d.Transform.Args)
+	}
+	for name, value := range d.Obligations.Output.Patterns {
+		n += reasonBytes + len(name) + len(value)
+	}
 	for name, value := range d.Obligations.Exec.EnvSet {
 		n += reasonBytes + len(name) + len(value)
 	}
-	for _, text := range slices.Concat(d.Labels, d.Obligations.Exec.EnvDrop) {
+	for _, text := range slices.Concat(d.Labels, d.Obligations.Exec.EnvDrop, d.Obligations.Output.Redact, d.Obligations.Output.Labels) {
 		n += len(text) + 16
 	}
 	return int64(n)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sandgate/sandgate/internal/admission"
 	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/redact"
 	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/internal/telemetry"
 )
@@ -128,7 +129,10 @@ func (g *Gate) Evaluate(ctx context.Context, call Call, explain bool) (Evaluatio
 	if err != nil {
 		return Evaluation{}, err
 	}
-	d := g.cfg.Policy.Decide(ctx, in)
+	d, _, err := g.decision(ctx, p, state, in)
+	if err != nil {
+		return Evaluation{}, err
+	}
 	if ctx.Err() != nil {
 		return Evaluation{}, cancelled(ctx)
 	}
@@ -155,6 +159,11 @@ type way struct {
 	decision policy.Decision
 	decided  time.Duration // time that the decision took, facts included
 	intent   *intent       // nil before it is being written
+
+	transformed *prepared        // what runs instead; nil: the call as it is
+	redact      *redact.Rules    // nil: nothing
+	stream      *redactedStream  // nil: nothing
+	redactions  map[string]int64 // what was taken out of the result
 }
 
 // mark gives the time since the last mark to a stage.
@@ -216,7 +225,10 @@ func (w *way) decide(ctx context.Context) error {
 		return err
 	}
 	w.mark(telemetry.Facts)
-	w.decision = boundedDecision(g.cfg.Policy.Decide(ctx, in))
+	w.decision, w.transformed, err = g.decision(ctx, w.prepared, state, in)
+	if err != nil {
+		return err
+	}
 	w.mark(telemetry.Decide)
 	w.decided += g.now().Sub(start)
 	if ctx.Err() != nil {

@@ -66,6 +66,7 @@ type outcomeData struct {
 	Signal      string           `json:"signal,omitempty"`
 	IsError     bool             `json:"is_error"`
 	Message     string           `json:"message,omitempty"`
+	Redactions  map[string]int64 `json:"redactions,omitempty"`
 	StdoutBytes int64            `json:"stdout_bytes"`
 	StderrBytes int64            `json:"stderr_bytes"`
 	ResultBytes int64            `json:"result_size_bytes"`
@@ -143,10 +144,16 @@ func (w *way) callData() callData {
 	data.Peer = &peer
 	if w.decision.Obligations.Audit.Level == auditLevelShape {
 		data.ArgsShape = journal.Shape(c.Args)
+		if t := data.Decision.Transform; t != nil {
+			data.Decision.Transform = &policy.Transform{From: t.From, To: t.To}
+		}
 		data.EnvNames = sortedKeys(c.Env)
 		return data
 	}
 	data.Args = journal.Bound(c.Args, maxRecordedArgs)
+	if t := data.Decision.Transform; t != nil {
+		data.Decision.Transform = &policy.Transform{From: t.From, To: t.To, Args: journal.Bound(t.Args, maxRecordedArgs)}
+	}
 	if env := journal.MaskEnv(c.Env); len(env) > 0 {
 		raw, err := json.Marshal(env)
 		if err != nil {
@@ -163,7 +170,7 @@ func outcomeOf(r Result) outcomeData {
 		Outcome: r.Outcome, Digest: r.Digest, ExitCode: r.ExitCode, Signal: r.Signal, IsError: r.IsError, Message: r.Message,
 		StdoutBytes: r.Stdout.TotalBytes, StderrBytes: r.Stderr.TotalBytes, ResultBytes: r.ResultSizeBytes,
 		QueueMs: millis(r.Duration.Queue), DecideMs: millis(r.Duration.Decide), StartMs: millis(r.Duration.Start), RunMs: millis(r.Duration.Run),
-		Receipt: r.Receipt,
+		Receipt: r.Receipt, Redactions: r.Redactions,
 	}
 	if r.Receipt != nil {
 		out.Usage = &usageData{

@@ -42,6 +42,7 @@ func (w *way) run(ctx context.Context, place *admission.Ticket) (Result, error) 
 	runCtx, cancel := w.withinTimeout(ctx)
 	defer cancel()
 	ran, err := w.gate.cfg.Runtime.Run(runCtx, call)
+	w.redacted(&ran)
 	place.Leave()
 	for _, step := range ran.Steps {
 		w.trace.Add(telemetry.StepStage(step.Name), step.Took)
@@ -82,7 +83,7 @@ func (w *way) run(ctx context.Context, place *admission.Ticket) (Result, error) 
 // cage is what the call is put into: what policy demands, over the defaults of
 // the tool and the daemon, under the ceiling.
 func (w *way) cage() policy.SandboxObligations {
-	return policy.Effective(w.decision.Obligations, w.gate.cfg.Ceiling, overlay(w.gate.cfg.Defaults, w.tool.Defaults))
+	return w.decision.Cage(w.gate.cfg.Ceiling, overlay(w.gate.cfg.Defaults, w.tool.Defaults))
 }
 
 // startMargin is what a call may take beyond the host's timeout, so that a call
@@ -118,7 +119,7 @@ func (w *way) sandboxCall(cage policy.SandboxObligations) (sandbox.Call, error) 
 		return sandbox.Call{}, fmt.Errorf("policy demands the network %q, which cannot be enforced here: %w", cage.Network, errdefs.ErrFailedPrecondition)
 	}
 	limits := limitsOf(cage)
-	for _, wish := range []time.Duration{w.call.Timeout, w.command.Timeout} {
+	for _, wish := range []time.Duration{w.call.Timeout, w.runs().Timeout} {
 		if wish > 0 {
 			limits.WallTime = min(limits.WallTime, max(wish, time.Millisecond))
 		}
@@ -130,7 +131,7 @@ func (w *way) sandboxCall(cage policy.SandboxObligations) (sandbox.Call, error) 
 		Isolation: sandbox.Isolation(cage.Isolation),
 		Reuse:     sandbox.Reuse(cage.Reuse),
 		Owner:     opaqueKey("owner", w.call.Caller.ID),
-		Argv:      w.command.Argv,
+		Argv:      w.runs().Argv,
 		Env:       w.environment(),
 		Cwd:       w.call.Cwd,
 		Stdin:     w.stdin(),
@@ -138,6 +139,9 @@ func (w *way) sandboxCall(cage policy.SandboxObligations) (sandbox.Call, error) 
 	}
 	if w.obs != nil {
 		call.Observer = w.obs
+	}
+	if err := w.redactOutput(&call); err != nil {
+		return sandbox.Call{}, err
 	}
 	if call.Image == "" {
 		call.Image = w.gate.cfg.DefaultImage
@@ -147,8 +151,8 @@ func (w *way) sandboxCall(cage policy.SandboxObligations) (sandbox.Call, error) 
 }
 
 func (w *way) stdin() io.Reader {
-	if w.command.StdinIsArgs {
-		return bytes.NewReader(w.command.Stdin)
+	if w.runs().StdinIsArgs {
+		return bytes.NewReader(w.runs().Stdin)
 	}
 	return w.call.Stdin
 }
@@ -206,8 +210,8 @@ func (w *way) environment() []string {
 		}
 		return false
 	})
-	out := make([]string, 0, len(env)+len(w.command.Env)+len(exec.EnvSet))
-	for _, kv := range w.command.Env {
+	out := make([]string, 0, len(env)+len(w.runs().Env)+len(exec.EnvSet))
+	for _, kv := range w.runs().Env {
 		name, value, _ := strings.Cut(kv, "=")
 		env[name] = value
 	}
@@ -255,7 +259,7 @@ const maxWallTimeMs = int64(365 * 24 * time.Hour / time.Millisecond)
 func (w *way) result(ran sandbox.Result) Result {
 	res := Result{
 		CallID: w.call.ID, Outcome: Outcome(ran.Outcome), ExitCode: ran.ExitCode, Signal: ran.Signal, Message: ran.Message,
-		Stdout: ran.Stdout, Stderr: ran.Stderr, Usage: ran.Usage, Decision: w.decision, Digest: w.digest,
+		Stdout: ran.Stdout, Stderr: ran.Stderr, Usage: ran.Usage, Decision: w.decision, Digest: w.digest, Redactions: w.redactions,
 		Duration: Durations{Queue: ran.QueueTime, Decide: w.decided, Start: ran.StartTime, Run: ran.RunTime},
 	}
 	if ran.Outcome != sandbox.OutcomeExited {

@@ -4,110 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"regexp"
+
+	"github.com/sandgate/sandgate/internal/redact"
 )
 
 // masked stands for a token that was taken out.
-const masked = "[masked]"
+const masked = redact.Masked
 
-// shape is the form of a well-known secret. The first group of its expression,
-// if there is one, is kept: it says what the secret was for.
-type shape struct {
-	re   *regexp.Regexp
-	with string
-	// hints are texts of which one is in everything that the expression can match,
-	// in lower case. They make the common case cheap.
-	hints []string
-}
-
-var shapes = []shape{
-	{regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----|$)`), masked, []string{"private key"}},
-	{regexp.MustCompile(`\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b`), masked, []string{"akia", "asia", "abia", "acca"}},
-	{regexp.MustCompile(`(?i)(aws_?secret_?access_?key["'\s:=]{1,5})[A-Za-z0-9/+=]{40}`), "${1}" + masked, []string{"aws"}},
-	{regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{20,255}|github_pat_[A-Za-z0-9_]{20,255})`), masked, []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"}},
-	{regexp.MustCompile(`\bglpat-[A-Za-z0-9_-]{16,}`), masked, []string{"glpat-"}},
-	{regexp.MustCompile(`\bxox[a-z]-[A-Za-z0-9-]{8,}`), masked, []string{"xox"}},
-	{regexp.MustCompile(`\bsk-[A-Za-z0-9_-]{16,}`), masked, []string{"sk-"}},
-	{regexp.MustCompile(`\b[sr]k_(?:live|test)_[A-Za-z0-9]{10,}`), masked, []string{"k_live_", "k_test_"}},
-	{regexp.MustCompile(`\bAIza[A-Za-z0-9_-]{35}`), masked, []string{"aiza"}},
-	{regexp.MustCompile(`\b(?:npm|hf|pypi)[_-][A-Za-z0-9_-]{30,}`), masked, []string{"npm_", "npm-", "hf_", "hf-", "pypi_", "pypi-"}},
-	{regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*`), masked, []string{"eyj"}},
-	{regexp.MustCompile(`(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/-]{16,}=*`), "${1}" + masked, []string{"bearer", "basic"}},
-	{regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://[^\s/:@]+:)[^\s/@]+(?:@)`), "${1}" + masked + "@", []string{"://"}},
-}
-
-// finder looks for the hints of all shapes in one pass.
-type finder struct {
-	// bucket is, by the low five bits of two bytes, which do not tell upper from
-	// lower case, where in hints those are that can begin with them. 0: nowhere.
-	bucket [1 << 10]uint8
-	hints  [][]hint
-}
-
-type hint struct {
-	text  string
-	shape uint32 // as a bit
-}
-
-var hinted = newFinder()
-
-func newFinder() *finder {
-	f := &finder{hints: make([][]hint, 1)}
-	for i, s := range shapes {
-		for _, text := range s.hints {
-			at := &f.bucket[pair(text[0], text[1])]
-			if *at == 0 {
-				*at = uint8(len(f.hints)) // #nosec G115 -- there are fewer hints than that
-				f.hints = append(f.hints, nil)
-			}
-			f.hints[*at] = append(f.hints[*at], hint{text, 1 << i})
-		}
-	}
-	return f
-}
-
-func pair(a, b byte) int { return int(a&31)<<5 | int(b&31) }
-
-// find returns a bit for each shape of which a hint is in the text.
-func find[T string | []byte](f *finder, s T) (found uint32) {
-	for i := 0; i+2 < len(s); i++ { // no hint has fewer than three bytes
-		at := f.bucket[pair(s[i], s[i+1])]
-		if at == 0 {
-			continue
-		}
-		for _, h := range f.hints[at] {
-			if len(s)-i >= len(h.text) && foldedEqual(s[i:i+len(h.text)], h.text) {
-				found |= h.shape
-			}
-		}
-	}
-	return found
-}
-
-// foldedEqual compares texts of equal length; b is in lower case.
-func foldedEqual[T string | []byte](a T, b string) bool {
-	for i := range len(b) {
-		c := a[i]
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != b[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// Mask takes well-known tokens out of a text: cloud and forge keys, private
-// keys in PEM, bearer tokens, JWTs, passwords in URLs.
-func Mask(s string) string {
-	found := find(hinted, s)
-	for i := 0; found != 0; i, found = i+1, found>>1 {
-		if found&1 != 0 {
-			s = shapes[i].re.ReplaceAllString(s, shapes[i].with)
-		}
-	}
-	return s
-}
+// Mask takes well-known tokens out of a text, see [redact.Mask].
+func Mask(s string) string { return redact.Mask(s) }
 
 // MaskJSON does what Mask does to every string and key of a JSON document. It
 // returns raw itself if there is nothing to do. What is not JSON and has
@@ -157,7 +62,7 @@ func endOfString(raw []byte, start int) (end int, escaped bool) {
 // maskLiteral masks one string of a document, which it gets and returns with
 // quotes and escapes.
 func maskLiteral(literal []byte, escaped bool) ([]byte, bool) {
-	if !escaped && find(hinted, literal) == 0 {
+	if !escaped && !redact.Suspicious(literal) {
 		return nil, false
 	}
 	var text string

@@ -161,22 +161,14 @@ func FuzzMaskJSON(f *testing.F) {
 		want := map[string]any{}
 		for k, v := range was {
 			if s, ok := v.(string); ok {
-				v = maskAll(s)
+				v = Mask(s)
 			}
-			want[maskAll(k)] = v
+			want[Mask(k)] = v
 		}
 		if diff := cmp.Diff(want, is); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
-}
-
-// maskAll is Mask without looking for hints first.
-func maskAll(s string) string {
-	for _, shape := range shapes {
-		s = shape.re.ReplaceAllString(s, shape.with)
-	}
-	return s
 }
 
 func BenchmarkMaskJSON(b *testing.B) {

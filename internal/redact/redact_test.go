@@ -96,6 +96,16 @@ func TestVeryLongLine(t *testing.T) {
 	}
 }
 
+// A secret of which a gap in the output shows one half only is not told.
+func TestGap(t *testing.T) {
+	s := rules(t, nil, "aws-key").Stream(map[string]int64{})
+	out := string(s.Write([]byte("one\ntwo AKIAABCD"))) + string(s.Gap())
+	out += string(s.Write([]byte("MNOP"))) + string(s.Write([]byte("QR three\n"))) + string(s.Flush())
+	if want := "one\ntwo [masked] three\n"; out != want {
+		t.Errorf("%q, want %q", out, want)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	many := map[string]string{}
 	for i := range 17 {
@@ -122,4 +132,20 @@ func TestCheck(t *testing.T) {
 	if r, err := New(nil, nil); r != nil || err != nil {
 		t.Errorf("no rules: %v %v", r, err)
 	}
+}
+
+// FuzzMask holds the quick way against the slow one, which looks for no hints.
+func FuzzMask(f *testing.F) {
+	for _, s := range []string{awsKey, "x " + ghKey, pemKey, "Basic abcdefghijklmnopqrst", "a://b:c@d", "aws_secret_access_key = " + strings.Repeat("a", 40), "sk-" + strings.Repeat("a", 16)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		want := text
+		for _, shape := range shapes {
+			want = shape.re.ReplaceAllString(want, shape.with)
+		}
+		if got := Mask(text); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
 }

@@ -23,6 +23,7 @@ type Stream struct {
 	rules  *Rules
 	held   []byte
 	key    int // bytes of a private key that were dropped; 0: none is being read
+	cut    int // bytes that were dropped since a gap; 0: there is none to get over
 	counts map[string]int64
 }
 
@@ -34,6 +35,9 @@ func (r *Rules) Stream(counts map[string]int64) *Stream {
 // Write takes the next piece and returns what can be let out. It keeps nothing
 // of p.
 func (s *Stream) Write(p []byte) []byte {
+	if s.cut > 0 {
+		p = s.overGap(p)
+	}
 	s.held = append(s.held, p...)
 	end := bytes.LastIndexByte(s.held, '\n') + 1
 	out := s.lines(s.held[:end])
@@ -42,6 +46,30 @@ func (s *Stream) Write(p []byte) []byte {
 		out = append(out, s.part()...)
 	}
 	return out
+}
+
+// Gap tells that output is missing between what came and what comes. It returns
+// what was held back, without what could be the beginning of a secret; what
+// could be the end of one is taken from what comes.
+func (s *Stream) Gap() []byte {
+	var out []byte
+	if s.key == 0 {
+		out = s.rules.All(s.held, false, true, s.counts)
+	}
+	s.held, s.key, s.cut = nil, 0, 1
+	return out
+}
+
+// overGap drops what could be the rest of a secret after a gap.
+func (s *Stream) overGap(p []byte) []byte {
+	for i, c := range p {
+		if space(c) || s.cut > overlap {
+			s.cut = 0
+			return p[i:]
+		}
+		s.cut++
+	}
+	return nil
 }
 
 // Flush returns what was held back, at the end of the output.

@@ -10,6 +10,12 @@ func decisionProto(d policy.Decision) *sandgatev1.Decision {
 		DecisionId: d.ID, Outcome: decisionOutcome(d.Outcome), Reasons: reasonsProto(d.Reasons), Warnings: reasonsProto(d.Warnings),
 		Labels: d.Labels, Profile: d.Profile, PolicyRevision: d.Revision, Obligations: obligationsProto(d.Obligations),
 	}
+	if d.Bounds != (policy.SandboxObligations{}) {
+		out.Bounds = sandboxProto(d.Bounds)
+	}
+	if t := d.Transform; t != nil {
+		out.Transform = &sandgatev1.Transform{ArgsJson: string(t.Args), FromDigest: t.From, ToDigest: t.To}
+	}
 	for _, s := range d.Shadow {
 		out.Shadow = append(out.Shadow, &sandgatev1.ShadowReason{
 			Rule: validText(s.Rule), Would: decisionOutcome(s.Would), Message: validText(s.Message),
@@ -50,14 +56,21 @@ func reasonsProto(reasons []policy.Reason) []*sandgatev1.Reason {
 }
 
 func obligationsProto(o policy.Obligations) *sandgatev1.Obligations {
-	s := o.Sandbox
-	return &sandgatev1.Obligations{
-		Sandbox: &sandgatev1.SandboxObligations{
-			Isolation: s.Isolation, Reuse: s.Reuse, Network: s.Network, Workspace: s.Workspace, CpuMillis: s.CPUMillis,
-			MemoryBytes: s.MemoryBytes, Pids: s.Pids, WallTimeMillis: s.WallTimeMs, OutputBytes: s.OutputBytes,
-			OutputTotalBytes: s.OutputTotalBytes, DiskBytes: s.DiskBytes, FileBytes: s.FileBytes, OpenFiles: s.OpenFiles,
-		},
-		Exec:  &sandgatev1.ExecObligations{EnvSet: o.Exec.EnvSet, EnvDrop: o.Exec.EnvDrop},
-		Audit: &sandgatev1.AuditObligations{Level: o.Audit.Level},
+	out := &sandgatev1.Obligations{
+		Sandbox: sandboxProto(o.Sandbox),
+		Exec:    &sandgatev1.ExecObligations{EnvSet: o.Exec.EnvSet, EnvDrop: o.Exec.EnvDrop},
+		Audit:   &sandgatev1.AuditObligations{Level: o.Audit.Level},
+	}
+	if p := o.Output; len(p.Redact)+len(p.Patterns)+len(p.Labels) > 0 {
+		out.Output = &sandgatev1.OutputObligations{Redact: p.Redact, Patterns: p.Patterns, Labels: p.Labels}
+	}
+	return out
+}
+
+func sandboxProto(s policy.SandboxObligations) *sandgatev1.SandboxObligations {
+	return &sandgatev1.SandboxObligations{
+		Isolation: s.Isolation, Reuse: s.Reuse, Network: s.Network, Workspace: s.Workspace, CpuMillis: s.CPUMillis,
+		MemoryBytes: s.MemoryBytes, Pids: s.Pids, WallTimeMillis: s.WallTimeMs, OutputBytes: s.OutputBytes,
+		OutputTotalBytes: s.OutputTotalBytes, DiskBytes: s.DiskBytes, FileBytes: s.FileBytes, OpenFiles: s.OpenFiles,
 	}
 }

@@ -102,8 +102,13 @@ type Decision struct {
 	Profile string `protobuf:"bytes,9,opt,name=profile,proto3" json:"profile,omitempty"`
 	// Revision of the policy that decided. Empty when no policy was loaded.
 	PolicyRevision string `protobuf:"bytes,10,opt,name=policy_revision,json=policyRevision,proto3" json:"policy_revision,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The most that the cage may be, also where obligations demand nothing of it:
+	// what the parts of the policy beside the profile say. Unset: no bound.
+	Bounds *SandboxObligations `protobuf:"bytes,11,opt,name=bounds,proto3" json:"bounds,omitempty"`
+	// What policy made of the arguments. Unset: they run as they were sent.
+	Transform     *Transform `protobuf:"bytes,12,opt,name=transform,proto3" json:"transform,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Decision) Reset() {
@@ -206,6 +211,85 @@ func (x *Decision) GetPolicyRevision() string {
 	return ""
 }
 
+func (x *Decision) GetBounds() *SandboxObligations {
+	if x != nil {
+		return x.Bounds
+	}
+	return nil
+}
+
+func (x *Decision) GetTransform() *Transform {
+	if x != nil {
+		return x.Transform
+	}
+	return nil
+}
+
+// Transform tells that other arguments run than those that were sent. The call
+// with the new ones was decided as a call of its own; both decisions hold.
+type Transform struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. The arguments that run, a JSON object.
+	ArgsJson string `protobuf:"bytes,1,opt,name=args_json,json=argsJson,proto3" json:"args_json,omitempty"`
+	// Digest of the call as it was sent, "sha256:…".
+	FromDigest string `protobuf:"bytes,2,opt,name=from_digest,json=fromDigest,proto3" json:"from_digest,omitempty"`
+	// Digest of the call as it runs, "sha256:…". Empty when it cannot run.
+	ToDigest      string `protobuf:"bytes,3,opt,name=to_digest,json=toDigest,proto3" json:"to_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Transform) Reset() {
+	*x = Transform{}
+	mi := &file_sandgate_v1_decision_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Transform) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Transform) ProtoMessage() {}
+
+func (x *Transform) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_decision_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Transform.ProtoReflect.Descriptor instead.
+func (*Transform) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Transform) GetArgsJson() string {
+	if x != nil {
+		return x.ArgsJson
+	}
+	return ""
+}
+
+func (x *Transform) GetFromDigest() string {
+	if x != nil {
+		return x.FromDigest
+	}
+	return ""
+}
+
+func (x *Transform) GetToDigest() string {
+	if x != nil {
+		return x.ToDigest
+	}
+	return ""
+}
+
 // Reason names a rule that counted and says what may be done instead. It is
 // written for a model to read.
 type Reason struct {
@@ -227,7 +311,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_sandgate_v1_decision_proto_msgTypes[1]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -239,7 +323,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_decision_proto_msgTypes[1]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -252,7 +336,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{1}
+	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Reason) GetRule() string {
@@ -305,7 +389,7 @@ type ShadowReason struct {
 
 func (x *ShadowReason) Reset() {
 	*x = ShadowReason{}
-	mi := &file_sandgate_v1_decision_proto_msgTypes[2]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -317,7 +401,7 @@ func (x *ShadowReason) String() string {
 func (*ShadowReason) ProtoMessage() {}
 
 func (x *ShadowReason) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_decision_proto_msgTypes[2]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -330,7 +414,7 @@ func (x *ShadowReason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowReason.ProtoReflect.Descriptor instead.
 func (*ShadowReason) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{2}
+	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ShadowReason) GetRule() string {
@@ -371,7 +455,7 @@ type AskTerms struct {
 
 func (x *AskTerms) Reset() {
 	*x = AskTerms{}
-	mi := &file_sandgate_v1_decision_proto_msgTypes[3]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -383,7 +467,7 @@ func (x *AskTerms) String() string {
 func (*AskTerms) ProtoMessage() {}
 
 func (x *AskTerms) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_decision_proto_msgTypes[3]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -396,7 +480,7 @@ func (x *AskTerms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskTerms.ProtoReflect.Descriptor instead.
 func (*AskTerms) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{3}
+	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AskTerms) GetApprovers() []string {
@@ -436,14 +520,16 @@ type Obligations struct {
 	// Changes of the call's environment.
 	Exec *ExecObligations `protobuf:"bytes,2,opt,name=exec,proto3" json:"exec,omitempty"`
 	// How much of the call is kept in the journal.
-	Audit         *AuditObligations `protobuf:"bytes,3,opt,name=audit,proto3" json:"audit,omitempty"`
+	Audit *AuditObligations `protobuf:"bytes,3,opt,name=audit,proto3" json:"audit,omitempty"`
+	// What of the output is kept back.
+	Output        *OutputObligations `protobuf:"bytes,4,opt,name=output,proto3" json:"output,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Obligations) Reset() {
 	*x = Obligations{}
-	mi := &file_sandgate_v1_decision_proto_msgTypes[4]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +541,7 @@ func (x *Obligations) String() string {
 func (*Obligations) ProtoMessage() {}
 
 func (x *Obligations) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_decision_proto_msgTypes[4]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +554,7 @@ func (x *Obligations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Obligations.ProtoReflect.Descriptor instead.
 func (*Obligations) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{4}
+	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Obligations) GetSandbox() *SandboxObligations {
@@ -488,6 +574,13 @@ func (x *Obligations) GetExec() *ExecObligations {
 func (x *Obligations) GetAudit() *AuditObligations {
 	if x != nil {
 		return x.Audit
+	}
+	return nil
+}
+
+func (x *Obligations) GetOutput() *OutputObligations {
+	if x != nil {
+		return x.Output
 	}
 	return nil
 }
@@ -528,7 +621,7 @@ type SandboxObligations struct {
 
 func (x *SandboxObligations) Reset() {
 	*x = SandboxObligations{}
-	mi := &file_sandgate_v1_decision_proto_msgTypes[5]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -540,7 +633,7 @@ func (x *SandboxObligations) String() string {
 func (*SandboxObligations) ProtoMessage() {}
 
 func (x *SandboxObligations) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_decision_proto_msgTypes[5]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -553,7 +646,7 @@ func (x *SandboxObligations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SandboxObligations.ProtoReflect.Descriptor instead.
 func (*SandboxObligations) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{5}
+	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SandboxObligations) GetIsolation() string {
@@ -660,7 +753,7 @@ type ExecObligations struct {
 
 func (x *ExecObligations) Reset() {
 	*x = ExecObligations{}
-	mi := &file_sandgate_v1_decision_proto_msgTypes[6]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +765,7 @@ func (x *ExecObligations) String() string {
 func (*ExecObligations) ProtoMessage() {}
 
 func (x *ExecObligations) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_decision_proto_msgTypes[6]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +778,7 @@ func (x *ExecObligations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecObligations.ProtoReflect.Descriptor instead.
 func (*ExecObligations) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{6}
+	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ExecObligations) GetEnvSet() map[string]string {
@@ -702,6 +795,70 @@ func (x *ExecObligations) GetEnvDrop() []string {
 	return nil
 }
 
+// OutputObligations change what of the output is told.
+type OutputObligations struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of known secrets that are taken out, such as "aws-key".
+	Redact []string `protobuf:"bytes,1,rep,name=redact,proto3" json:"redact,omitempty"`
+	// Further patterns that are taken out of each line, RE2 expressions by name.
+	Patterns map[string]string `protobuf:"bytes,2,rep,name=patterns,proto3" json:"patterns,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Labels that the output puts on the session.
+	Labels        []string `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutputObligations) Reset() {
+	*x = OutputObligations{}
+	mi := &file_sandgate_v1_decision_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutputObligations) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutputObligations) ProtoMessage() {}
+
+func (x *OutputObligations) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_decision_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutputObligations.ProtoReflect.Descriptor instead.
+func (*OutputObligations) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *OutputObligations) GetRedact() []string {
+	if x != nil {
+		return x.Redact
+	}
+	return nil
+}
+
+func (x *OutputObligations) GetPatterns() map[string]string {
+	if x != nil {
+		return x.Patterns
+	}
+	return nil
+}
+
+func (x *OutputObligations) GetLabels() []string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
 // AuditObligations say how much of a call the journal keeps.
 type AuditObligations struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -713,7 +870,7 @@ type AuditObligations struct {
 
 func (x *AuditObligations) Reset() {
 	*x = AuditObligations{}
-	mi := &file_sandgate_v1_decision_proto_msgTypes[7]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -725,7 +882,7 @@ func (x *AuditObligations) String() string {
 func (*AuditObligations) ProtoMessage() {}
 
 func (x *AuditObligations) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_decision_proto_msgTypes[7]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -738,7 +895,7 @@ func (x *AuditObligations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditObligations.ProtoReflect.Descriptor instead.
 func (*AuditObligations) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{7}
+	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AuditObligations) GetLevel() string {
@@ -752,7 +909,7 @@ var File_sandgate_v1_decision_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x1asandgate/v1/decision.proto\x12\vsandgate.v1\"\xb6\x03\n" +
+	"\x1asandgate/v1/decision.proto\x12\vsandgate.v1\"\xa5\x04\n" +
 	"\bDecision\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
 	"decisionId\x126\n" +
@@ -765,7 +922,14 @@ const file_sandgate_v1_decision_proto_rawDesc = "" +
 	"\x06labels\x18\b \x03(\tR\x06labels\x12\x18\n" +
 	"\aprofile\x18\t \x01(\tR\aprofile\x12'\n" +
 	"\x0fpolicy_revision\x18\n" +
-	" \x01(\tR\x0epolicyRevision\"\xb0\x01\n" +
+	" \x01(\tR\x0epolicyRevision\x127\n" +
+	"\x06bounds\x18\v \x01(\v2\x1f.sandgate.v1.SandboxObligationsR\x06bounds\x124\n" +
+	"\ttransform\x18\f \x01(\v2\x16.sandgate.v1.TransformR\ttransform\"f\n" +
+	"\tTransform\x12\x1b\n" +
+	"\targs_json\x18\x01 \x01(\tR\bargsJson\x12\x1f\n" +
+	"\vfrom_digest\x18\x02 \x01(\tR\n" +
+	"fromDigest\x12\x1b\n" +
+	"\tto_digest\x18\x03 \x01(\tR\btoDigest\"\xb0\x01\n" +
 	"\x06Reason\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12 \n" +
@@ -783,11 +947,12 @@ const file_sandgate_v1_decision_proto_rawDesc = "" +
 	"\n" +
 	"ttl_millis\x18\x03 \x01(\x03R\tttlMillis\x12;\n" +
 	"\n" +
-	"on_timeout\x18\x04 \x01(\x0e2\x1c.sandgate.v1.DecisionOutcomeR\tonTimeout\"\xaf\x01\n" +
+	"on_timeout\x18\x04 \x01(\x0e2\x1c.sandgate.v1.DecisionOutcomeR\tonTimeout\"\xe7\x01\n" +
 	"\vObligations\x129\n" +
 	"\asandbox\x18\x01 \x01(\v2\x1f.sandgate.v1.SandboxObligationsR\asandbox\x120\n" +
 	"\x04exec\x18\x02 \x01(\v2\x1c.sandgate.v1.ExecObligationsR\x04exec\x123\n" +
-	"\x05audit\x18\x03 \x01(\v2\x1d.sandgate.v1.AuditObligationsR\x05audit\"\xae\x03\n" +
+	"\x05audit\x18\x03 \x01(\v2\x1d.sandgate.v1.AuditObligationsR\x05audit\x126\n" +
+	"\x06output\x18\x04 \x01(\v2\x1e.sandgate.v1.OutputObligationsR\x06output\"\xae\x03\n" +
 	"\x12SandboxObligations\x12\x1c\n" +
 	"\tisolation\x18\x01 \x01(\tR\tisolation\x12\x14\n" +
 	"\x05reuse\x18\x02 \x01(\tR\x05reuse\x12\x18\n" +
@@ -812,6 +977,13 @@ const file_sandgate_v1_decision_proto_rawDesc = "" +
 	"\benv_drop\x18\x02 \x03(\tR\aenvDrop\x1a9\n" +
 	"\vEnvSetEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xca\x01\n" +
+	"\x11OutputObligations\x12\x16\n" +
+	"\x06redact\x18\x01 \x03(\tR\x06redact\x12H\n" +
+	"\bpatterns\x18\x02 \x03(\v2,.sandgate.v1.OutputObligations.PatternsEntryR\bpatterns\x12\x16\n" +
+	"\x06labels\x18\x03 \x03(\tR\x06labels\x1a;\n" +
+	"\rPatternsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"(\n" +
 	"\x10AuditObligations\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level*\x84\x01\n" +
@@ -834,37 +1006,44 @@ func file_sandgate_v1_decision_proto_rawDescGZIP() []byte {
 }
 
 var file_sandgate_v1_decision_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sandgate_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_sandgate_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_sandgate_v1_decision_proto_goTypes = []any{
 	(DecisionOutcome)(0),       // 0: sandgate.v1.DecisionOutcome
 	(*Decision)(nil),           // 1: sandgate.v1.Decision
-	(*Reason)(nil),             // 2: sandgate.v1.Reason
-	(*ShadowReason)(nil),       // 3: sandgate.v1.ShadowReason
-	(*AskTerms)(nil),           // 4: sandgate.v1.AskTerms
-	(*Obligations)(nil),        // 5: sandgate.v1.Obligations
-	(*SandboxObligations)(nil), // 6: sandgate.v1.SandboxObligations
-	(*ExecObligations)(nil),    // 7: sandgate.v1.ExecObligations
-	(*AuditObligations)(nil),   // 8: sandgate.v1.AuditObligations
-	nil,                        // 9: sandgate.v1.ExecObligations.EnvSetEntry
+	(*Transform)(nil),          // 2: sandgate.v1.Transform
+	(*Reason)(nil),             // 3: sandgate.v1.Reason
+	(*ShadowReason)(nil),       // 4: sandgate.v1.ShadowReason
+	(*AskTerms)(nil),           // 5: sandgate.v1.AskTerms
+	(*Obligations)(nil),        // 6: sandgate.v1.Obligations
+	(*SandboxObligations)(nil), // 7: sandgate.v1.SandboxObligations
+	(*ExecObligations)(nil),    // 8: sandgate.v1.ExecObligations
+	(*OutputObligations)(nil),  // 9: sandgate.v1.OutputObligations
+	(*AuditObligations)(nil),   // 10: sandgate.v1.AuditObligations
+	nil,                        // 11: sandgate.v1.ExecObligations.EnvSetEntry
+	nil,                        // 12: sandgate.v1.OutputObligations.PatternsEntry
 }
 var file_sandgate_v1_decision_proto_depIdxs = []int32{
 	0,  // 0: sandgate.v1.Decision.outcome:type_name -> sandgate.v1.DecisionOutcome
-	2,  // 1: sandgate.v1.Decision.reasons:type_name -> sandgate.v1.Reason
-	2,  // 2: sandgate.v1.Decision.warnings:type_name -> sandgate.v1.Reason
-	3,  // 3: sandgate.v1.Decision.shadow:type_name -> sandgate.v1.ShadowReason
-	4,  // 4: sandgate.v1.Decision.ask:type_name -> sandgate.v1.AskTerms
-	5,  // 5: sandgate.v1.Decision.obligations:type_name -> sandgate.v1.Obligations
-	0,  // 6: sandgate.v1.ShadowReason.would:type_name -> sandgate.v1.DecisionOutcome
-	0,  // 7: sandgate.v1.AskTerms.on_timeout:type_name -> sandgate.v1.DecisionOutcome
-	6,  // 8: sandgate.v1.Obligations.sandbox:type_name -> sandgate.v1.SandboxObligations
-	7,  // 9: sandgate.v1.Obligations.exec:type_name -> sandgate.v1.ExecObligations
-	8,  // 10: sandgate.v1.Obligations.audit:type_name -> sandgate.v1.AuditObligations
-	9,  // 11: sandgate.v1.ExecObligations.env_set:type_name -> sandgate.v1.ExecObligations.EnvSetEntry
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	3,  // 1: sandgate.v1.Decision.reasons:type_name -> sandgate.v1.Reason
+	3,  // 2: sandgate.v1.Decision.warnings:type_name -> sandgate.v1.Reason
+	4,  // 3: sandgate.v1.Decision.shadow:type_name -> sandgate.v1.ShadowReason
+	5,  // 4: sandgate.v1.Decision.ask:type_name -> sandgate.v1.AskTerms
+	6,  // 5: sandgate.v1.Decision.obligations:type_name -> sandgate.v1.Obligations
+	7,  // 6: sandgate.v1.Decision.bounds:type_name -> sandgate.v1.SandboxObligations
+	2,  // 7: sandgate.v1.Decision.transform:type_name -> sandgate.v1.Transform
+	0,  // 8: sandgate.v1.ShadowReason.would:type_name -> sandgate.v1.DecisionOutcome
+	0,  // 9: sandgate.v1.AskTerms.on_timeout:type_name -> sandgate.v1.DecisionOutcome
+	7,  // 10: sandgate.v1.Obligations.sandbox:type_name -> sandgate.v1.SandboxObligations
+	8,  // 11: sandgate.v1.Obligations.exec:type_name -> sandgate.v1.ExecObligations
+	10, // 12: sandgate.v1.Obligations.audit:type_name -> sandgate.v1.AuditObligations
+	9,  // 13: sandgate.v1.Obligations.output:type_name -> sandgate.v1.OutputObligations
+	11, // 14: sandgate.v1.ExecObligations.env_set:type_name -> sandgate.v1.ExecObligations.EnvSetEntry
+	12, // 15: sandgate.v1.OutputObligations.patterns:type_name -> sandgate.v1.OutputObligations.PatternsEntry
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_decision_proto_init() }
@@ -872,14 +1051,14 @@ func file_sandgate_v1_decision_proto_init() {
 	if File_sandgate_v1_decision_proto != nil {
 		return
 	}
-	file_sandgate_v1_decision_proto_msgTypes[1].OneofWrappers = []any{}
+	file_sandgate_v1_decision_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sandgate_v1_decision_proto_rawDesc), len(file_sandgate_v1_decision_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -199,7 +199,10 @@ type Result struct {
 	Digest string `protobuf:"bytes,15,opt,name=digest,proto3" json:"digest,omitempty"`
 	// True when this is the stored result of an earlier call with the same id:
 	// nothing ran this time.
-	Replayed      bool `protobuf:"varint,16,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Replayed bool `protobuf:"varint,16,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	// How often which secret was taken out of the output that is told here, by the
+	// names of the obligation that demanded it. Empty: never.
+	Redactions    map[string]int64 `protobuf:"bytes,17,rep,name=redactions,proto3" json:"redactions,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -344,6 +347,13 @@ func (x *Result) GetReplayed() bool {
 		return x.Replayed
 	}
 	return false
+}
+
+func (x *Result) GetRedactions() map[string]int64 {
+	if x != nil {
+		return x.Redactions
+	}
+	return nil
 }
 
 // Output is what was kept of one stream: its beginning and its end.
@@ -907,7 +917,7 @@ var File_sandgate_v1_result_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_result_proto_rawDesc = "" +
 	"\n" +
-	"\x18sandgate/v1/result.proto\x12\vsandgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asandgate/v1/decision.proto\"\xe6\x04\n" +
+	"\x18sandgate/v1/result.proto\x12\vsandgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asandgate/v1/decision.proto\"\xea\x05\n" +
 	"\x06Result\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12.\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x14.sandgate.v1.OutcomeR\aoutcome\x12\x1b\n" +
@@ -925,7 +935,13 @@ const file_sandgate_v1_result_proto_rawDesc = "" +
 	"\bdecision\x18\r \x01(\v2\x15.sandgate.v1.DecisionR\bdecision\x12.\n" +
 	"\areceipt\x18\x0e \x01(\v2\x14.sandgate.v1.ReceiptR\areceipt\x12\x16\n" +
 	"\x06digest\x18\x0f \x01(\tR\x06digest\x12\x1a\n" +
-	"\breplayed\x18\x10 \x01(\bR\breplayed\"o\n" +
+	"\breplayed\x18\x10 \x01(\bR\breplayed\x12C\n" +
+	"\n" +
+	"redactions\x18\x11 \x03(\v2#.sandgate.v1.Result.RedactionsEntryR\n" +
+	"redactions\x1a=\n" +
+	"\x0fRedactionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"o\n" +
 	"\x06Output\x12\x12\n" +
 	"\x04head\x18\x01 \x01(\fR\x04head\x12\x12\n" +
 	"\x04tail\x18\x02 \x01(\fR\x04tail\x12\x1f\n" +
@@ -1019,7 +1035,7 @@ func file_sandgate_v1_result_proto_rawDescGZIP() []byte {
 }
 
 var file_sandgate_v1_result_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sandgate_v1_result_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_sandgate_v1_result_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_sandgate_v1_result_proto_goTypes = []any{
 	(Outcome)(0),                // 0: sandgate.v1.Outcome
 	(Stream)(0),                 // 1: sandgate.v1.Stream
@@ -1029,10 +1045,11 @@ var file_sandgate_v1_result_proto_goTypes = []any{
 	(*Usage)(nil),               // 5: sandgate.v1.Usage
 	(*Changes)(nil),             // 6: sandgate.v1.Changes
 	(*Receipt)(nil),             // 7: sandgate.v1.Receipt
-	nil,                         // 8: sandgate.v1.Receipt.EnforcedEntry
-	nil,                         // 9: sandgate.v1.Receipt.NamespacesEntry
-	(*Decision)(nil),            // 10: sandgate.v1.Decision
-	(*durationpb.Duration)(nil), // 11: google.protobuf.Duration
+	nil,                         // 8: sandgate.v1.Result.RedactionsEntry
+	nil,                         // 9: sandgate.v1.Receipt.EnforcedEntry
+	nil,                         // 10: sandgate.v1.Receipt.NamespacesEntry
+	(*Decision)(nil),            // 11: sandgate.v1.Decision
+	(*durationpb.Duration)(nil), // 12: google.protobuf.Duration
 }
 var file_sandgate_v1_result_proto_depIdxs = []int32{
 	0,  // 0: sandgate.v1.Result.outcome:type_name -> sandgate.v1.Outcome
@@ -1041,22 +1058,23 @@ var file_sandgate_v1_result_proto_depIdxs = []int32{
 	4,  // 3: sandgate.v1.Result.duration:type_name -> sandgate.v1.Durations
 	5,  // 4: sandgate.v1.Result.usage:type_name -> sandgate.v1.Usage
 	6,  // 5: sandgate.v1.Result.changes:type_name -> sandgate.v1.Changes
-	10, // 6: sandgate.v1.Result.decision:type_name -> sandgate.v1.Decision
+	11, // 6: sandgate.v1.Result.decision:type_name -> sandgate.v1.Decision
 	7,  // 7: sandgate.v1.Result.receipt:type_name -> sandgate.v1.Receipt
-	11, // 8: sandgate.v1.Durations.queue:type_name -> google.protobuf.Duration
-	11, // 9: sandgate.v1.Durations.decide:type_name -> google.protobuf.Duration
-	11, // 10: sandgate.v1.Durations.start:type_name -> google.protobuf.Duration
-	11, // 11: sandgate.v1.Durations.run:type_name -> google.protobuf.Duration
-	11, // 12: sandgate.v1.Durations.total:type_name -> google.protobuf.Duration
-	11, // 13: sandgate.v1.Usage.cpu_user:type_name -> google.protobuf.Duration
-	11, // 14: sandgate.v1.Usage.cpu_system:type_name -> google.protobuf.Duration
-	8,  // 15: sandgate.v1.Receipt.enforced:type_name -> sandgate.v1.Receipt.EnforcedEntry
-	9,  // 16: sandgate.v1.Receipt.namespaces:type_name -> sandgate.v1.Receipt.NamespacesEntry
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	8,  // 8: sandgate.v1.Result.redactions:type_name -> sandgate.v1.Result.RedactionsEntry
+	12, // 9: sandgate.v1.Durations.queue:type_name -> google.protobuf.Duration
+	12, // 10: sandgate.v1.Durations.decide:type_name -> google.protobuf.Duration
+	12, // 11: sandgate.v1.Durations.start:type_name -> google.protobuf.Duration
+	12, // 12: sandgate.v1.Durations.run:type_name -> google.protobuf.Duration
+	12, // 13: sandgate.v1.Durations.total:type_name -> google.protobuf.Duration
+	12, // 14: sandgate.v1.Usage.cpu_user:type_name -> google.protobuf.Duration
+	12, // 15: sandgate.v1.Usage.cpu_system:type_name -> google.protobuf.Duration
+	9,  // 16: sandgate.v1.Receipt.enforced:type_name -> sandgate.v1.Receipt.EnforcedEntry
+	10, // 17: sandgate.v1.Receipt.namespaces:type_name -> sandgate.v1.Receipt.NamespacesEntry
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_result_proto_init() }
@@ -1071,7 +1089,7 @@ func file_sandgate_v1_result_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sandgate_v1_result_proto_rawDesc), len(file_sandgate_v1_result_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
