@@ -56,6 +56,7 @@ type call struct {
 	stdin    stdin
 	pumps    [3]pump // by cell.Stream
 	total    int64   // bytes of both streams
+	pace     pace    // of reading them
 
 	end cell.Exit
 }
@@ -138,7 +139,7 @@ func (c *call) pollSet(s *server, sooner func(time.Time)) {
 	if c.started != nil {
 		sooner(c.startedBy)
 	}
-	if len(s.pending) < outRoom && c.phase >= running && c.phase <= draining {
+	if len(s.pending) < outRoom && c.phase >= running && c.phase <= draining && !c.waitsForPace(s, sooner) {
 		for _, stream := range []cell.Stream{cell.Stdout, cell.Stderr} {
 			if fd := c.stage.output[stream]; fd >= 0 {
 				s.watch(fd, unix.POLLIN)
@@ -148,6 +149,20 @@ func (c *call) pollSet(s *server, sooner func(time.Time)) {
 	if c.phase == running && c.stage.stdin >= 0 && len(c.stdin.pending) > 0 {
 		s.watch(c.stage.stdin, unix.POLLOUT)
 	}
+}
+
+// waitsForPace reports whether a running program writes more than is worth reading,
+// and until when it has to wait.
+func (c *call) waitsForPace(s *server, sooner func(time.Time)) bool {
+	if c.phase != running || c.cause != byItself {
+		return false // what is left is no more than fits the pipes
+	}
+	until := c.pace.until(s.now)
+	if until.IsZero() {
+		return false
+	}
+	sooner(until)
+	return true
 }
 
 // advance takes the call as far as it can go; done says that it is over.
@@ -161,7 +176,7 @@ func (c *call) advance(s *server) (done bool) {
 	if c.phase == running {
 		c.stdin.pump(c, s)
 	}
-	if c.phase >= running && c.phase <= draining {
+	if c.phase >= running && c.phase <= draining && !c.waitsForPace(s, func(time.Time) {}) {
 		c.pumpOutput(s)
 	}
 	if c.phase == running {
@@ -304,6 +319,7 @@ func (c *call) pumpOutput(s *server) {
 		if fd := &c.stage.output[stream]; *fd >= 0 {
 			n, ended := c.pumps[stream].run(c, s, *fd)
 			c.total += n
+			c.pace.took(n, s.now)
 			if ended {
 				closeFD(fd)
 			}
