@@ -26,6 +26,8 @@ default decision := {
 	"shadow": [],
 	"ask": {},
 	"obligations": {},
+	"tighten": [],
+	"transform": {},
 	"labels": [],
 }
 
@@ -36,6 +38,8 @@ decision := {
 	"shadow": _softness.shadow,
 	"ask": ask,
 	"obligations": obligations,
+	"tighten": _tighten,
+	"transform": _transform,
 	"labels": sort(_labels),
 }
 
@@ -106,7 +110,7 @@ _softness := {"warnings": _warnings, "shadow": _shadow} if _softening
 # description: The terms of an approval; empty when none is asked for.
 default ask := {}
 
-ask := object.union(_terms, _profile_terms) if outcome == "ask"
+ask := object.union(object.union(_terms, _profile_terms), _stricter) if outcome == "ask"
 
 default _terms := {"on_timeout": "deny"}
 
@@ -115,6 +119,28 @@ _terms := data.sandgate.config.ask
 default _profile_terms := {}
 
 _profile_terms := data.sandgate.profiles[input.session.profile].ask_terms
+
+# METADATA
+# title: stricter terms
+# description: >-
+#   What the packages beside the profile say of the approval counts where it asks for more: a larger quorum, a
+#   shorter time, fewer approvers. Approvers of whom the profile names none are left out, unless it names nobody.
+_stricter["quorum"] := max([terms.quorum | some terms in _all_terms]) if _more_terms != set()
+
+_stricter["ttl_ms"] := min([terms.ttl_ms | some terms in _all_terms; terms.ttl_ms > 0]) if _more_terms != set()
+
+_stricter["approvers"] := sort(fewer) if {
+	sets := {{approver | some approver in terms.approvers} | some terms in _all_terms}
+	fewer := intersection({s | some s in sets; s != set()})
+	fewer != set()
+	_more_terms != set()
+}
+
+_all_terms := _more_terms | {object.union(_terms, _profile_terms)}
+
+_more_terms contains data.sandgate.extra[_].ask_terms
+
+_more_terms contains data.sandgate.tenants[input.caller.tenant].ask_terms
 
 # METADATA
 # title: obligations
@@ -152,6 +178,37 @@ _exceeds(key, value, limit) if {
 _ranks := {"reuse": ["never", "session", "caller"], "workspace": ["ro", "rw"]}
 
 # METADATA
+# title: tighten
+# description: >-
+#   What the packages beside the profile say of the cage, each with its source. The daemon merges it into the
+#   obligations: the least of numbers, the tightest of words, the union of lists. It never loosens.
+_tighten := array.concat(
+	[{"source": concat(".", ["extra", extra]), "obligations": said} |
+		some extra
+		said := data.sandgate.extra[extra].obligations
+	],
+	[{"source": concat(".", ["tenants", input.caller.tenant]), "obligations": said} |
+		said := data.sandgate.tenants[input.caller.tenant].obligations
+	],
+)
+
+# METADATA
+# title: transform
+# description: >-
+#   Other arguments for the call, from the profile or one package of the operator's. The daemon has the tool accept
+#   them and asks again, once, with input.call.transformed_from.
+default _transform := {}
+
+_transform := transform if {
+	count(_transforms) == 1
+	some transform in _transforms
+}
+
+_transforms contains data.sandgate.profiles[input.session.profile].transform
+
+_transforms contains data.sandgate.extra[_].transform
+
+# METADATA
 # title: labels
 # description: What the session is marked with when the call is allowed.
 _labels contains label if some label in data.sandgate.profiles[input.session.profile].labels
@@ -160,6 +217,8 @@ _labels contains label if {
 	some extra
 	some label in data.sandgate.extra[extra].labels
 }
+
+_labels contains label if some label in data.sandgate.tenants[input.caller.tenant].labels
 
 # METADATA
 # title: visible
@@ -176,8 +235,9 @@ _hidden(name) if name in data.sandgate.profiles[input.session.profile].hidden
 
 # Rules in mode warn or shadow do not count; every other finding does, also one
 # without a mode, with an unknown mode or without a rule id. Packages below
-# data.sandgate.extra add rules of the operator's own to every profile. They can
-# deny, ask and label, but never allow.
+# data.sandgate.extra add rules of the operator's own to every profile, those
+# below data.sandgate.tenants rules of the caller's tenant. They can deny, ask,
+# label and tighten, but never allow.
 _denied contains finding if {
 	some finding in data.sandgate.profiles[input.session.profile].deny
 	not _softened(finding)
@@ -189,6 +249,11 @@ _denied contains finding if {
 	not _softened(finding)
 }
 
+_denied contains finding if {
+	some finding in data.sandgate.tenants[input.caller.tenant].deny
+	not _softened(finding)
+}
+
 _asked contains finding if {
 	some finding in data.sandgate.profiles[input.session.profile].ask
 	not _softened(finding)
@@ -197,6 +262,11 @@ _asked contains finding if {
 _asked contains finding if {
 	some extra
 	some finding in data.sandgate.extra[extra].ask
+	not _softened(finding)
+}
+
+_asked contains finding if {
+	some finding in data.sandgate.tenants[input.caller.tenant].ask
 	not _softened(finding)
 }
 
@@ -228,6 +298,16 @@ _soft contains ["ask", finding] if {
 	_softened(finding)
 }
 
+_soft contains ["deny", finding] if {
+	some finding in data.sandgate.tenants[input.caller.tenant].deny
+	_softened(finding)
+}
+
+_soft contains ["ask", finding] if {
+	some finding in data.sandgate.tenants[input.caller.tenant].ask
+	_softened(finding)
+}
+
 _soft contains ["allow", finding] if {
 	some finding in data.sandgate.profiles[input.session.profile].allow
 	_softened(finding)
@@ -244,6 +324,20 @@ _denied contains {
 	"severity": "critical",
 } if {
 	not _well_formed
+}
+
+# METADATA
+# title: transform-conflict
+# description: Two packages rewrite the arguments to different ones.
+# custom:
+#   rule: transform-conflict
+_denied contains {
+	"rule": "transform-conflict",
+	"message": "two parts of the policy rewrite the arguments of this call to different ones",
+	"remediation": "tell the operator: only one of them may",
+	"severity": "high",
+} if {
+	count(_transforms) > 1
 }
 
 # METADATA
@@ -273,9 +367,44 @@ _known_profile if is_object(_demanded)
 # Whether there are modes at all: mostly there are none.
 _softening if data.sandgate.config.modes != {}
 
-_mode(finding, mode) if data.sandgate.config.modes[finding.rule] == mode
+_mode(finding, mode) if _modes[finding.rule] == mode
 
 _softened(finding) if {
 	_softening
-	data.sandgate.config.modes[finding.rule] in {"warn", "shadow"}
+	_modes[finding.rule] in {"warn", "shadow"}
+}
+
+# METADATA
+# title: modes
+# description: >-
+#   The mode of each rule for this call: a word that holds everywhere, or an object with words by environments,
+#   profiles and tenants. Of those that name the call the strictest holds; where none does, its default.
+_modes[rule] := mode if {
+	some rule, mode in data.sandgate.config.modes
+	is_string(mode)
+}
+
+_modes[rule] := mode if {
+	some rule, modes in data.sandgate.config.modes
+	is_object(modes)
+	named := {word |
+		some kind, name in {
+			"environments": input.daemon.environment,
+			"profiles": input.session.profile,
+			"tenants": input.caller.tenant,
+		}
+		word := modes[kind][name]
+	}
+	mode := _strictest(named, object.get(modes, "default", "enforce"))
+}
+
+_strictest(named, otherwise) := otherwise if named == set()
+
+_strictest({"shadow"}, _) := "shadow"
+
+_strictest(named, _) := "warn" if {
+	"warn" in named
+	every word in named {
+		word in {"shadow", "warn"}
+	}
 }
