@@ -57,15 +57,19 @@ type pool struct {
 	dyingN  int
 
 	handed time.Time // when a call got a cell last
+	left   time.Time // when a call gave one back last
 	warm   bool      // fresh cells are kept
 	closed bool
 	empty  chan struct{} // closed when closed and nothing is left
 	rest   *time.Timer   // runs while filling rests
 	ending int           // of dying, those being destroyed at present
+	asideN int           // of dying, those that live
+	again  *time.Timer   // runs while work waits for a lull
 	ends   *list.List    // of *entry, those waiting to be
 
-	cellBytes int64 // that an idle cell takes, as measured; 0 before
-	lastFail  error // why the last try to make a cell failed
+	againAt   time.Time // when again fires
+	cellBytes int64     // that an idle cell takes, as measured; 0 before
+	lastFail  error     // why the last try to make a cell failed
 }
 
 // entry is what the pool knows of a cell.
@@ -76,6 +80,7 @@ type entry struct {
 	at    *list.Element // in unused while kept, in ends while waiting to be destroyed
 	over  bool          // its key has ended, or its reset is in doubt: it serves nobody any more
 	since time.Time     // of dying
+	lives bool          // of dying: its own processes have not been killed yet
 }
 
 // state is where a cell is in its life.
@@ -223,8 +228,11 @@ func (p *pool) release(c *aCell, keep bool) {
 	if e == nil || e.state != busy {
 		return
 	}
+	p.left = time.Now()
 	worn := c.calls >= p.cfg.maxCalls || time.Since(c.born) > p.cfg.maxAge
 	switch {
+	case c.key == "" && !p.closed && !e.over && c.alive() && !c.class.veiled():
+		p.setAside(e)
 	case p.closed || e.over || c.key == "" || !keep && !worn:
 		p.destroy(e)
 	case worn:
@@ -342,8 +350,10 @@ func (p *pool) close(ctx context.Context) error {
 			}
 			of.stopPause()
 		}
-		if p.rest != nil {
-			p.rest.Stop()
+		for _, timer := range []*time.Timer{p.rest, p.again} {
+			if timer != nil {
+				timer.Stop()
+			}
 		}
 		for _, e := range p.cells {
 			if e.state == fresh || e.state == kept {

@@ -57,16 +57,17 @@ func (d *demand) stock(now time.Time) int {
 
 // classPool is what the pool has of one class. It is guarded by pool.mu.
 type classPool struct {
-	class  class
-	floor  int
-	fresh  []*entry // the last used first
-	kept   int
-	busy   int
-	making int
-	dying  int
-	queue  queue
-	demand demand
-	count  sandbox.Pool // counters only
+	class   class
+	floor   int
+	fresh   []*entry // the last used first
+	kept    int
+	busy    int
+	making  int
+	dying   int
+	queue   queue
+	demand  demand
+	lacking time.Time    // since when it has fewer fresh cells than wanted
+	count   sandbox.Pool // counters only
 
 	backoff time.Duration // pause after the last failure
 	pause   *time.Timer   // runs while pausing

@@ -90,7 +90,9 @@ func (p *pool) fill() {
 		var most *classPool
 		lack := 0
 		for _, of := range p.classes {
-			if n := p.target(of, now) - len(of.fresh) - of.making; of.pause == nil && n > lack {
+			n, again := p.lacks(of, now)
+			p.lookAgain(again)
+			if of.pause == nil && n > lack {
 				most, lack = of, n
 			}
 		}
@@ -234,17 +236,22 @@ func (p *pool) evict(not *classPool) bool {
 // the rest waits while calls wait for cells, but not for long. It holds its place
 // until it is gone.
 func (p *pool) destroy(e *entry) {
+	p.listDead(e)
+	p.cfg.background.Go(func() {
+		if err := p.cfg.maker.killCell(e.c); err != nil {
+			p.cfg.log.Warn("cell not killed, it will be with its removal", "cell_id", e.c.id, "error", err)
+		}
+	})
+}
+
+// listDead puts a cell in the line of those that are to be removed; p.mu is held.
+func (p *pool) listDead(e *entry) {
 	p.unlist(e)
 	p.forgetKey(e)
 	e.state, e.since = dying, time.Now()
 	e.class.dying++
 	p.dyingN++
 	e.at = p.ends.PushBack(e)
-	p.cfg.background.Go(func() {
-		if err := p.cfg.maker.killCell(e.c); err != nil {
-			p.cfg.log.Warn("cell not killed, it will be with its removal", "cell_id", e.c.id, "error", err)
-		}
-	})
 }
 
 // end starts to remove dead cells, as many at a time as are made. While calls wait
@@ -264,11 +271,15 @@ func (p *pool) end() {
 			return
 		}
 		e, _ := front.Value.(*entry)
-		if waits && time.Since(e.since) < endAfter && p.total()+p.cfg.makers <= p.cfg.maxCells {
-			return // what changes next looks again, or the sweep
+		if p.mayWait(e, waits) {
+			return
 		}
 		p.ends.Remove(front)
 		e.at = nil
+		if e.lives {
+			e.lives = false
+			p.asideN--
+		}
 		p.ending++
 		p.cfg.background.Go(func() { p.remove(e) })
 	}
