@@ -38,7 +38,7 @@ func (a *ahead) extend(f file, offset int64) {
 	}
 	busy := make(chan int64, 1)
 	a.busy = busy
-	from := max(a.end, offset)
+	from := blocksUp(max(a.end, offset))
 	go func() { busy <- a.writeZeros(f, from) }()
 }
 
@@ -55,7 +55,7 @@ func (a *ahead) settle(wait bool) {
 // writeZeros writes about aheadBytes of zeros and returns up to where they are
 // on disk.
 func (a *ahead) writeZeros(f file, from int64) int64 {
-	zeros := make([]byte, aheadPiece)
+	zeros := alignedBytes(aheadPiece)
 	at := from
 	for at < from+aheadBytes {
 		piece := zeros[:aheadPiece-at%aheadPiece]

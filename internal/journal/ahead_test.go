@@ -116,12 +116,12 @@ func TestNoRoomForZerosIsNoFailure(t *testing.T) {
 	if err := j.cutBack(); err != nil {
 		t.Fatal(err)
 	}
-	j.file = &fullFile{file: j.file}
+	j.file, j.zeros = &fullFile{file: j.file}, &fullFile{file: j.zeros}
 	for range 3 {
 		add(t, j, "x", nil)
 	}
-	if rep, err := Verify(path); err != nil || rep.Records != 3 || rep.FileBytes != rep.Bytes {
-		t.Errorf("got %+v %v, want 3 records and nothing behind them", rep, err)
+	if rep, err := Verify(path); err != nil || rep.Records != 3 || rep.FileBytes != blocksUp(rep.Bytes) {
+		t.Errorf("got %+v %v, want 3 records and nothing behind their last block", rep, err)
 	}
 }
 

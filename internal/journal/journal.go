@@ -76,6 +76,7 @@ type Journal struct {
 	writing sync.Mutex
 
 	file   file
+	zeros  file  // for what is written ahead: file, or the same for whole blocks
 	offset int64 // end of the last acknowledged record
 	seq    int64
 	head   string
@@ -113,6 +114,7 @@ func Open(path string, opts Options, replay func(Record) error) (*Journal, error
 	if err != nil {
 		return nil, err
 	}
+	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // what is on disk counts, not what a page still holds
 	rep, err := scan(f, path, replay)
 	if err == nil && rep.FileBytes > rep.Bytes {
 		err = errors.Join(f.Truncate(rep.Bytes), f.Sync())
@@ -127,7 +129,12 @@ func Open(path string, opts Options, replay func(Record) error) (*Journal, error
 		state: State{LastSeq: rep.LastSeq, Bytes: rep.Bytes},
 	}
 	j.ahead.end = rep.Bytes
-	j.ahead.extend(j.file, j.offset)
+	j.zeros = j.file
+	if records, zeros, err := openDirect(f, j.offset); err == nil {
+		j.file, j.zeros = records, zeros
+		j.ahead.end = blocksUp(rep.Bytes)
+	}
+	j.ahead.extend(j.zeros, j.offset)
 	go j.write()
 	if rep.TornBytes > 0 {
 		_, err := j.Append(context.Background(), Entry{Kind: KindRecovery, Data: map[string]any{

@@ -95,7 +95,7 @@ func (j *Journal) commit(batch []*request) {
 	if err == nil {
 		j.offset += int64(buf.Len())
 		j.seq, j.head = seq, head
-		j.ahead.extend(j.file, j.offset)
+		j.ahead.extend(j.zeros, j.offset)
 	}
 	j.told(err, len(good))
 	for _, r := range good {
@@ -133,7 +133,7 @@ func (j *Journal) put(b []byte) error {
 			return classify("cut back journal", err)
 		}
 	}
-	end := j.offset + int64(len(b))
+	end := blocksUp(j.offset + int64(len(b))) // as far as a direct write goes
 	j.ahead.settle(end > j.ahead.end)
 	n, err := j.file.WriteAt(b, j.offset)
 	if err == nil && n < len(b) {
