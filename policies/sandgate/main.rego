@@ -140,7 +140,10 @@ _all_terms := _more_terms | {object.union(_terms, _profile_terms)}
 
 _more_terms contains data.sandgate.extra[_].ask_terms
 
-_more_terms contains data.sandgate.tenants[input.caller.tenant].ask_terms
+_more_terms contains terms if {
+	tenant := input.caller.tenant
+	terms := data.sandgate.tenants[tenant].ask_terms
+}
 
 # METADATA
 # title: obligations
@@ -182,15 +185,14 @@ _ranks := {"reuse": ["never", "session", "caller"], "workspace": ["ro", "rw"]}
 # description: >-
 #   What the packages beside the profile say of the cage, each with its source. The daemon merges it into the
 #   obligations: the least of numbers, the tightest of words, the union of lists. It never loosens.
-_tighten := array.concat(
-	[{"source": concat(".", ["extra", extra]), "obligations": said} |
-		some extra
-		said := data.sandgate.extra[extra].obligations
-	],
-	[{"source": concat(".", ["tenants", input.caller.tenant]), "obligations": said} |
-		said := data.sandgate.tenants[input.caller.tenant].obligations
-	],
-)
+_tighten contains {"source": sprintf("extra.%s", [extra]), "obligations": said} if {
+	said := data.sandgate.extra[extra].obligations
+}
+
+_tighten contains {"source": sprintf("tenants.%s", [tenant]), "obligations": said} if {
+	tenant := input.caller.tenant
+	said := data.sandgate.tenants[tenant].obligations
+}
 
 # METADATA
 # title: transform
@@ -200,6 +202,7 @@ _tighten := array.concat(
 default _transform := {}
 
 _transform := transform if {
+	_transforms != set()
 	count(_transforms) == 1
 	some transform in _transforms
 }
@@ -218,7 +221,10 @@ _labels contains label if {
 	some label in data.sandgate.extra[extra].labels
 }
 
-_labels contains label if some label in data.sandgate.tenants[input.caller.tenant].labels
+_labels contains label if {
+	tenant := input.caller.tenant
+	some label in data.sandgate.tenants[tenant].labels
+}
 
 # METADATA
 # title: visible
@@ -250,7 +256,8 @@ _denied contains finding if {
 }
 
 _denied contains finding if {
-	some finding in data.sandgate.tenants[input.caller.tenant].deny
+	tenant := input.caller.tenant
+	some finding in data.sandgate.tenants[tenant].deny
 	not _softened(finding)
 }
 
@@ -266,7 +273,8 @@ _asked contains finding if {
 }
 
 _asked contains finding if {
-	some finding in data.sandgate.tenants[input.caller.tenant].ask
+	tenant := input.caller.tenant
+	some finding in data.sandgate.tenants[tenant].ask
 	not _softened(finding)
 }
 
@@ -299,12 +307,14 @@ _soft contains ["ask", finding] if {
 }
 
 _soft contains ["deny", finding] if {
-	some finding in data.sandgate.tenants[input.caller.tenant].deny
+	tenant := input.caller.tenant
+	some finding in data.sandgate.tenants[tenant].deny
 	_softened(finding)
 }
 
 _soft contains ["ask", finding] if {
-	some finding in data.sandgate.tenants[input.caller.tenant].ask
+	tenant := input.caller.tenant
+	some finding in data.sandgate.tenants[tenant].ask
 	_softened(finding)
 }
 
@@ -337,6 +347,7 @@ _denied contains {
 	"remediation": "tell the operator: only one of them may",
 	"severity": "high",
 } if {
+	_transforms != set()
 	count(_transforms) > 1
 }
 

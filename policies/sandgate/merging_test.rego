@@ -104,10 +104,10 @@ test_obligations_of_the_parts_are_told_with_their_source if {
 		"tenants": {"acme": {"obligations": {"sandbox": {"pids": 9}}}, "other": {"obligations": {"sandbox": {"pids": 1}}}},
 	})
 	decision.obligations == {"sandbox": {"pids": 5}}
-	decision.tighten == [
+	decision.tighten == {
 		{"source": "extra.x", "obligations": {"sandbox": {"pids": 4}}},
 		{"source": "tenants.acme", "obligations": {"sandbox": {"pids": 9}}},
-	]
+	}
 }
 
 test_labels_of_all_parts if {
@@ -121,7 +121,7 @@ test_labels_of_all_parts if {
 
 test_nothing_beside_the_profile if {
 	decision := _composed({"profile": _allowing})
-	decision.tighten == []
+	decision.tighten == set()
 	decision.labels == []
 	decision.transform == {}
 }
