@@ -151,3 +151,63 @@ func TestReceiptOwnsThatADirectoryIsNotBound(t *testing.T) {
 		t.Errorf("ephemeral: got %v, %v, want all verified", res.Receipt.Unverified, err)
 	}
 }
+
+// forkServersOf finds the machine's pids of a cell's fork servers: the children of
+// init that are in its own pid namespace.
+func forkServersOf(t *testing.T, initPID int) []int {
+	t.Helper()
+	lists, err := filepath.Glob("/proc/" + strconv.Itoa(initPID) + "/task/*/children")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var servers []int
+	for _, list := range lists {
+		text, _ := os.ReadFile(list) // a thread may have ended
+		for child := range strings.FieldsSeq(string(text)) {
+			status, _ := os.ReadFile("/proc/" + child + "/status") // a stage may have ended
+			_, rest, _ := bytes.Cut(status, []byte("\nNSpid:"))
+			line, _, _ := bytes.Cut(rest, []byte("\n"))
+			if len(strings.Fields(string(line))) == 2 {
+				pid, err := strconv.Atoi(child)
+				if err != nil {
+					t.Fatal(err)
+				}
+				servers = append(servers, pid)
+			}
+		}
+	}
+	slices.Sort(servers)
+	return servers
+}
+
+// TestLostForkServerFailsNoCall kills either fork server of a cell between two
+// calls. Those that follow run as if nothing had happened, at last in another cell.
+func TestLostForkServerFailsNoCall(t *testing.T) {
+	requireRoot(t)
+	r := start(t, testConfig(t))
+	for slot := range 2 {
+		call, _ := inDirectory(t, r, "exit 3")
+		call.ReuseKey = "slot " + strconv.Itoa(slot)
+		first, err := r.Run(t.Context(), call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		servers := forkServersOf(t, initOf(t, first.Receipt.CellID))
+		if len(servers) != 2 {
+			t.Fatalf("fork servers %v, want two", servers)
+		}
+		if err := syscall.Kill(servers[slot], syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		last := first
+		for n := range 5 {
+			last, err = r.Run(t.Context(), call)
+			if err != nil || last.Outcome != sandbox.OutcomeExited || last.ExitCode != 3 {
+				t.Errorf("call %d after fork server %d was killed: got %s %d %q, %v", n, slot, last.Outcome, last.ExitCode, last.Message, err)
+			}
+		}
+		if last.Receipt.CellID == first.Receipt.CellID {
+			t.Errorf("cell %s still serves without its fork server %d", first.Receipt.CellID, slot)
+		}
+	}
+}
