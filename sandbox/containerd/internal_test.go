@@ -49,20 +49,6 @@ func TestOutcomeNamesTheCause(t *testing.T) {
 	}
 }
 
-func TestCollectorKeepsHeadAndTail(t *testing.T) {
-	var c collector
-	for _, chunk := range []struct {
-		offset int64
-		data   string
-	}{{0, "ab"}, {2, "cd"}, {90, "yx"}, {92, "z"}} {
-		c.add(chunk.offset, []byte(chunk.data))
-	}
-	want := sandbox.Output{Head: []byte("abcd"), Tail: []byte("yxz"), TotalBytes: 95}
-	if diff := cmp.Diff(want, c.output(95)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
 func TestEnvironmentAddsOnlyWhatIsMissing(t *testing.T) {
 	got := environment([]string{"A=1", "HOME=/x"}, []string{"PATH=/image/bin", "SECRET=1"})
 	want := []string{"A=1", "HOME=/x", "PATH=/image/bin", "TMPDIR=/tmp", "LANG=C.UTF-8"}

@@ -21,7 +21,7 @@ func (u *running) result(ctx context.Context, exit cell.Exit) sandbox.Result {
 	} else {
 		u.c.slots[u.stage.slot].worn = u.stage.group.Worn(usage)
 	}
-	res := u.base(usage)
+	res := u.base(usage, exit.StdoutTotal, exit.StderrTotal)
 	res.Usage.BackgroundKilled = exit.BackgroundKilled
 	if res.Usage.CPUUser < 0 {
 		res.Usage.CPUUser, res.Usage.CPUSystem = exit.CPUUser, exit.CPUSystem
@@ -29,8 +29,6 @@ func (u *running) result(ctx context.Context, exit cell.Exit) sandbox.Result {
 	if exit.StartError == "" { // the news of a short program's start may have come with its end
 		res.RunTime, res.StartTime = exit.RunTime, max(0, u.execTime-exit.RunTime)
 	}
-	res.Stdout = u.stdout.output(exit.StdoutTotal)
-	res.Stderr = u.stderr.output(exit.StderrTotal)
 	res.ExitCode = -1
 	res.Outcome = outcomeOf(exit, res.Usage.OOMKills, context.Cause(ctx))
 	switch res.Outcome {
@@ -68,11 +66,12 @@ func outcomeOf(exit cell.Exit, oomKills int64, cause error) sandbox.Outcome {
 	return sandbox.OutcomeExited
 }
 
-// base is what all results of this call have.
-func (u *running) base(g cgroup.Usage) sandbox.Result {
+// base is what all results of this call have; the totals are those of its streams, as
+// far as they are known. It is asked once.
+func (u *running) base(g cgroup.Usage, stdout, stderr int64) sandbox.Result {
 	return sandbox.Result{
 		QueueTime: u.queued, StartTime: u.startTime, RunTime: time.Since(u.from) - u.startTime,
-		Stdout: u.stdout.output(0), Stderr: u.stderr.output(0),
+		Stdout: u.stdout.output(stdout), Stderr: u.stderr.output(stderr),
 		Usage: sandbox.Usage{
 			CPUUser: g.CPUUser, CPUSystem: g.CPUSystem,
 			MemoryPeakBytes: g.MemoryPeakBytes, PidsPeak: g.PidsPeak, PidsLimitHits: g.PidsLimitHits,
@@ -96,29 +95,4 @@ func signalName(n int) string {
 		return name
 	}
 	return fmt.Sprintf("SIG%d", n)
-}
-
-// collector keeps the chunks of one stream: those from offset 0 without a gap
-// are the head, the rest the tail. The cell's connection bounds their sum.
-type collector struct {
-	head, tail []byte
-	end        int64 // offset after the last chunk
-	gap        bool
-}
-
-func (c *collector) add(offset int64, data []byte) {
-	if offset != c.end {
-		c.gap = true
-		c.tail = c.tail[:0] // only what follows the last gap is the tail
-	}
-	c.end = offset + int64(len(data))
-	if c.gap {
-		c.tail = append(c.tail, data...)
-	} else {
-		c.head = append(c.head, data...)
-	}
-}
-
-func (c *collector) output(total int64) sandbox.Output {
-	return sandbox.Output{Head: c.head, Tail: c.tail, TotalBytes: max(total, c.end)}
 }

@@ -70,6 +70,7 @@ func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, e
 		}
 		now := time.Now()
 		run := &running{r: r, c: c, call: &call, env: env, stage: c.staging, queued: now.Sub(began), from: now, marked: began}
+		run.stdout.blocks, run.stderr.blocks = &r.blocks, &r.blocks
 		run.step("claim", now)
 		if err = c.staging.err; err == nil {
 			err = run.bound()
@@ -393,7 +394,7 @@ func (u *running) lost(caller context.Context, cause error) sandbox.Result {
 	if err := u.r.groups.RemoveTree(ctx, u.c.path); err != nil {
 		u.r.log.Error("cell not killed", "cell_id", u.c.id, "error", err)
 	}
-	res := u.base(usage)
+	res := u.base(usage, 0, 0)
 	res.Outcome, res.ExitCode = sandbox.OutcomeUnknown, -1
 	if !u.started {
 		res.Message = fmt.Sprintf("the cell ended under the call (%v): it may have run", cause)

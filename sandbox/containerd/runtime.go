@@ -44,6 +44,7 @@ type Runtime struct {
 	shimSeen      time.Time              // when they were looked at; guarded by shimLook
 	deleter       string                 // program that stands in for a shim's delete; may be empty
 	lastLimits    atomic.Pointer[limits] // of the last call
+	blocks        blocks                 // for the output of calls
 
 	pool       *pool
 	ctx        context.Context // ends when Close begins; for background work only

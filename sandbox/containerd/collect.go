@@ -1,0 +1,95 @@
+package containerd
+
+import (
+	"sync"
+
+	"github.com/sandgate/sandgate/sandbox"
+)
+
+// blockBytes is what output is gathered in: the most that comes at once.
+const blockBytes = 128 << 10
+
+type block [blockBytes]byte
+
+// blocks are those that no call uses at present. A buffer that grows with a call's
+// output would leave several times as much for the garbage collector, which costs
+// all calls more than the copying does.
+type blocks struct{ pool sync.Pool }
+
+func (b *blocks) get() *block {
+	if x, ok := b.pool.Get().(*block); ok {
+		return x
+	}
+	return new(block)
+}
+
+// collector keeps the chunks of one stream: those from offset 0 without a gap
+// are the head, the rest the tail. The cell's connection bounds their sum.
+type collector struct {
+	blocks     *blocks
+	head, tail gathered
+	end        int64 // offset after the last chunk
+	gap        bool
+}
+
+func (c *collector) add(offset int64, data []byte) {
+	if offset != c.end {
+		c.gap = true
+		c.tail.drop(c.blocks) // only what follows the last gap is the tail
+	}
+	c.end = offset + int64(len(data))
+	if c.gap {
+		c.tail.add(c.blocks, data)
+	} else {
+		c.head.add(c.blocks, data)
+	}
+}
+
+// output is asked once, when no more is to come.
+func (c *collector) output(total int64) sandbox.Output {
+	return sandbox.Output{Head: c.head.take(c.blocks), Tail: c.tail.take(c.blocks), TotalBytes: max(total, c.end)}
+}
+
+// gathered is bytes in blocks.
+type gathered struct {
+	full []*block
+	last *block // nil if there is none
+	n    int    // bytes in last
+}
+
+func (g *gathered) add(from *blocks, data []byte) {
+	for len(data) > 0 {
+		if g.n == blockBytes {
+			g.full, g.last = append(g.full, g.last), nil
+		}
+		if g.last == nil {
+			g.last, g.n = from.get(), 0
+		}
+		n := copy(g.last[g.n:], data)
+		g.n, data = g.n+n, data[n:]
+	}
+}
+
+// take returns what was gathered, as memory of its own, and lets go of the blocks.
+func (g *gathered) take(to *blocks) []byte {
+	if g.last == nil {
+		return nil
+	}
+	out := make([]byte, 0, len(g.full)*blockBytes+g.n)
+	for _, b := range g.full {
+		out = append(out, b[:]...)
+	}
+	out = append(out, g.last[:g.n]...)
+	g.drop(to)
+	return out
+}
+
+func (g *gathered) drop(to *blocks) {
+	for _, b := range g.full {
+		to.pool.Put(b)
+	}
+	if g.last != nil {
+		to.pool.Put(g.last)
+	}
+	*g = gathered{}
+}
