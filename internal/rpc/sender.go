@@ -34,6 +34,7 @@ type eventSender struct {
 	mu     sync.Mutex
 	queue  []*sandgatev1.ExecuteStreamResponse
 	bytes  int           // of output in queue
+	free   [][]byte      // buffers of output that was sent
 	closed bool          // no event will follow
 	err    error         // of Send: nothing is sent any more
 	left   time.Duration // of the stall budget; only the observer's goroutine uses it
@@ -74,10 +75,24 @@ func (s *eventSender) Output(stream sandbox.Stream, offset int64, data []byte) {
 			return
 		}
 		s.put(n, &sandgatev1.ExecuteStreamResponse{Event: &sandgatev1.ExecuteStreamResponse_Output{
-			Output: &sandgatev1.OutputEvent{Stream: streamProto(stream), Offset: offset, Data: append([]byte(nil), data[:n]...)},
+			Output: &sandgatev1.OutputEvent{Stream: streamProto(stream), Offset: offset, Data: append(s.buffer(), data[:n]...)},
 		}})
 		data, offset = data[n:], offset+int64(n)
 	}
+}
+
+// buffer is an empty one for output. Those of sent events serve again: a long output
+// would else leave as much garbage as it has bytes.
+func (s *eventSender) buffer() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := len(s.free) - 1
+	if last < 0 {
+		return nil
+	}
+	b := s.free[last]
+	s.free = s.free[:last]
+	return b
 }
 
 // close sends what is queued and ends the goroutine. It returns the error of
@@ -148,11 +163,16 @@ func (s *eventSender) run() {
 	}
 }
 
+// send sends one event. Send has encoded it when it returns, and nothing here looks at
+// messages later (no stats handler, no tracing of messages), so its data are free then.
 func (s *eventSender) send(event *sandgatev1.ExecuteStreamResponse) error {
 	err := s.stream.Send(event)
 	s.mu.Lock()
 	if out := event.GetOutput(); out != nil {
 		s.bytes -= len(out.GetData())
+		if cap(out.GetData()) >= maxEventBytes && err == nil {
+			s.free = append(s.free, out.GetData()[:0])
+		}
 	}
 	if err != nil {
 		s.err, s.queue = err, nil
