@@ -10,50 +10,50 @@ import (
 	"github.com/sandgate/sandgate/sandbox"
 )
 
-// intent is the record that a call is about to run. It is written when the
-// sandbox asks whether the program may run, which it does while the cell gets
-// everything else ready; nothing runs before it is on disk. The goroutine of the
-// call writes it itself: to hand it to another and to be woken again took longer
-// than what it gained. All of it belongs to that goroutine.
+// intent is the record that a call is about to run. It is written while the
+// sandbox makes a cell ready, and nothing runs before it is on disk.
 type intent struct {
-	write func() error
-	tried bool
-	err   error // valid once tried
+	done chan struct{} // closed when it was written or could not be
+	err  error         // valid after done
 
+	// Of the goroutine that runs the call.
 	asked, passed bool // the sandbox asked whether the program may run; it may
 }
 
 var errNoIntent = errors.New("no intent")
 
-// written returns nil if the intent is on disk. A call that came to its end before
-// it was asked about gets its intent here: the journal knows of every call that was
-// allowed. It is bounded by recordTimeout, unless the disk hangs. After an error the
-// intent may yet have got to the disk; then a restart shows the call as UNKNOWN.
+// written waits for the intent and returns nil if it is on disk. It is bounded
+// by recordTimeout. After an error the intent may yet have got to the disk, if
+// it is the time-out; then a restart shows the call as UNKNOWN.
 func (i *intent) written() error {
 	if i == nil {
 		return errNoIntent
 	}
-	if !i.tried {
-		i.tried, i.err = true, errNoIntent // should it panic
-		i.err = i.write()
-	}
+	<-i.done
 	return i.err
 }
 
-// begin makes the intent of the call.
+// begin begins to write the intent.
 func (w *way) begin(ctx context.Context, call sandbox.Call) *intent {
-	return &intent{write: func() error { return w.recordIntent(ctx, call) }}
+	i := &intent{done: make(chan struct{})}
+	go func() {
+		defer close(i.done)
+		i.err = w.recordIntent(ctx, call)
+	}()
+	return i
 }
 
 // ready is the sandbox.Call's: the program may run once the intent is on disk
 // and its labels are on the session, so that no call beside this one misses them.
 func (w *way) ready(ctx context.Context) error {
 	w.intent.asked = true
-	if err := w.intent.written(); err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
+	select {
+	case <-w.intent.done:
+	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+	if w.intent.err != nil {
+		return w.intent.err
 	}
 	if err := w.counted(); err != nil {
 		return err
