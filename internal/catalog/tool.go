@@ -120,3 +120,11 @@ type Command struct {
 
 // TakesStdin tells whether the program reads the call's own stdin.
 func (t Tool) TakesStdin() bool { return t.exec.Stdin != stdinArgs }
+
+// Program is the program that the tool runs, as declared.
+func (t Tool) Program() string {
+	if len(t.exec.Argv) == 0 {
+		return ""
+	}
+	return t.exec.Argv[0].Literal
+}

@@ -33,6 +33,22 @@ func (a *analyzer) run(argv []*Arg, env []*Assign, redirs []*Redirect, sc scope)
 	return c
 }
 
+// AnalyzeArgv gives the facts of a program that is run with these very words, the program first: those of git, or those
+// of kubectl. Both are nil for another program.
+func AnalyzeArgv(argv []string, opts Options) (*Git, *Kubectl) {
+	if len(argv) == 0 {
+		return nil, nil
+	}
+	a := newAnalyzer(opts.withDefaults())
+	words := make([]*Arg, len(argv))
+	for i := range argv {
+		words[i] = &Arg{Value: &argv[i], Literal: true, Quoted: true, approx: argv[i]}
+	}
+	c := a.run(words, nil, nil, scope{})
+	a.locate(c)
+	return c.Git, c.Kubectl
+}
+
 func allLiteral(args []*Arg) bool {
 	for _, g := range args {
 		if !g.Literal {

@@ -41,6 +41,10 @@ func (a *analyzer) special(c *Command, sc scope) {
 		a.runner(c, sc)
 	case "nix-shell":
 		a.nixShell(c, sc)
+	default:
+		if isPython(c.Base) {
+			a.pythonCommand(c, sc)
+		}
 	}
 }
 

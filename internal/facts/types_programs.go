@@ -118,6 +118,19 @@ type Python struct {
 	// Dynamic lists what makes the other facts incomplete: exec, eval, compile, __import__, getattr, globals,
 	// star_import, dunder, importlib, ctypes, pickle, … Sorted.
 	Dynamic []string `json:"dynamic"`
+	// Runs are the programs that it starts by os.system, subprocess and their like. In a script they are among its
+	// commands too.
+	Runs []PythonRun `json:"runs"`
+}
+
+// PythonRun is one program that a Python program starts.
+type PythonRun struct {
+	// Script is what a shell is given; absent when none is, or it is not literal.
+	Script *string `json:"script,omitempty"`
+	// Argv are the words up to the first that is not literal.
+	Argv []string `json:"argv,omitempty"`
+	// Complete: Script or Argv is all of it.
+	Complete bool `json:"complete"`
 }
 
 // PythonOpen is one file that a Python program opens.

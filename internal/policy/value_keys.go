@@ -11,6 +11,8 @@ var (
 	keyAll              = ast.StringTerm("all")
 	keyAllNamespaces    = ast.StringTerm("all_namespaces")
 	keyAnnotations      = ast.StringTerm("annotations")
+	keyArgv             = ast.StringTerm("argv")
+	keyScript           = ast.StringTerm("script")
 	keyArgs             = ast.StringTerm("args")
 	keyAs               = ast.StringTerm("as")
 	keyAt               = ast.StringTerm("at")

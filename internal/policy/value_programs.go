@@ -131,5 +131,12 @@ func (b *valueBuilder) python(p *facts.Python) *ast.Term {
 		return b.object(mark)
 	}))
 	b.put(keyDynamic, b.texts(p.Dynamic))
+	b.put(keyRuns, list(b, p.Runs, func(r *facts.PythonRun) *ast.Term {
+		mark := len(b.items)
+		b.putPointerIf(keyScript, r.Script)
+		b.putTextsIf(keyArgv, r.Argv)
+		b.putBool(keyComplete, r.Complete)
+		return b.object(mark)
+	}))
 	return b.object(mark)
 }

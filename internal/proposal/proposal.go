@@ -57,6 +57,9 @@ func Build(tool catalog.Tool, call Call, root facts.FS) (policy.CallInput, polic
 	if in.Shell, err = shellFacts(tool, args, opts); err != nil {
 		return in, policy.ToolInput{}, err
 	}
+	if err := programFacts(&in, tool, args, opts); err != nil {
+		return in, policy.ToolInput{}, err
+	}
 	if in.Files, err = fileFacts(tool, args, opts); err != nil {
 		return in, policy.ToolInput{}, err
 	}
@@ -96,6 +99,28 @@ func shellFacts(tool catalog.Tool, args map[string]any, opts facts.Options) (*fa
 		return nil, wrongType(tool, tool.Facts.ShellArg)
 	}
 	return facts.AnalyzeShell(script, opts), nil
+}
+
+// programFacts are those of a Python program, and of a tool that runs kubectl or git.
+func programFacts(in *policy.CallInput, tool catalog.Tool, args map[string]any, opts facts.Options) error {
+	if name := tool.Facts.PythonArg; name != "" {
+		if value, given := args[name]; given {
+			program, ok := value.(string)
+			if !ok {
+				return wrongType(tool, name)
+			}
+			in.Python = facts.AnalyzePython(program, opts)
+		}
+	}
+	if base := path.Base(tool.Program()); base != "kubectl" && base != "oc" && base != "git" {
+		return nil
+	}
+	command, err := tool.Command(in.Args)
+	if err != nil {
+		return err
+	}
+	in.Git, in.Kubectl = facts.AnalyzeArgv(command.Argv, opts)
+	return nil
 }
 
 func fileFacts(tool catalog.Tool, args map[string]any, opts facts.Options) ([]facts.File, error) {
