@@ -40,6 +40,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return int(code)
 	}
 	_, _ = fmt.Fprintln(stderr, newPalette(stderr).red("sandgate: ")+explain(err)) // there is nowhere else to say it
+	var coded interface{ ExitCode() int }
+	if errors.As(err, &coded) {
+		return coded.ExitCode()
+	}
 	if called, _, findErr := cmd.Find(args); findErr == nil && called.Name() == "call" {
 		return exitFault
 	}

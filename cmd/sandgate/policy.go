@@ -29,7 +29,13 @@ Without --policy the default library that is built into sandgate is used.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPolicyEvalCommand(), newPolicyExplainCommand(), newPolicyFactsCommand(), newPolicyTestCommand())
+	cmd.AddCommand(
+		newPolicyEvalCommand(), newPolicyExplainCommand(), newPolicyFactsCommand(), newPolicyTestCommand(),
+		newPolicyLintCommand(), newPolicyMutateCommand(),
+	)
+	for _, tool := range cmd.Commands() {
+		withExitCodes(tool)
+	}
 	return cmd
 }
 

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,7 +14,6 @@ import (
 	"github.com/sandgate/sandgate/internal/catalog"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/scenario"
-	"github.com/sandgate/sandgate/policies"
 )
 
 // suiteFlags are those of `sandgate policy test`.
@@ -98,9 +96,9 @@ func runPolicyTests(cmd *cobra.Command, flags suiteFlags, args []string) error {
 	}
 	switch {
 	case run.total == 0:
-		return errors.New("no tests were found")
+		return findings("no tests were found")
 	case run.failed > 0:
-		return fmt.Errorf("%d of %d tests failed", run.failed, run.total)
+		return findings(fmt.Sprintf("%d of %d tests failed", run.failed, run.total))
 	}
 	return nil
 }
@@ -110,7 +108,7 @@ func (r *suiteRun) all(args []string) error {
 		if err := r.regoTests(""); err != nil {
 			return err
 		}
-		return r.scenarios(policies.FS, "scenarios", "policies", "")
+		return r.suites(func() ([]scenario.Suite, error) { return suitesOf("") }, "")
 	}
 	if len(args) == 0 {
 		args = []string{r.flags.dir}
@@ -129,17 +127,18 @@ func (r *suiteRun) one(arg string) error {
 		return err
 	}
 	if !info.IsDir() {
-		if ext := filepath.Ext(arg); ext != ".yaml" && ext != ".yml" {
-			return fmt.Errorf("%s: want a scenario file (.yaml) or a directory", arg)
+		suite, err := readSuiteFile(arg)
+		if err != nil {
+			return err
 		}
-		return r.scenarioFile(os.DirFS(filepath.Dir(arg)), filepath.Base(arg), arg, r.flags.dir)
+		return r.suite(suite, r.flags.dir)
 	}
 	isPolicy, err := holdsRego(arg)
 	if err != nil {
 		return err
 	}
 	if !isPolicy {
-		return r.scenarios(os.DirFS(arg), ".", arg, r.flags.dir)
+		return r.suites(func() ([]scenario.Suite, error) { return suitesIn(os.DirFS(arg), ".", arg) }, r.flags.dir)
 	}
 	if err := r.regoTests(arg); err != nil {
 		return err
@@ -148,10 +147,7 @@ func (r *suiteRun) one(arg string) error {
 	if by == "" {
 		by = arg
 	}
-	if _, err := os.Stat(filepath.Join(arg, "scenarios")); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return r.scenarios(os.DirFS(arg), "scenarios", arg, by)
+	return r.suites(func() ([]scenario.Suite, error) { return suitesOf(arg) }, by)
 }
 
 func holdsRego(dir string) (bool, error) {
@@ -168,25 +164,21 @@ func holdsRego(dir string) (bool, error) {
 	return false, err
 }
 
-// scenarios runs every scenario file below folder; shown is what fsys is called.
-func (r *suiteRun) scenarios(fsys fs.FS, folder, shown, by string) error {
-	return fs.WalkDir(fsys, folder, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(name)) {
+// suites runs scenario files by the policy of a directory.
+func (r *suiteRun) suites(read func() ([]scenario.Suite, error), by string) error {
+	suites, err := read()
+	if err != nil {
+		return err
+	}
+	for _, suite := range suites {
+		if err := r.suite(suite, by); err != nil {
 			return err
 		}
-		return r.scenarioFile(fsys, name, filepath.Join(shown, name), by)
-	})
+	}
+	return nil
 }
 
-func (r *suiteRun) scenarioFile(fsys fs.FS, name, shown, by string) error {
-	raw, err := fs.ReadFile(fsys, name)
-	if err != nil {
-		return err
-	}
-	suite, err := scenario.Parse(shown, raw)
-	if err != nil {
-		return err
-	}
+func (r *suiteRun) suite(suite scenario.Suite, by string) (err error) {
 	engine, ok := r.engines[by]
 	if !ok {
 		if engine, err = newPolicyEngine(r.cmd, by); err != nil {
@@ -199,7 +191,7 @@ func (r *suiteRun) scenarioFile(fsys fs.FS, name, shown, by string) error {
 	if r.flags.verbose {
 		for _, res := range results {
 			if res.Passed() {
-				if _, err := fmt.Fprintf(r.cmd.OutOrStdout(), "pass %s:%d: %s\n", shown, res.Case.Line, res.Case.Name); err != nil {
+				if _, err := fmt.Fprintf(r.cmd.OutOrStdout(), "pass %s:%d: %s\n", suite.File, res.Case.Line, res.Case.Name); err != nil {
 					return err
 				}
 			}
