@@ -165,6 +165,7 @@ type Policy struct {
 	// Dir is an absolute directory of Rego and data files. Default: empty, the built-in
 	// library.
 	Dir string `json:"dir"`
+	PolicySources
 }
 
 // Tools says which tools there are.
@@ -282,6 +283,7 @@ func (c Config) WithDefaults(uid int) Config {
 	fill(&c.Pool.MaxAge, Duration(time.Hour))
 	fill(&c.Pool.MaxCalls, 10_000)
 	fill(&c.Pool.CellsPerShim, 12)
+	c.Policy = c.Policy.withDefaults()
 	c.Admission = c.Admission.withDefaults(c.Pool.MaxCells)
 	c.Protection = c.Protection.withDefaults()
 	fill(&c.Sessions.MaxInMemory, 4096)

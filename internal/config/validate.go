@@ -42,6 +42,7 @@ func (c *Config) Validate() error {
 	}
 	bad = append(bad, c.Listen.problems()...)
 	bad = append(bad, c.rangeProblems()...)
+	bad = append(bad, c.Policy.problems()...)
 	bad = append(bad, c.Admission.problems()...)
 	bad = append(bad, c.Sessions.problems()...)
 	bad = append(bad, c.Metrics.problems()...)
