@@ -18,10 +18,19 @@ import (
 // itself gets just that error.
 const malformedField protowire.Number = 536870911
 
-// codec is gRPC's proto codec but for what it does with undecodable requests.
+// codec is gRPC's proto codec but for what it does with undecodable requests and
+// with output, which it does not copy.
 type codec struct{ encoding.CodecV2 }
 
 func newCodec() codec { return codec{encoding.GetCodecV2(proto.Name)} }
+
+// Marshal implements encoding.CodecV2.
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	if out, ok := v.(*outputMessage); ok {
+		return out.encode(), nil
+	}
+	return c.CodecV2.Marshal(v)
+}
 
 // Unmarshal implements encoding.CodecV2.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {

@@ -30,11 +30,11 @@ type eventSender struct {
 	done   chan struct{} // closed when the goroutine has ended
 	wake   chan struct{} // capacity 1: the queue or closed changed
 	room   chan struct{} // capacity 1: the queue became shorter
+	chunks *chunkPool
 
 	mu     sync.Mutex
-	queue  []*sandgatev1.ExecuteStreamResponse
+	queue  []event
 	bytes  int           // of output in queue
-	free   [][]byte      // buffers of output that was sent
 	closed bool          // no event will follow
 	err    error         // of Send: nothing is sent any more
 	left   time.Duration // of the stall budget; only the observer's goroutine uses it
@@ -42,10 +42,10 @@ type eventSender struct {
 
 var _ gate.Observer = (*eventSender)(nil)
 
-func newEventSender(ctx context.Context, stream executeStream) *eventSender {
+func newEventSender(ctx context.Context, stream executeStream, chunks *chunkPool) *eventSender {
 	s := &eventSender{
 		ctx: ctx, stream: stream, done: make(chan struct{}), wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
-		left: stallBudget,
+		left: stallBudget, chunks: chunks,
 	}
 	go s.run()
 	return s
@@ -53,16 +53,16 @@ func newEventSender(ctx context.Context, stream executeStream) *eventSender {
 
 // Decided implements gate.Observer.
 func (s *eventSender) Decided(callID string, d policy.Decision) {
-	s.put(0, &sandgatev1.ExecuteStreamResponse{Event: &sandgatev1.ExecuteStreamResponse_Decision{
+	s.put(event{message: &sandgatev1.ExecuteStreamResponse{Event: &sandgatev1.ExecuteStreamResponse_Decision{
 		Decision: &sandgatev1.DecisionEvent{CallId: callID, Decision: decisionProto(d)},
-	}})
+	}}})
 }
 
 // Started implements gate.Observer.
 func (s *eventSender) Started(r sandbox.Receipt) {
-	s.put(0, &sandgatev1.ExecuteStreamResponse{Event: &sandgatev1.ExecuteStreamResponse_Started{
+	s.put(event{message: &sandgatev1.ExecuteStreamResponse{Event: &sandgatev1.ExecuteStreamResponse_Started{
 		Started: &sandgatev1.StartedEvent{Receipt: receiptProto(r)},
-	}})
+	}}})
 }
 
 // Output implements gate.Observer. It waits while the queue is full, as long as
@@ -74,25 +74,9 @@ func (s *eventSender) Output(stream sandbox.Stream, offset int64, data []byte) {
 		if !s.waitForRoom(n) {
 			return
 		}
-		s.put(n, &sandgatev1.ExecuteStreamResponse{Event: &sandgatev1.ExecuteStreamResponse_Output{
-			Output: &sandgatev1.OutputEvent{Stream: streamProto(stream), Offset: offset, Data: append(s.buffer(), data[:n]...)},
-		}})
+		s.put(event{message: newOutput(s.chunks, stream, offset, data[:n]), size: n})
 		data, offset = data[n:], offset+int64(n)
 	}
-}
-
-// buffer is an empty one for output. Those of sent events serve again: a long output
-// would else leave as much garbage as it has bytes.
-func (s *eventSender) buffer() []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	last := len(s.free) - 1
-	if last < 0 {
-		return nil
-	}
-	b := s.free[last]
-	s.free = s.free[:last]
-	return b
 }
 
 // close sends what is queued and ends the goroutine. It returns the error of
@@ -106,11 +90,17 @@ func (s *eventSender) close() error {
 	return s.err
 }
 
-func (s *eventSender) put(size int, event *sandgatev1.ExecuteStreamResponse) {
+// event is a message to the host, with the bytes of output that it holds.
+type event struct {
+	message any
+	size    int
+}
+
+func (s *eventSender) put(e event) {
 	s.mu.Lock()
 	if s.err == nil {
-		s.queue = append(s.queue, event)
-		s.bytes += size
+		s.queue = append(s.queue, e)
+		s.bytes += e.size
 	}
 	s.mu.Unlock()
 	poke(s.wake)
@@ -149,8 +139,8 @@ func (s *eventSender) run() {
 		batch, closed := s.queue, s.closed
 		s.queue = nil
 		s.mu.Unlock()
-		for _, event := range batch {
-			if err := s.send(event); err != nil {
+		for _, e := range batch {
+			if err := s.send(e); err != nil {
 				return
 			}
 		}
@@ -163,17 +153,11 @@ func (s *eventSender) run() {
 	}
 }
 
-// send sends one event. Send has encoded it when it returns, and nothing here looks at
-// messages later (no stats handler, no tracing of messages), so its data are free then.
-func (s *eventSender) send(event *sandgatev1.ExecuteStreamResponse) error {
-	err := s.stream.Send(event)
+// send sends one event, whose data are gRPC's from then on.
+func (s *eventSender) send(e event) error {
+	err := s.stream.SendMsg(e.message)
 	s.mu.Lock()
-	if out := event.GetOutput(); out != nil {
-		s.bytes -= len(out.GetData())
-		if cap(out.GetData()) >= maxEventBytes && err == nil {
-			s.free = append(s.free, out.GetData()[:0])
-		}
-	}
+	s.bytes -= e.size
 	if err != nil {
 		s.err, s.queue = err, nil
 	}

@@ -103,6 +103,7 @@ type Server struct {
 	opened  atomic.Bool // was ready once
 	reason  atomic.Pointer[string]
 	readers sync.WaitGroup // goroutines that read stdin
+	chunks  chunkPool      // of all streams
 
 	stopping context.Context //nolint:containedctx // not of a request: it ends with the server and takes the calls with it
 	stop     context.CancelCauseFunc
@@ -139,6 +140,8 @@ func New(cfg Config) (*Server, error) {
 		// Deciding needs a deep stack: kept goroutines have grown theirs already. Calls
 		// mostly wait, so there are more of them than processors.
 		grpc.NumStreamWorkers(uint32(max(streamWorkers, 2*runtime.GOMAXPROCS(0)))), //nolint:gosec // a small number
+		// An idle connection holds no buffer.
+		grpc.SharedWriteBuffer(true),
 		grpc.ConnectionTimeout(10*time.Second),
 		// A peer that vanished without a word is noticed and its calls are cancelled.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),

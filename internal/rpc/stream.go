@@ -43,7 +43,7 @@ func (t *toolService) ExecuteStream(stream executeStream) error {
 	}
 	t.server.readers.Go(in.run)
 
-	out := newEventSender(ctx, stream)
+	out := newEventSender(ctx, stream, &t.server.chunks)
 	came := time.Now()
 	res, err := t.gate.Execute(ctx, call, out)
 	passed(ctx, came, res, err)

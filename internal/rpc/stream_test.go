@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -238,15 +239,19 @@ type blockedStream struct {
 	sent int
 }
 
-func (b *blockedStream) Send(m *sandgatev1.ExecuteStreamResponse) error {
+func (b *blockedStream) SendMsg(m any) error {
 	<-b.open
-	b.sent += len(m.GetOutput().GetData())
+	out, ok := m.(*outputMessage)
+	if !ok {
+		return fmt.Errorf("%T was sent, want output", m)
+	}
+	b.sent += out.data.Len()
 	return nil
 }
 
 func TestHostThatDoesNotReadCostsBoundedMemoryAndTime(t *testing.T) {
 	stream := &blockedStream{open: make(chan struct{})}
-	s := newEventSender(t.Context(), stream)
+	s := newEventSender(t.Context(), stream, &chunkPool{})
 	s.left = time.Millisecond
 	data := make([]byte, 100<<10)
 	for i := range int64(50) {
@@ -262,7 +267,7 @@ func TestHostThatDoesNotReadCostsBoundedMemoryAndTime(t *testing.T) {
 	if err := s.close(); err != nil || stream.sent != queued {
 		t.Errorf("got %d bytes sent and %v, want the %d queued", stream.sent, err, queued)
 	}
-	s.put(1, &sandgatev1.ExecuteStreamResponse{}) // after close: kept from panicking
+	s.put(event{message: &sandgatev1.ExecuteStreamResponse{}, size: 1}) // after close: kept from panicking
 }
 
 // failingStream is a stream whose host has gone.
@@ -270,10 +275,10 @@ type failingStream struct {
 	sandgatev1.ToolService_ExecuteStreamServer
 }
 
-func (failingStream) Send(*sandgatev1.ExecuteStreamResponse) error { return errors.New("gone") }
+func (failingStream) SendMsg(any) error { return errors.New("gone") }
 
 func TestSenderEndsWhenTheHostHasGone(t *testing.T) {
-	s := newEventSender(t.Context(), failingStream{})
+	s := newEventSender(t.Context(), failingStream{}, &chunkPool{})
 	s.Decided("c", policy.Decision{})
 	<-s.done
 	s.Output(sandbox.Stderr, 0, bytes.Repeat([]byte("x"), 2*maxQueuedBytes))
