@@ -319,7 +319,7 @@ func (c *call) pumpOutput(s *server) {
 		if fd := &c.stage.output[stream]; *fd >= 0 {
 			n, ended := c.pumps[stream].run(c, s, *fd)
 			c.total += n
-			c.pace.took(n, s.now)
+			c.pace.took(n, s.now, s.strain.felt)
 			if ended {
 				closeFD(fd)
 			}

@@ -51,6 +51,8 @@ type server struct {
 	doubt error    // why no further stage could be made
 	told  bool     // the host knows of doubt
 
+	strain strain // of the machine
+
 	fds  []unix.PollFd
 	idle bool      // a short wait has seen nothing
 	now  time.Time // of this round of the loop
