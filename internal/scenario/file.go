@@ -41,8 +41,10 @@ type Case struct {
 	Caller  policy.CallerInput
 	Session policy.SessionInput
 	Time    string // RFC 3339
-	Call    Call
-	Want    Want
+	// Environment is what the daemon is for, as its configuration would name it.
+	Environment string
+	Call        Call
+	Want        Want
 }
 
 // Call is the proposed call of a case.
@@ -62,6 +64,8 @@ type Want struct {
 	Labels []string
 	// Obligations must hold at least these members.
 	Obligations map[string]any
+	// Bounds and Transform (the new arguments) likewise.
+	Bounds, Transform map[string]any
 	// MayBeRefused: the case also passes when the call is refused before the
 	// policy sees it, which is what "ask" means at least in labelled commands.
 	MayBeRefused bool
@@ -82,18 +86,20 @@ type (
 		Symlinks map[string]string `yaml:"symlinks"`
 	}
 	caseYAML struct {
-		Name    string      `yaml:"name"`
-		Profile string      `yaml:"profile"`
-		Time    string      `yaml:"time"`
-		Caller  callerYAML  `yaml:"caller"`
-		Session sessionYAML `yaml:"session"`
-		Call    callYAML    `yaml:"call"`
-		Want    wantYAML    `yaml:"want"`
+		Name        string      `yaml:"name"`
+		Profile     string      `yaml:"profile"`
+		Time        string      `yaml:"time"`
+		Environment string      `yaml:"environment"`
+		Caller      callerYAML  `yaml:"caller"`
+		Session     sessionYAML `yaml:"session"`
+		Call        callYAML    `yaml:"call"`
+		Want        wantYAML    `yaml:"want"`
 	}
 	callerYAML struct {
 		ID        string `yaml:"id"`
 		Transport string `yaml:"transport"`
 		UID       *int   `yaml:"uid"`
+		Tenant    string `yaml:"tenant"`
 	}
 	sessionYAML struct {
 		ID     string         `yaml:"id"`
@@ -101,6 +107,14 @@ type (
 		Counts map[string]int `yaml:"counts"`
 		Labels []string       `yaml:"labels"`
 		Grants []string       `yaml:"grants"`
+		Recent []recentYAML   `yaml:"recent"`
+	}
+	recentYAML struct {
+		Seq     int64  `yaml:"seq"`
+		Time    string `yaml:"time"`
+		Tool    string `yaml:"tool"`
+		Outcome string `yaml:"outcome"`
+		Digest  string `yaml:"digest"`
 	}
 	callYAML struct {
 		Tool string            `yaml:"tool"`
@@ -115,6 +129,8 @@ type (
 		Shadow      []string       `yaml:"shadow"`
 		Labels      []string       `yaml:"labels"`
 		Obligations map[string]any `yaml:"obligations"`
+		Bounds      map[string]any `yaml:"bounds"`
+		Transform   map[string]any `yaml:"transform"`
 	}
 )
 
@@ -181,7 +197,7 @@ func (doc caseYAML) toCase(profile string, line int) (Case, error) {
 	doc.Caller.Transport = cmp.Or(doc.Caller.Transport, "cli")
 	c := Case{
 		Name: doc.Name, Line: line, Profile: doc.Profile, Time: cmp.Or(doc.Time, defaultTime),
-		Caller: policy.CallerInput{ID: doc.Caller.ID, Transport: doc.Caller.Transport, UID: doc.Caller.UID},
+		Caller: policy.CallerInput{ID: doc.Caller.ID, Transport: doc.Caller.Transport, UID: doc.Caller.UID, Tenant: doc.Caller.Tenant},
 		Session: policy.SessionInput{
 			ID: doc.Session.ID, Seq: doc.Session.Seq, Counts: doc.Session.Counts,
 			Labels: doc.Session.Labels, Grants: doc.Session.Grants, Profile: doc.Profile,
@@ -190,7 +206,12 @@ func (doc caseYAML) toCase(profile string, line int) (Case, error) {
 		Want: Want{
 			Outcome: policy.Outcome(doc.Want.Outcome), Rules: doc.Want.Rules, Warnings: doc.Want.Warnings,
 			Shadow: doc.Want.Shadow, Labels: doc.Want.Labels, Obligations: doc.Want.Obligations,
+			Bounds: doc.Want.Bounds, Transform: doc.Want.Transform,
 		},
+		Environment: doc.Environment,
+	}
+	for _, r := range doc.Session.Recent {
+		c.Session.Recent = append(c.Session.Recent, policy.RecentCall(r))
 	}
 	return c, c.complete(doc.Call.Args)
 }

@@ -63,6 +63,7 @@ func (r Runner) Input(workspace facts.FS, c Case) (policy.Input, error) {
 		return policy.Input{}, err
 	}
 	in := policy.Input{DecisionID: "scenario", Time: c.Time, Caller: c.Caller, Session: c.Session}
+	in.Daemon.Environment = c.Environment
 	in.Call, in.Tool, err = proposal.Build(tool, proposal.Call{
 		ID: "scenario", Args: c.Call.Args, Cwd: c.Call.Cwd, Env: c.Call.Env, StdinBytes: new(int64),
 	}, workspace)
@@ -96,7 +97,13 @@ func Compare(want Want, got policy.Decision) []string {
 	if want.Labels != nil && !slices.Equal(sorted(want.Labels), sorted(got.Labels)) {
 		problems = append(problems, fmt.Sprintf("labels: want %q, got %q", want.Labels, got.Labels))
 	}
-	return append(problems, compareObligations(want.Obligations, got.Obligations)...)
+	problems = append(problems, compareMembers("obligations", want.Obligations, got.Obligations)...)
+	problems = append(problems, compareMembers("bounds", want.Bounds, got.Bounds)...)
+	var args any
+	if got.Transform != nil {
+		args = got.Transform.Args
+	}
+	return append(problems, compareMembers("transform", want.Transform, args)...)
 }
 
 func ruleIDs(reasons []policy.Reason) []string {
@@ -115,19 +122,19 @@ func sorted(list []string) []string {
 	return list
 }
 
-func compareObligations(want map[string]any, got policy.Obligations) []string {
+func compareMembers(name string, want map[string]any, got any) []string {
 	if len(want) == 0 {
 		return nil
 	}
 	gotJSON, err := generic(got)
 	if err != nil {
-		return []string{err.Error()}
+		return []string{name + ": " + err.Error()}
 	}
 	wantJSON, err := generic(want)
 	if err != nil {
-		return []string{"obligations: " + err.Error()}
+		return []string{name + ": " + err.Error()}
 	}
-	return missing("obligations", wantJSON, gotJSON)
+	return missing(name, wantJSON, gotJSON)
 }
 
 // missing lists the members of want that got does not have.
