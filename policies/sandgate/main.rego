@@ -140,6 +140,8 @@ _all_terms := _more_terms | {object.union(_terms, _profile_terms)}
 
 _more_terms contains data.sandgate.extra[_].ask_terms
 
+_more_terms contains terms if some terms in data.sandgate.extra[_].terms
+
 _more_terms contains terms if {
 	tenant := input.caller.tenant
 	terms := data.sandgate.tenants[tenant].ask_terms
@@ -187,6 +189,10 @@ _ranks := {"reuse": ["never", "session", "caller"], "workspace": ["ro", "rw"]}
 #   obligations: the least of numbers, the tightest of words, the union of lists. It never loosens.
 _tighten contains {"source": sprintf("extra.%s", [extra]), "obligations": said} if {
 	said := data.sandgate.extra[extra].obligations
+}
+
+_tighten contains {"source": sprintf("extra.%s", [extra]), "obligations": said} if {
+	some said in data.sandgate.extra[extra].tighten
 }
 
 _tighten contains {"source": sprintf("tenants.%s", [tenant]), "obligations": said} if {

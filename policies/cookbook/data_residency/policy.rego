@@ -1,0 +1,57 @@
+# METADATA
+# title: data stays where it belongs
+# description: >-
+#   Only hosts of the regions that are named may be called; a network command whose host is not known is asked.
+package sandgate.cookbook.data_residency
+
+import data.sandgate.lib.calls
+import data.sandgate.lib.shell
+
+# METADATA
+# title: policy
+# description: Its name, by which it is switched on.
+policy := "data_residency"
+
+default _hosts := {"*.eu.example.com", "*.internal", "localhost", "127.0.0.1"}
+
+_hosts := {host | some host in data.sandgate.config.settings.data_residency.hosts}
+
+# METADATA
+# title: data-residency
+# description: >-
+#   A host outside of the regions.
+# custom:
+#   rule: data-residency
+deny contains {
+	"rule": "data-residency",
+	"message": sprintf("%s is outside of the regions that this data may go to", [host]),
+	"remediation": "use a host of the region",
+	"severity": "high",
+} if {
+	some host in calls.hosts(input.call)
+	not _resident(host)
+}
+
+# METADATA
+# title: unknown-host
+# description: >-
+#   A network command that names no host which could be read.
+# custom:
+#   rule: unknown-host
+ask contains {
+	"rule": "unknown-host",
+	"message": sprintf("it is not known which host %s would reach", [command.base]),
+	"remediation": "write the URL out",
+	"severity": "medium",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+
+	shell.network(command)
+	count(calls.hosts(input.call)) == 0
+}
+
+_resident(host) if {
+	some pattern in _hosts
+	glob.match(pattern, null, host)
+}

@@ -1,0 +1,147 @@
+# METADATA
+# title: packages only from lockfiles
+# description: >-
+#   Packages are installed only as a lockfile names them: npm ci, yarn --immutable, pnpm --frozen-lockfile, pip
+#   --require-hashes, cargo --locked, go with -mod=readonly. Adding one is the work of a person.
+package sandgate.cookbook.lockfile_installs
+
+import data.sandgate.lib.shell
+
+# METADATA
+# title: policy
+# description: Its name, by which it is switched on.
+policy := "lockfile_installs"
+
+# METADATA
+# title: install-without-lockfile
+# description: >-
+#   An installation that does not go by a lockfile.
+# custom:
+#   rule: install-without-lockfile
+deny contains {
+	"rule": "install-without-lockfile",
+	"message": sprintf("%s installs what no lockfile names", [command.base]),
+	"remediation": "install by the lockfile (npm ci, pip install --require-hashes -r requirements.txt, …); propose a new dependency to the user",
+	"severity": "high",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+
+	_installs(lower(command.base), command)
+	not _locked(lower(command.base), shell.values(command))
+}
+
+_installs(program, command) if {
+	some verb in _verbs[program]
+	verb in shell.values(command)
+}
+
+_installs(program, command) if {
+	regex.match(`^(python|pypy)[0-9.]*$`, program)
+	some module in {"pip", "-mpip"}
+	module in shell.values(command)
+	some verb in _verbs.pip
+	verb in shell.values(command)
+}
+
+_installs(program, _) if program in {"npx", "pnpx", "bunx", "uvx"}
+
+_installs("yarn", command) if {
+	every word in shell.values(command) {
+		startswith(word, "-")
+		not word in {"--help", "--version", "-v"}
+	}
+}
+
+# A verb that is not readable could be any.
+_installs(program, command) if {
+	_verbs[program]
+	some arg in command.args
+	not arg.literal
+	not shell.value(command.args[0])
+}
+
+_pip_verbs := {"download", "install", "wheel"}
+
+_verbs := {
+	"npm": {"add", "ci", "exec", "i", "in", "ins", "inst", "insta", "instal", "install", "isntall", "install-test", "it", "update", "up", "upgrade", "x"},
+	"yarn": {"add", "dlx", "install", "up", "upgrade"},
+	"pnpm": {"add", "dlx", "i", "install", "up", "update"},
+	"bun": {"add", "i", "install", "update", "x"},
+	"pip": _pip_verbs,
+	"pip3": _pip_verbs,
+	"pipx": {"inject", "install", "run", "upgrade"},
+	"uv": {"add", "pip", "sync", "tool"},
+	"poetry": {"add", "install", "update"},
+	"cargo": {"add", "install", "update"},
+	"go": {"get", "install"},
+	"gem": {"install", "update"},
+	"bundle": {"add", "install", "update"},
+	"composer": {"require", "install", "update"},
+	"apt": {"install"},
+	"apt-get": {"install"},
+	"apk": {"add"},
+	"brew": {"install"},
+	"dnf": {"install"},
+	"yum": {"install"},
+	"conda": {"install", "create"},
+	"mamba": {"install", "create"},
+}
+
+_locked("npm", words) if {
+	"ci" in words
+	words & ((_verbs.npm - {"ci"}) | {"-g", "--global"}) == set()
+}
+
+_locked("yarn", words) if {
+	words & {"add", "dlx", "up", "upgrade"} == set()
+	words & {"--immutable", "--frozen-lockfile"} != set()
+}
+
+_locked("pnpm", words) if {
+	words & {"add", "dlx", "up", "update"} == set()
+	"--frozen-lockfile" in words
+}
+
+_locked("bun", words) if {
+	words & {"add", "update", "x"} == set()
+	"--frozen-lockfile" in words
+}
+
+_locked(program, words) if {
+	regex.match(`^(pip|python|pypy)[0-9.]*$`, program)
+	"--require-hashes" in words
+}
+
+_locked("uv", words) if {
+	words & {"add", "pip", "tool"} == set()
+	words & {"--frozen", "--locked"} != set()
+}
+
+_locked("poetry", words) if {
+	words & {"add", "update"} == set()
+	"install" in words
+}
+
+_locked("cargo", words) if {
+	words & {"add", "update"} == set()
+	"--locked" in words
+}
+
+# Of the workspace itself, by what go.sum holds.
+_locked("go", words) if {
+	"install" in words
+	every word in words - {"install"} {
+		regex.match(`^(-[a-z]+(=.*)?|\.{1,2}(/[^@]*)?)$`, word)
+	}
+}
+
+_locked("bundle", words) if {
+	words & {"add", "update"} == set()
+	words & {"--frozen", "--deployment"} != set()
+}
+
+_locked("composer", words) if {
+	words & {"require", "update"} == set()
+	"install" in words
+}

@@ -1,0 +1,56 @@
+# METADATA
+# title: no force push
+# description: >-
+#   History that others have is never overwritten: no forced push in any spelling, no deleted or mirrored refs.
+package sandgate.cookbook.no_force_push
+
+# METADATA
+# title: policy
+# description: Its name, by which it is switched on.
+policy := "no_force_push"
+
+# METADATA
+# title: force-push
+# description: >-
+#   A push that overwrites or deletes what others have, or one that is not fully known.
+# custom:
+#   rule: force-push
+deny contains {
+	"rule": "force-push",
+	"message": "this push may overwrite or delete what others have",
+	"remediation": "push without --force, + or --mirror; merge or rebase onto the remote branch first",
+	"severity": "high",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+
+	lower(command.base) == "git"
+	command.git.sub == "push"
+	_forces(command.git.push)
+}
+
+# METADATA
+# title: force-push-by-configuration
+# description: >-
+#   A configured push refspec or mirror forces every later push.
+# custom:
+#   rule: force-push
+deny contains {
+	"rule": "force-push",
+	"message": sprintf("the setting %s can make a push overwrite what others have", [setting.name]),
+	"remediation": "leave remote.*.push and remote.*.mirror as they are",
+	"severity": "high",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+
+	some setting in command.git.settings
+	regex.match(`^remote\..*\.(push|mirror)$`, setting.name)
+}
+
+_forces(push) if push.complete != true
+
+_forces(push) if {
+	some flag in ["delete", "force", "mirror"]
+	push[flag] == true
+}
