@@ -31,6 +31,10 @@ var (
 // kernel two seconds, so this is not reached by a cell that works.
 const unresponsiveAfter = 10 * time.Second
 
+// readBytes is what is read from a cell at once: what a pipe holds. Each idle cell
+// keeps a buffer of it.
+const readBytes = 64 << 10
+
 // Handlers are told of a running call, from one goroutine at a time. They MUST
 // NOT block for long: nothing else is read from the cell meanwhile. Both are
 // optional.
@@ -296,7 +300,7 @@ func (c *Conn) finish() {
 // read is the only reader of the cell; it owns gone.
 func (c *Conn) read() {
 	defer close(c.gone)
-	frames := NewFrameReader(bufio.NewReaderSize(c.r, 256<<10))
+	frames := NewFrameReader(bufio.NewReaderSize(c.r, readBytes))
 	for {
 		kind, body, err := frames.Next()
 		if err == nil {
