@@ -14,7 +14,7 @@ policy := "data_residency"
 
 default _hosts := {"*.eu.example.com", "*.internal", "localhost", "127.0.0.1"}
 
-_hosts := {host | some host in data.sandgate.config.settings.data_residency.hosts}
+_hosts := data.sandgate.config.settings.data_residency.hosts
 
 # METADATA
 # title: data-residency

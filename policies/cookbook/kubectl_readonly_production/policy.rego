@@ -14,7 +14,7 @@ policy := "kubectl_readonly_production"
 
 default _patterns := {"*prod*", "*live*"}
 
-_patterns := {pattern | some pattern in data.sandgate.config.settings.kubectl_readonly_production.clusters}
+_patterns := data.sandgate.config.settings.kubectl_readonly_production.clusters
 
 # METADATA
 # title: production-kubectl

@@ -12,7 +12,7 @@ policy := "protected_branches"
 
 default _patterns := {"main", "master", "production", "release/*", "release-*"}
 
-_patterns := {pattern | some pattern in data.sandgate.config.settings.protected_branches.branches}
+_patterns := data.sandgate.config.settings.protected_branches.branches
 
 # METADATA
 # title: protected-branch

@@ -19,7 +19,7 @@ default _patterns := {
 	"service-account*.json", "terraform.tfstate", "terraform.tfvars",
 }
 
-_patterns := {pattern | some pattern in data.sandgate.config.settings.secret_files.names}
+_patterns := data.sandgate.config.settings.secret_files.names
 
 _directories := {".aws", ".azure", ".gnupg", ".kube", ".ssh", "secrets"}
 
@@ -65,6 +65,25 @@ deny contains {
 }
 
 # METADATA
+# title: home-path
+# description: >-
+#   A path of somebody's home directory, which the shell makes.
+# custom:
+#   rule: home-path
+ask contains {
+	"rule": "home-path",
+	"message": "it is not known which file of the home directory this is",
+	"remediation": "write the path out, below /workspace",
+	"severity": "low",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+
+	some arg in command.args
+	arg.tilde
+}
+
+# METADATA
 # title: obligations
 # description: >-
 #   What looks like a key is taken out of the output.
@@ -74,7 +93,7 @@ obligations := {"output": {"redact": [
 ]}}
 
 _secret(path) if {
-	last := lower(_last(path))
+	last := trim_left(lower(_last(path)), "@<")
 	not last in _harmless
 	not endswith(last, ".pub")
 	some pattern in _patterns

@@ -14,7 +14,7 @@ policy := "writes_in_src"
 
 default _directories := {"/workspace/docs", "/workspace/src", "/workspace/tests", "/tmp"}
 
-_directories := {directory | some directory in data.sandgate.config.settings.writes_in_src.directories}
+_directories := data.sandgate.config.settings.writes_in_src.directories
 
 # METADATA
 # title: write-outside-src

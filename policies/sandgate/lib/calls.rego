@@ -39,7 +39,7 @@ _of_word(arg) := {word |
 # METADATA
 # title: written paths
 # description: Every path that is known to be written, made or deleted, absolute where that is known.
-written_paths(call) := ({_absolute(file) |
+written_paths(call) := ((({_absolute(file) |
 	some file in object.get(call, "files", [])
 	not file.op in {"glob", "grep", "list", "read", "search"}
 } | {_absolute(redirect) |
@@ -51,7 +51,22 @@ written_paths(call) := ({_absolute(file) |
 	some command in call.shell.commands
 	some use in object.get(command, "files", [])
 	use.op in {"delete", "write"}
+}) | {_absolute(arg) |
+	some command in call.shell.commands
+	lower(command.base) in _writers
+	some arg in command.args
+	not _option(arg)
+}) | {_absolute(arg) |
+	some command in call.shell.commands
+	lower(command.base) in {"cp", "install", "ln", "rsync"}
+	arg := command.args[count(command.args) - 1]
+	not _option(arg)
 }
+
+# Programs all of whose operands are written, made or deleted.
+_writers := {"mkdir", "mkfifo", "mv", "rm", "rmdir", "shred", "tee", "touch", "truncate", "unlink"}
+
+_option(arg) if startswith(arg.value, "-")
 
 _absolute(facts) := facts.real
 
