@@ -31,7 +31,7 @@ Without --policy the default library that is built into sandgate is used.`,
 	}
 	cmd.AddCommand(
 		newPolicyEvalCommand(), newPolicyExplainCommand(), newPolicyFactsCommand(), newPolicyTestCommand(),
-		newPolicyLintCommand(), newPolicyMutateCommand(),
+		newPolicyLintCommand(), newPolicyMutateCommand(), newPolicyReplayCommand(), newPolicyDiffCommand(),
 	)
 	for _, tool := range cmd.Commands() {
 		withExitCodes(tool)
