@@ -8,9 +8,11 @@
 // Two budgets are counted, cpu and memory, and the number of calls. A call
 // counts with its whole limits. Whether that is overcommitted is the budget's to
 // say: one of eight times the machine's cores reckons with calls that mostly wait.
+// Beside them slots bound how many calls begin at once.
 package admission
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +46,14 @@ type Config struct {
 	MaxWaiting, MaxWaitingPerCaller int
 	// MaxWait is how long a call waits at most. Default one minute.
 	MaxWait time.Duration
+	// Slots bounds the calls that begin at once: each holds one until it ends or has
+	// run for slotHeld. More than the processors can serve only get in each other's
+	// way. What is reserved for a class needs none. Optional, 0 means no bound.
+	Slots int
+	// Idle tells whether a processor has nothing to do, so that a call may begin
+	// though all slots are held: those that hold them wait for something. It is asked
+	// while calls wait for a slot, every slotLook. Optional.
+	Idle func() bool
 	// Now is the clock. Optional.
 	Now func() time.Time
 }
@@ -66,6 +76,7 @@ type Line struct {
 	callers map[string]*caller // those that run or wait
 	ring    []*caller          // those that wait, whose turn it is first
 	waiting int
+	slots   slots
 	hold    time.Duration // mean time that calls keep their place; 0: not known
 	stats   State         // its counters
 }
@@ -104,7 +115,8 @@ type Ticket struct {
 	class  *class
 	cost   Resources
 	since  time.Time
-	in     bool // guarded by the line's mutex
+	in     bool // guarded by the line's mutex, as the next
+	slot   *list.Element
 	// Waited is how long the call was in line.
 	Waited time.Duration
 }
@@ -147,6 +159,9 @@ func New(cfg Config) (*Line, error) {
 	if b.Calls < 1 || b.CPUMillis < 1 || b.MemoryBytes < 1 {
 		return nil, errors.New("admission: the budget has an empty part")
 	}
+	if cfg.Slots < 0 {
+		return nil, errors.New("admission: want slots above 0, or 0 for no bound")
+	}
 	if cfg.CallerShare < 0 || cfg.CallerShare > 1 || cfg.MaxWait < 0 {
 		return nil, errors.New("admission: want a caller's share above 0 to 1 and a longest wait above 0")
 	}
@@ -177,8 +192,8 @@ func (l *Line) Enter(ctx context.Context, r Request) (*Ticket, error) {
 	now := l.cfg.Now()
 	l.mu.Lock()
 	t := l.ticket(r, now)
-	if l.waiting == 0 && l.fits(t) {
-		l.admit(t)
+	if l.waiting == 0 && l.fits(t) && (l.slotFree(now) || l.fitsReserve(t)) {
+		l.admit(t, now)
 		l.mu.Unlock()
 		return t, nil
 	}
@@ -201,6 +216,7 @@ func (t *Ticket) Leave() {
 	}
 	t.in = false
 	l.take(t, t.cost.times(-1))
+	l.freeSlot(t)
 	l.forget(t.caller)
 	held := max(now.Sub(t.since), time.Microsecond)
 	if l.hold == 0 {

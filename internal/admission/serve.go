@@ -10,6 +10,7 @@ import (
 func (l *Line) serve(now time.Time) {
 	for l.waiting > 0 && l.serveOne(now) {
 	}
+	l.watchSlots()
 }
 
 // serveOne lets in the next call, if any can be. A call for which there is no
@@ -17,7 +18,7 @@ func (l *Line) serve(now time.Time) {
 // only calls that need nothing but what is reserved for them get past it.
 func (l *Line) serveOne(now time.Time) bool {
 	var stuck []*waiter
-	barred := false
+	barred := !l.slotFree(now)
 	for i, c := range l.ring {
 		w, blocked := l.next(c, barred)
 		if w == nil {
@@ -71,12 +72,13 @@ func (l *Line) letIn(w *waiter, now time.Time) {
 	l.remove(w)
 	l.stats.Waited++
 	t.Waited, t.since = now.Sub(t.since), now
-	l.admit(t)
+	l.admit(t, now)
 	close(w.ready)
 }
 
-func (l *Line) admit(t *Ticket) {
+func (l *Line) admit(t *Ticket, now time.Time) {
 	t.in = true
+	l.takeSlot(t, now)
 	l.stats.Admitted++
 	l.take(t, t.cost)
 }
@@ -159,6 +161,7 @@ func (l *Line) retryAfter(own int) time.Duration {
 type State struct {
 	Running, Waiting, WaitingCallers int
 	Used, Budget                     Resources
+	Beginning, Slots                 int // calls that hold a slot, and how many there are; 0: no bound
 	// ExpectedWait is about how long a caller that has nothing in line would wait if
 	// there is no room now.
 	ExpectedWait time.Duration
@@ -177,6 +180,8 @@ func (l *Line) State() State {
 	defer l.mu.Unlock()
 	s := l.stats
 	s.Running, s.Waiting, s.WaitingCallers = l.used.Calls, l.waiting, len(l.ring)
+	l.dropSettled(l.cfg.Now())
+	s.Beginning, s.Slots = l.slots.held.Len(), l.cfg.Slots
 	s.Used, s.Budget, s.ExpectedWait = l.used, l.cfg.Budget, l.expected(0)
 	return s
 }

@@ -13,6 +13,10 @@ import (
 // rarely uses what its limit lets it, and when many do each only becomes slower.
 const cpuOvercommit = 8
 
+// slotsPerCore is how many calls begin at once for each core: while one waits for the
+// disk or its cell, another runs. With six times as many, p99 doubles at 32 clients.
+const slotsPerCore = 2
+
 // openLine makes the line of calls from the configuration and, where that says
 // nothing, the machine.
 func (d *Daemon) openLine() (*admission.Line, error) {
@@ -36,6 +40,7 @@ func (d *Daemon) openLine() (*admission.Line, error) {
 	line, err := admission.New(admission.Config{
 		Budget: budget, Reserve: reserve, CallerShare: float64(a.CallerPercent) / 100,
 		MaxWaiting: a.MaxWaiting, MaxWaitingPerCaller: a.MaxWaitingPerCaller, MaxWait: a.MaxWait.Std(),
+		Slots: slotsPerCore * runtime.GOMAXPROCS(0), Idle: admission.IdleProcessor(runtime.NumCPU()),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("admission: %w", err)
