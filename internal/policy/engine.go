@@ -177,7 +177,7 @@ func (e *Engine) Decide(ctx context.Context, in Input) Decision {
 	if rev == nil {
 		return stamp(e.noPolicy(), in, "")
 	}
-	value, err := in.value()
+	value, err := in.valueOf(rev.needs, rev.constants)
 	if err != nil {
 		return stamp(refuse(RuleInvalidInput, "the policy input cannot be made: "+err.Error(),
 			"send arguments that are valid JSON"), in, rev.id)
@@ -254,7 +254,7 @@ func (e *Engine) Visible(ctx context.Context, in Input, tools []ToolInput) ([]st
 	in = e.complete(in, rev)
 	in.Tools = tools
 	in.normalise()
-	value, err := in.value()
+	value, err := in.valueOf(rev.needs, rev.constants)
 	if err != nil {
 		return nil, fmt.Errorf("policy input: %w", err)
 	}

@@ -234,8 +234,21 @@ func (s sources) shownName(name string) string {
 	return path.Join(s.name, name)
 }
 
-// store makes the base documents: sandgate/config/data.json is data.sandgate.config.
+// store holds the base documents.
 func (s sources) store() (storage.Store, error) {
+	docs, err := s.documents()
+	if err != nil {
+		return nil, err
+	}
+	return storeOf(docs), nil
+}
+
+func storeOf(docs map[string]any) storage.Store {
+	return inmem.NewFromObjectWithOpts(docs, inmem.OptReturnASTValuesOnRead(true))
+}
+
+// documents reads the base documents: sandgate/config/data.json is data.sandgate.config.
+func (s sources) documents() (map[string]any, error) {
 	root := map[string]any{}
 	for _, name := range s.names() {
 		base := path.Base(name)
@@ -250,7 +263,7 @@ func (s sources) store() (storage.Store, error) {
 			return nil, fmt.Errorf("%s: %w", s.shownName(name), err)
 		}
 	}
-	return inmem.NewFromObjectWithOpts(root, inmem.OptReturnASTValuesOnRead(true)), nil
+	return root, nil
 }
 
 func decodeData(raw []byte) (map[string]any, error) {

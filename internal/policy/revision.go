@@ -28,6 +28,9 @@ type revision struct {
 	decision query
 	visible  query
 	rules    ruleIndex
+
+	needs     needs
+	constants *constants
 }
 
 // load makes a revision of what the configuration names, or says why it must
@@ -55,11 +58,13 @@ func makeRevision(ctx context.Context, cfg Config, src sources) (*revision, erro
 	if err != nil {
 		return nil, err
 	}
-	store, err := src.store()
+	docs, err := src.documents()
 	if err != nil {
 		return nil, err
 	}
+	store := storeOf(docs)
 	guardRules(mods)
+	barRules(mods, docs)
 	compiler, err := compile(ctx, mods, store, caps)
 	if err != nil {
 		return nil, src.compileError(ctx, caps, store, err)
@@ -70,6 +75,7 @@ func makeRevision(ctx context.Context, cfg Config, src sources) (*revision, erro
 	rev := &revision{
 		id: id, source: src.name, files: src.names(),
 		profiles: profileNames(compiler), rules: indexRules(compiler),
+		needs: needsOf(compiler), constants: newConstants(cfg.Ceiling),
 	}
 	patterns := newPatternCache(ctx)
 	if rev.decision, err = prepareQuery(compiler, store, patterns, decisionQuery); err != nil {

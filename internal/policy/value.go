@@ -17,8 +17,12 @@ import (
 // value is the document as OPA takes it. It is built member by member, since
 // the way over JSON text costs more than most decisions; TestValueIsTheJSON
 // holds it to what encoding/json would write, for every field.
-func (in *Input) value() (ast.Value, error) {
-	b := &valueBuilder{items: make([][2]*ast.Term, 0, 64)}
+func (in *Input) value() (ast.Value, error) { return in.valueOf(allNeeds, nil) }
+
+// valueOf is the document without what is not needed. The constants are terms
+// of parts that were built before; nil for none.
+func (in *Input) valueOf(n needs, c *constants) (ast.Value, error) {
+	b := &valueBuilder{items: make([][2]*ast.Term, 0, 64), needs: n, constants: c}
 	doc := b.input(in)
 	return doc.Value, b.err
 }
@@ -29,6 +33,9 @@ type valueBuilder struct {
 	items [][2]*ast.Term
 	terms []ast.Term // to be handed out, so that one allocation makes many
 	err   error      // the first
+
+	needs     needs
+	constants *constants // nil: none
 }
 
 const termsAtOnce = 32
@@ -138,14 +145,20 @@ func putMap[V any](b *valueBuilder, key *ast.Term, m map[string]V, each func(V) 
 		b.put(key, ast.InternedNullTerm)
 		return
 	}
+	checkNames(b, m)
 	mark := len(b.items)
 	for name, value := range m {
-		if !utf8.ValidString(name) {
-			b.fail(fmt.Errorf("the name %q is not valid UTF-8", name))
-		}
 		b.put(b.text(name), each(value))
 	}
 	b.put(key, b.object(mark))
+}
+
+func checkNames[V any](b *valueBuilder, m map[string]V) {
+	for name := range m {
+		if !utf8.ValidString(name) {
+			b.fail(fmt.Errorf("the name %q is not valid UTF-8", name))
+		}
+	}
 }
 
 func (b *valueBuilder) fail(err error) {
@@ -160,19 +173,23 @@ func (b *valueBuilder) input(in *Input) *ast.Term {
 	b.putText(keyDecisionID, in.DecisionID)
 	b.putText(keyTime, in.Time)
 	b.put(keyCaller, b.caller(&in.Caller))
-	if in.Agent != (AgentInput{}) {
+	if b.needs.agent && in.Agent != (AgentInput{}) {
 		b.put(keyAgent, b.agent(&in.Agent))
 	}
 	b.put(keySession, b.session(&in.Session))
 	b.put(keyCall, b.call(&in.Call))
-	b.put(keyTool, b.tool(&in.Tool))
+	b.put(keyTool, b.declared(&in.Tool))
 	if len(in.Tools) > 0 {
 		b.put(keyTools, list(b, in.Tools, b.tool))
 	}
-	b.put(keySandbox, b.sandbox(&in.Sandbox))
+	if b.needs.sandbox {
+		b.put(keySandbox, b.ceiling(&in.Sandbox))
+	}
 	daemon := len(b.items)
-	b.putText(keyVersion, in.Daemon.Version)
-	b.putText(keyPolicyRevision, in.Daemon.Revision)
+	if b.needs.daemon {
+		b.putText(keyVersion, in.Daemon.Version)
+		b.putText(keyPolicyRevision, in.Daemon.Revision)
+	}
 	b.putTextIf(keyEnvironment, in.Daemon.Environment)
 	b.put(keyDaemon, b.object(daemon))
 	return b.object(mark)
@@ -180,12 +197,14 @@ func (b *valueBuilder) input(in *Input) *ast.Term {
 
 func (b *valueBuilder) caller(c *CallerInput) *ast.Term {
 	mark := len(b.items)
-	b.putText(keyID, c.ID)
-	b.putText(keyTransport, c.Transport)
-	b.putNumberIf(keyUID, c.UID)
-	b.putNumberIf(keyGID, c.GID)
-	b.putNumberIf(keyPID, c.PID)
-	b.putTextIf(keyExe, c.Exe)
+	if b.needs.caller {
+		b.putText(keyID, c.ID)
+		b.putText(keyTransport, c.Transport)
+		b.putNumberIf(keyUID, c.UID)
+		b.putNumberIf(keyGID, c.GID)
+		b.putNumberIf(keyPID, c.PID)
+		b.putTextIf(keyExe, c.Exe)
+	}
 	b.putTextIf(keyTenant, c.Tenant)
 	return b.object(mark)
 }
@@ -203,18 +222,26 @@ func (b *valueBuilder) session(s *SessionInput) *ast.Term {
 	b.putTextIf(keyID, s.ID)
 	b.putText(keyProfile, s.Profile)
 	b.putInt(keySeq, s.Seq)
-	putMap(b, keyCounts, s.Counts, func(n int) *ast.Term { return b.number(int64(n)) })
+	if b.needs.counts {
+		putMap(b, keyCounts, s.Counts, func(n int) *ast.Term { return b.number(int64(n)) })
+	} else {
+		checkNames(b, s.Counts)
+	}
 	b.put(keyLabels, b.texts(s.Labels))
-	b.put(keyRecent, list(b, s.Recent, func(r *RecentCall) *ast.Term {
-		mark := len(b.items)
-		b.putInt(keySeq, r.Seq)
-		b.putTextIf(keyTime, r.Time)
-		b.putText(keyTool, r.Tool)
-		b.putText(keyOutcome, r.Outcome)
-		b.putText(keyDigest, r.Digest)
-		return b.object(mark)
-	}))
+	if b.needs.recent {
+		b.put(keyRecent, list(b, s.Recent, b.recent))
+	}
 	b.put(keyGrants, b.texts(s.Grants))
+	return b.object(mark)
+}
+
+func (b *valueBuilder) recent(r *RecentCall) *ast.Term {
+	mark := len(b.items)
+	b.putInt(keySeq, r.Seq)
+	b.putTextIf(keyTime, r.Time)
+	b.putText(keyTool, r.Tool)
+	b.putText(keyOutcome, r.Outcome)
+	b.putText(keyDigest, r.Digest)
 	return b.object(mark)
 }
 
@@ -274,7 +301,11 @@ func (b *valueBuilder) tool(t *ToolInput) *ast.Term {
 	b.putText(keySource, t.Source)
 	b.put(keyEffects, b.texts(t.Effects))
 	b.putText(keyRisk, t.Risk)
-	putMap(b, keyAnnotations, t.Annotations, func(flag bool) *ast.Term { return ast.InternedTerm(flag) })
+	if b.needs.annotations {
+		putMap(b, keyAnnotations, t.Annotations, func(flag bool) *ast.Term { return ast.InternedTerm(flag) })
+	} else {
+		checkNames(b, t.Annotations)
+	}
 	return b.object(mark)
 }
 

@@ -364,12 +364,16 @@ _denied contains {
 #   rule: unknown-profile
 _denied contains {
 	"rule": "unknown-profile",
-	"message": sprintf("there is no profile %v", [object.get(input, ["session", "profile"], "without a name")]),
+	"message": sprintf("there is no profile %v", [_named_profile]),
 	"remediation": "have the daemon's configuration name a profile that the policy defines",
 	"severity": "high",
 } if {
 	not _known_profile
 }
+
+default _named_profile := "without a name"
+
+_named_profile := input.session.profile
 
 _well_formed if {
 	input.schema == "sandgate.input/v1"

@@ -424,20 +424,23 @@ _touches_repository(program, command) if {
 # Configuration names programs; only keys that are mere values are left alone.
 _touches_repository(program, command) if {
 	startswith(program, "git")
-	git.subcommand(command) == "config"
-	_config_writes(command)
-	not _harmless_keys(git.words(command))
-}
-
-_touches_repository(program, command) if {
-	startswith(program, "git")
-	git.subcommand(command) == "lfs"
-	"install" in git.words(command)
+	_git_touches(git.subcommand(command), command)
 }
 
 _touches_repository(program, command) if {
 	program in {"husky", "lefthook", "pre-commit"}
 	"install" in shell.values(command)
+}
+
+_git_touches(sub, command) if {
+	sub == "config"
+	_config_writes(command)
+	not _harmless_keys(git.words(command))
+}
+
+_git_touches(sub, command) if {
+	sub == "lfs"
+	"install" in git.words(command)
 }
 
 _reads(program, _) if program in {
@@ -532,14 +535,19 @@ _network(program, command) if {
 }
 
 _network(program, command) if {
-	some verb in _network_verbs(program)
+	program in {"bundle", "composer", "npm", "pip3", "pipx", "pnpm", "poetry", "uv", "yarn"}
+	some verb in _network_verbs[program]
 	verb in shell.values(command)
 }
 
 # yarn alone installs.
-_network("yarn", command) if command.args == []
+_network(program, command) if {
+	program == "yarn"
+	command.args == []
+}
 
-_network("go", command) if {
+_network(program, command) if {
+	program == "go"
 	command.args[0].value == "mod"
 	command.args[1].value in {"download", "tidy", "vendor"}
 }
@@ -554,20 +562,14 @@ _local_install(command) if {
 	}
 }
 
-_network_verbs("bundle") := {"install", "update"}
-
-_network_verbs("composer") := {"install", "require", "update"}
-
-_network_verbs("npm") := {"create", "init", "outdated", "search", "x"}
-
-_network_verbs("pip3") := {"download", "install", "search", "wheel"}
-
-_network_verbs("pipx") := {"inject", "install", "run", "upgrade"}
-
-_network_verbs("pnpm") := {"create", "publish", "up", "update"}
-
-_network_verbs("poetry") := {"add", "install", "lock", "update"}
-
-_network_verbs("uv") := {"add", "lock", "pip", "sync", "tool"}
-
-_network_verbs("yarn") := {"create", "publish"}
+_network_verbs := {
+	"bundle": {"install", "update"},
+	"composer": {"install", "require", "update"},
+	"npm": {"create", "init", "outdated", "search", "x"},
+	"pip3": {"download", "install", "search", "wheel"},
+	"pipx": {"inject", "install", "run", "upgrade"},
+	"pnpm": {"create", "publish", "up", "update"},
+	"poetry": {"add", "install", "lock", "update"},
+	"uv": {"add", "lock", "pip", "sync", "tool"},
+	"yarn": {"create", "publish"},
+}
