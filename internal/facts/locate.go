@@ -18,6 +18,9 @@ func (a *analyzer) locate(c *Command) {
 		}
 		a.locateArg(g, argBases)
 	}
+	if len(c.Files) > 0 {
+		a.locateUses(c)
+	}
 	for _, r := range c.Redirects {
 		file := r.Class == "read" || r.Class == "write" || r.Class == "append" || r.Class == "read_write"
 		if file && r.Static && r.Target != nil && !r.Network {

@@ -9,18 +9,18 @@ import (
 
 func TestPythonInScripts(t *testing.T) {
 	for script, want := range map[string][]string{
-		`python3 -c 'import os; os.system("rm x")'`:                       {`python3 -c import os; os.system("rm x") calls:os.system`, `rm x via python3`},
-		`python -uIc 'open("a")'`:                                         {`python -uIc open("a") calls:open`},
-		`python3.12 -W ignore -X utf8 -copen\(1\)`:                        {`python3.12 -W ignore -X utf8 -copen(1) calls:open`},
-		"python3 - <<'E'\nimport subprocess\nsubprocess.run(['rm',x])\nE": {`python3 - redirect:heredoc calls:subprocess.run`, `rm ? via python3`},
-		"python3 <<< 'exec(1)'":                                           {`python3 redirect:herestring calls:exec`},
-		`echo "print(1)" | python3`:                                       {`echo print(1) in |`, `python3 in | calls:print`},
-		`python3 -c "open($x)"`:                                           {`python3 -c ?open( unparsed`},
-		`python3 a.py`:                                                    {`python3 a.py`},
-		`python3 -m http.server`:                                          {`python3 -m http.server`},
-		`python3 -c 'print "x"'`:                                          {`python3 -c print "x" unparsed`},
+		`python3 -c 'import os; os.system("rm x")'`:                       {`python3 -c import os; os.system("rm x") opaque calls:os.system`, `rm x via python3`},
+		`python -uIc 'open("a")'`:                                         {`python -uIc open("a") opaque calls:open`},
+		`python3.12 -W ignore -X utf8 -copen\(1\)`:                        {`python3.12 -W ignore -X utf8 -copen(1) opaque calls:open`},
+		"python3 - <<'E'\nimport subprocess\nsubprocess.run(['rm',x])\nE": {`python3 - redirect:heredoc opaque calls:subprocess.run`, `rm ? via python3`},
+		"python3 <<< 'exec(1)'":                                           {`python3 redirect:herestring opaque calls:exec`},
+		`echo "print(1)" | python3`:                                       {`echo print(1) in |`, `python3 in | opaque calls:print`},
+		`python3 -c "open($x)"`:                                           {`python3 -c ?open( opaque unparsed`},
+		`python3 a.py`:                                                    {`python3 a.py opaque`},
+		`python3 -m http.server`:                                          {`python3 -m http.server opaque`},
+		`python3 -c 'print "x"'`:                                          {`python3 -c print "x" opaque unparsed`},
 		`sudo python3 -c 'import os; os.execlp("rm","rm","x")'`: {
-			`sudo python3 -c import os; os.execlp("rm","rm","x")`, `python3 -c import os; os.execlp("rm","rm","x") via sudo calls:os.execlp`, `rm x via sudo python3`,
+			`sudo python3 -c import os; os.execlp("rm","rm","x")`, `python3 -c import os; os.execlp("rm","rm","x") via sudo opaque calls:os.execlp`, `rm x via sudo python3`,
 		},
 	} {
 		sh := AnalyzeShell(script, Options{})

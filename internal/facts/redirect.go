@@ -20,6 +20,9 @@ func (a *analyzer) redirects(list []*syntax.Redirect, stdin *input) ([]*Redirect
 		red := &Redirect{Op: r.Op.String()}
 		if r.N != nil {
 			red.Fd = unhidden(r.N.Value)
+			if name, ok := strings.CutPrefix(red.Fd, "{"); ok {
+				a.variable(strings.TrimSuffix(name, "}"))
+			}
 		}
 		onStdin := red.Fd == "" || red.Fd == "0"
 		switch r.Op {

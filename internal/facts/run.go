@@ -23,7 +23,11 @@ func (a *analyzer) run(argv []*Arg, env []*Assign, redirs []*Redirect, sc scope)
 	case "kubectl", "oc":
 		c.Kubectl = kubectlFacts(c.Args)
 	}
+	c.fileUses()
 	a.add(c, sc)
+	if len(env) > 0 {
+		a.influence(c, env, sc.by(c.Base))
+	}
 	if a.depth++; a.depth > hardDepth {
 		a.overflow()
 	} else {

@@ -31,6 +31,9 @@ func (a *analyzer) shell(c *Command, sc scope) {
 	if !posixShells[c.Base] {
 		c.opaque("the script is in the language of " + c.Base)
 	}
+	if c.Base != "bash" && c.Base != "rbash" {
+		a.aliasesOn = true
+	}
 	args, dashC, dashS := c.Args, false, false
 	for len(args) > 0 {
 		if !args[0].Literal {
@@ -59,6 +62,10 @@ func (a *analyzer) shell(c *Command, sc scope) {
 		dashS = dashS || v[0] == '-' && strings.Contains(v, "s")
 		if strings.ContainsAny(v[1:], "il") {
 			c.opaque("it reads start-up files")
+			a.aliasesOn = true
+		}
+		if strings.ContainsAny(v[1:], "oO") {
+			a.aliasesOn = true // expand_aliases or posix, for all we look
 		}
 		args = args[min(strings.Count(v, "o")+strings.Count(v, "O"), len(args)):]
 	}
@@ -165,12 +172,13 @@ func (a *analyzer) trap(c *Command, sc scope) {
 
 // alias defines text that stands for the beginning of a command. A script that does not switch aliases on never runs
 // it, so it is recorded by name only.
-func (a *analyzer) alias(c *Command) {
+func (a *analyzer) alias(c *Command, sc scope) {
 	for _, g := range c.Args {
-		name, _, ok := strings.Cut(g.approx, "=")
+		name, body, ok := strings.Cut(g.approx, "=")
 		if !ok {
 			continue
 		}
+		a.pending = append(a.pending, pendingAlias{c, body, g.Literal, sc})
 		a.aliases[name] = true
 		c.opaque("it gives another meaning to a name")
 	}
@@ -183,5 +191,69 @@ func (a *analyzer) callback(c *Command, sc scope) {
 		if g.Value != nil && *g.Value == "-C" && i+1 < len(c.Args) {
 			a.text(c, c.Args[i+1].approx, c.Args[i+1].Literal, sc)
 		}
+	}
+}
+
+// pendingAlias is an alias that the script defines.
+type pendingAlias struct {
+	c     *Command
+	body  string
+	known bool
+	sc    scope
+}
+
+// aliased analyses the aliases of a script that switches them on, wherever it does.
+func (a *analyzer) aliased() {
+	if !a.aliasesOn {
+		return
+	}
+	for _, p := range a.pending {
+		sc := p.sc
+		sc.late = true
+		a.seenLate(p.c, p.body, p.known, sc)
+	}
+}
+
+func (a *analyzer) seenLate(c *Command, text string, known bool, sc scope) {
+	saved := a.bases
+	a.bases = nil
+	a.text(c, text, known, sc)
+	a.bases = saved
+}
+
+// setOption notices what switches aliases on, and positional parameters that hold a substitution.
+func (a *analyzer) setOption(c *Command) {
+	for _, g := range c.Args {
+		if g.approx == "expand_aliases" || g.approx == "posix" || g.Dynamic {
+			a.aliasesOn = true
+		}
+		if g.Value != nil && (strings.Contains(*g.Value, "$(") || strings.Contains(*g.Value, "`")) {
+			a.values = append(a.values, value{text: *g.Value})
+		}
+	}
+}
+
+// redefined is enable, hash, fc and history: with some options a name means another program afterwards, or what ran
+// before runs again.
+func (a *analyzer) redefined(c *Command) {
+	for i, g := range c.Args {
+		v := g.approx
+		switch {
+		case c.Base == "enable" && strings.HasPrefix(v, "-") && strings.ContainsAny(v, "fn"),
+			c.Base == "hash" && strings.HasPrefix(v, "-") && strings.Contains(v, "p"):
+			c.opaque("it gives another meaning to a name")
+			for _, n := range c.Args[i+1:] {
+				if n.Literal && !strings.ContainsAny(*n.Value, "/=-") {
+					a.aliases[*n.Value] = true
+				}
+			}
+		case c.Base == "fc" && !strings.HasPrefix(v, "-l"), c.Base == "history" && (v == "-s" || v == "-r" || v == "-n"):
+			c.opaque("it runs what ran before")
+		case g.Dynamic:
+			c.opaque("its options are not static")
+		}
+	}
+	if c.Base == "fc" && len(c.Args) == 0 {
+		c.opaque("it runs what ran before")
 	}
 }

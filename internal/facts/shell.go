@@ -43,6 +43,13 @@ type analyzer struct {
 	parsed    int // bytes given to the parser
 	depth     int // commands that run commands, as they nest now
 
+	variables map[string]bool
+	values    []value // of variables, which something may expand once more
+	evaluates bool    // something in the script does that
+	owner     *Command
+	pending   []pendingAlias
+	aliasesOn bool
+
 	bases    []string // possible working directories; nil: not known
 	cdSeen   bool
 	cdLate   bool // a cd at a time that the text does not tell
@@ -184,6 +191,8 @@ func orEmpty[T any](s []T) []T {
 // finish fills in what is only known at the end.
 func (a *analyzer) finish() {
 	o := a.out
+	a.reevaluated()
+	a.aliased()
 	o.Parsed = o.Error == ""
 	if !utf8.ValidString(o.Error) {
 		o.Error = strings.ToValidUTF8(o.Error, "\uFFFD")
@@ -193,12 +202,19 @@ func (a *analyzer) finish() {
 	o.Truncated = o.TooLong || o.TooManyCommands
 	o.ChangesDirectory = a.cdSeen
 	o.Features, o.Functions, o.Aliases = sortedKeys(a.features), sortedKeys(a.functions), sortedKeys(a.aliases)
+	if len(a.variables) > 0 {
+		o.Variables = sortedKeys(a.variables)
+	}
 	o.Commands, o.Programs = orEmpty(o.Commands), Programs(o.Commands)
 	for _, c := range o.Commands {
 		o.Opaque = o.Opaque || c.Opaque
 		if a.cdLate || a.cdSeen && c.late {
 			c.bases = nil
 		}
+		if len(a.functions) > 0 && c.Kind == "simple" && a.functions[c.Name] {
+			c.Function = true
+		}
+		c.Network = c.reaches()
 		a.locate(c)
 	}
 }

@@ -5,6 +5,7 @@ import "strings"
 // special handles the commands with a way of their own to run others, or with an effect on later ones.
 func (a *analyzer) special(c *Command, sc scope) {
 	a.subscripts(c, sc)
+	a.sets(c)
 	if r, ok := subRunners[c.Base]; ok {
 		a.subRun(c, r, sc)
 		return
@@ -17,7 +18,17 @@ func (a *analyzer) special(c *Command, sc scope) {
 	case "trap":
 		a.trap(c, sc)
 	case "alias":
-		a.alias(c)
+		a.alias(c, sc)
+	case "shopt", "set":
+		a.setOption(c)
+	case "enable", "hash", "fc", "history":
+		a.redefined(c)
+	case "awk", "gawk", "mawk", "nawk", "original-awk":
+		a.awk(c, sc)
+	case "sed", "gsed":
+		a.sed(c, sc)
+	case "vi", "vim", "nvim", "ex", "view", "vimdiff", "gvim", "less", "more", "man", "ed":
+		a.editor(c, sc)
 	case "mapfile", "readarray", "complete", "compgen":
 		a.callback(c, sc)
 	case "cd", "chdir":
@@ -35,6 +46,9 @@ func (a *analyzer) special(c *Command, sc scope) {
 		a.gitExec(c, sc)
 	case "ssh":
 		a.remote(c, sc)
+	case "scp", "sftp":
+		a.optionScripts(c, c.Args, sc, "-S")
+		a.sshOptions(c, sc)
 	case "docker", "podman", "kubectl", "nerdctl", "crictl", "oc":
 		a.inContainer(c, sc)
 	case "npx", "bunx", "poetry", "pipenv", "bundle", "uv", "uvx", "pipx":
@@ -43,7 +57,10 @@ func (a *analyzer) special(c *Command, sc scope) {
 		a.nixShell(c, sc)
 	default:
 		if isPython(c.Base) {
+			c.opaque("a program in a language that is not read as a whole")
 			a.pythonCommand(c, sc)
+		} else if !a.interpreter(c, sc) {
+			a.optionCommands(c, sc)
 		}
 	}
 }
@@ -105,6 +122,7 @@ func (a *analyzer) gitExec(c *Command, sc scope) {
 		}
 	}
 	args := c.Args[min(c.Git.At+1, len(c.Args)):]
+	a.gitTransport(c, args, sc)
 	switch c.Git.Sub {
 	case "config":
 		if args = dropFlags(args); len(args) > 2 && args[0].approx == "set" {
@@ -136,6 +154,32 @@ func (a *analyzer) gitExec(c *Command, sc scope) {
 	}
 }
 
+// gitTransport looks at the programs that git runs at the other end, and at the addresses that are commands.
+func (a *analyzer) gitTransport(c *Command, args []*Arg, sc scope) {
+	switch c.Git.Sub {
+	case "clone", "ls-remote":
+		a.optionScripts(c, args, sc, "-u", "--upload-pack")
+	case "fetch", "pull", "fetch-pack":
+		a.optionScripts(c, args, sc, "--upload-pack")
+	case "push", "send-pack":
+		a.optionScripts(c, args, sc, "--receive-pack", "--exec")
+	case "archive":
+		a.optionScripts(c, args, sc, "--exec")
+	case "send-email":
+		a.optionScripts(c, args, sc, "--sendmail-cmd", "--to-cmd", "--cc-cmd", "--header-cmd", "--smtp-server")
+	}
+	for _, g := range args {
+		if _, text, ok := strings.Cut(g.approx, "ext::"); ok {
+			a.text(c, strings.NewReplacer("% ", " ", "%S", "git", "%%", "%").Replace(text), g.Literal, sc)
+		}
+	}
+	for _, o := range c.Git.Options {
+		if o.Name == "--exec-path" && o.Value != nil {
+			c.opaque("it runs programs of another directory")
+		}
+	}
+}
+
 func (a *analyzer) gitRebase(c *Command, args []*Arg, sc scope) {
 	for i, g := range args {
 		v := g.approx
@@ -162,6 +206,9 @@ func (a *analyzer) gitConfig(c *Command, name, value string, sc scope) {
 		name == "sequence.editor", name == "core.askpass", name == "diff.external",
 		strings.HasPrefix(name, "pager."), strings.HasPrefix(name, "filter."), strings.HasPrefix(name, "credential."),
 		strings.HasPrefix(name, "diff.") && (strings.HasSuffix(name, ".command") || strings.HasSuffix(name, ".textconv")):
+		if name == "core.fsmonitor" && !gitRuns(name, &value) {
+			return
+		}
 		a.text(c, strings.TrimPrefix(value, "!"), true, sc)
 	}
 }
@@ -170,11 +217,35 @@ func (a *analyzer) gitConfig(c *Command, name, value string, sc scope) {
 func (a *analyzer) remote(c *Command, sc scope) {
 	w := wrapper{short: "BbcDEeFIiJLlmOoPpQRSWw", skip: 1}
 	rest, _, _, _ := w.scan(c.Args)
+	a.sshOptions(c, sc)
 	if len(rest) > 0 {
 		text, known := joined(rest)
 		a.text(c, text, known, sc)
 	}
 	c.opaque("it runs on another machine")
+}
+
+// sshOptions looks at the values of -o that ssh gives to a shell.
+func (a *analyzer) sshOptions(c *Command, sc scope) {
+	for i, g := range c.Args {
+		v, found := strings.CutPrefix(g.approx, "-o")
+		switch {
+		case !found:
+			continue
+		case v == "" && i+1 < len(c.Args):
+			v = c.Args[i+1].approx
+		}
+		name, text, ok := strings.Cut(v, "=")
+		if !ok {
+			name, text, ok = strings.Cut(v, " ")
+		}
+		switch strings.ToLower(name) {
+		case "proxycommand", "localcommand", "knownhostscommand", "match":
+			if ok {
+				a.text(c, text, true, sc)
+			}
+		}
+	}
 }
 
 // inContainer analyses the command of docker exec/run and kubectl exec, as far as it can be told from the options:

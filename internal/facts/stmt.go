@@ -56,9 +56,12 @@ func (a *analyzer) callExpr(c *syntax.CallExpr, redirs []*Redirect, sc scope) {
 		argv = append(argv, a.words(w)...)
 	}
 	if len(argv) == 0 {
-		a.add(&Command{Kind: "assign", Env: env, Redirects: redirs}, sc)
+		cmd := &Command{Kind: "assign", Env: env, Redirects: redirs}
+		a.add(cmd, sc)
+		a.influence(cmd, env, sc)
+		a.owner = cmd
 	} else {
-		a.run(argv, env, redirs, sc)
+		a.owner = a.run(argv, env, redirs, sc)
 	}
 	for _, as := range c.Assigns {
 		a.substIn(as, sc)
@@ -84,6 +87,9 @@ func (a *analyzer) declClause(d *syntax.DeclClause, redirs []*Redirect, sc scope
 		cmd.Static = cmd.Static && e.Static
 	}
 	a.add(cmd, sc)
+	a.influence(cmd, cmd.Env, sc)
+	a.sets(cmd)
+	a.owner = cmd
 	a.subscripts(cmd, sc.by(cmd.Base))
 	a.substIn(d, sc)
 }
@@ -152,6 +158,9 @@ func (a *analyzer) compound(cmd syntax.Command, sc scope) {
 	case *syntax.CoprocClause:
 		a.feature(FeatureCoproc)
 		a.substIn(c.Name, sc)
+		if c.Name != nil {
+			a.variable(unhidden(c.Name.Lit()))
+		}
 		a.stmt(c.Stmt, sc.in("coproc"))
 	case *syntax.TestClause:
 		a.feature(FeatureTestClause)
@@ -198,6 +207,9 @@ func (a *analyzer) forClause(c *syntax.ForClause, sc scope) {
 		a.feature(FeatureSelect)
 	}
 	a.substIn(c.Loop, sc)
+	if w, ok := c.Loop.(*syntax.WordIter); ok && w.Name != nil {
+		a.variable(unhidden(w.Name.Value))
+	}
 	sc.late = true
 	a.stmts(c.Do, sc.in(name))
 }
@@ -237,6 +249,11 @@ func (a *analyzer) substIn(node syntax.Node, sc scope) {
 			a.opaquePattern(n.Pattern, sc)
 		case *syntax.ParamExp:
 			a.feature(FeatureParameter)
+			a.paramExp(n)
+		case *syntax.BinaryArithm:
+			a.assignsIn(n.Op.String(), n.X)
+		case *syntax.UnaryArithm:
+			a.assignsIn(n.Op.String(), n.X)
 		case *syntax.ArithmExp:
 			a.feature(FeatureArithmetic)
 		}

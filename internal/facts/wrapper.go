@@ -56,7 +56,6 @@ var wrappers = map[string]wrapper{
 	"linux64":           {},
 	"strace":            {short: "eoEpsuaOPSXIb", long: []string{"--output", "--trace", "--env"}},
 	"ltrace":            {short: "eopsulaFnwAx"},
-	"gdb":               {unknown: "a debugger"},
 	"valgrind":          {},
 	"script":            {short: "oTIOBEmt", long: []string{"--echo", "--log-io"}, scripts: "c", unknown: "it runs a shell"},
 	"unbuffer":          {},
@@ -209,6 +208,9 @@ func (a *analyzer) wrapped(c *Command, w wrapper, sc scope) {
 	if w.unknown != "" {
 		c.opaque(w.unknown)
 	}
+	if w.assigns {
+		a.assignedBefore(c, len(c.Args)-len(rest), sc)
+	}
 	if doubtful {
 		c.opaque("where its own arguments end is not static")
 	}
@@ -240,6 +242,21 @@ func (a *analyzer) wrapped(c *Command, w wrapper, sc scope) {
 		a.text(c, text, known, sc)
 	default:
 		a.command(c, rest, sc)
+	}
+}
+
+// assignedBefore looks at the variables that env and its like set: NAME=VALUE among the first n words.
+func (a *analyzer) assignedBefore(c *Command, n int, sc scope) {
+	for _, g := range c.Args[:min(n, len(c.Args))] {
+		name, text, ok := strings.Cut(g.approx, "=")
+		if !ok || strings.HasPrefix(name, "-") {
+			continue
+		}
+		if g.Literal {
+			a.influenced(c, name, &text, sc)
+		} else {
+			a.influenced(c, name, nil, sc)
+		}
 	}
 }
 
