@@ -151,3 +151,11 @@ func nesting(body []byte) int {
 	}
 	return most
 }
+
+// Recovered clears the error of the newest attempt: there is nothing newer than
+// what decides.
+func (e *Engine) Recovered() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.status.Error, e.status.ErrorAt = "", time.Time{}
+}
