@@ -17,7 +17,6 @@ import (
 	"github.com/sandgate/sandgate/internal/gate"
 	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/internal/logging"
-	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/rpc"
 	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/internal/telemetry"
@@ -161,7 +160,7 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 		return parts{}, err
 	}
 	path, err := gate.New(ctx, gate.Config{
-		Catalog: tools, Policy: rules.Engine, Runtime: box, Journal: record, Sessions: sessions, Replay: replay,
+		Catalog: tools, Policy: rules, Runtime: box, Journal: record, Sessions: sessions, Replay: replay,
 		Admission: line, Telemetry: measure.recorder,
 		Profiles: d.profiles, WorkspaceDirs: d.workspaceDirs,
 		Ceiling: limits(d.cfg.Ceiling), Defaults: defaults(d.cfg.Defaults), Logger: d.root,
@@ -177,6 +176,7 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 		return parts{}, err
 	}
 	load := telemetry.Sources{Pools: box.Pools, Admission: line.State, Journal: record.State, Sessions: sessions.Count}
+	load.Policy = rules.figures
 	if measure.metrics != nil {
 		measure.metrics.Watch(load)
 	}
@@ -204,6 +204,10 @@ func (d *Daemon) serve(ctx context.Context, p parts) error {
 	}
 	group.Go(func() error {
 		d.watchReadiness(ctx, p)
+		return nil
+	})
+	group.Go(func() error {
+		p.policy.source.Run(ctx)
 		return nil
 	})
 	group.Go(func() error {
@@ -289,32 +293,6 @@ func (d *Daemon) openJournal(ctx context.Context, replay *gate.Replay, measure *
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	return record, nil
-}
-
-// openPolicy loads the policy. A bad one does not stop the daemon, which then
-// says why it is not ready and denies everything.
-func (d *Daemon) openPolicy(ctx context.Context, record *journal.Journal) (*recordedPolicy, error) {
-	isolations := []string{string(sandbox.IsolationRunc)}
-	for class := range d.cfg.Containerd.Runtimes {
-		if class != isolations[0] {
-			isolations = append(isolations, class)
-		}
-	}
-	engine, err := policy.New(ctx, policy.Config{
-		Dir: d.cfg.Policy.Dir, Ceiling: limits(d.cfg.Ceiling), Isolations: isolations, Version: version.Get().Version,
-		Environment: d.cfg.Environment,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("policy: %w", err)
-	}
-	rules := &recordedPolicy{Engine: engine, journal: record, logger: d.root.Named("policy")}
-	if err := rules.record(ctx); err != nil {
-		return nil, err
-	}
-	d.mu.Lock()
-	d.reload = rules.Reload
-	d.mu.Unlock()
-	return rules, nil
 }
 
 func (d *Daemon) openSandbox(ctx context.Context) (Sandbox, error) {

@@ -26,7 +26,7 @@ type systemService struct {
 
 // GetCapabilities implements SystemServiceServer.
 func (s *systemService) GetCapabilities(ctx context.Context, _ *sandgatev1.GetCapabilitiesRequest) (*sandgatev1.GetCapabilitiesResponse, error) {
-	out := &sandgatev1.GetCapabilitiesResponse{Policy: policyStatus(s.policy.Status())}
+	out := &sandgatev1.GetCapabilitiesResponse{Policy: policyStatus(s.policy)}
 	if reason := s.server.reason.Load(); reason != nil {
 		out.NotReadyReasons = []string{validText(*reason)}
 	}

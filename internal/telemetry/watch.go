@@ -14,6 +14,7 @@ type Sources struct {
 	Admission func() admission.State
 	Journal   func() journal.State
 	Sessions  func() int // in memory
+	Policy    func() Policy
 }
 
 // watcher is a prometheus.Collector that asks the sources.
@@ -52,6 +53,9 @@ func (w *watcher) Describe(out chan<- *prometheus.Desc) {
 		poolCells, poolWait, poolGoal, poolTotal, lineCalls, lineCallers, lineUsed, lineBudget, lineTotal,
 		journalBytes, journalWaiting, journalFailing, journalTotal, journalFailed, sessionCount,
 	} {
+		out <- d
+	}
+	for _, d := range policyDescs {
 		out <- d
 	}
 }
@@ -101,6 +105,9 @@ func (w *watcher) Collect(out chan<- prometheus.Metric) {
 	}
 	if w.from.Sessions != nil {
 		gauge(sessionCount, int64(w.from.Sessions()))
+	}
+	if w.from.Policy != nil {
+		w.from.Policy().collect(out)
 	}
 }
 

@@ -27,7 +27,8 @@ type PolicyStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Revision in force. Empty: none could be loaded yet.
 	Revision string `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`
-	// Where it comes from: "embedded" or a directory.
+	// Where it comes from: "embedded", a directory, a bundle file, or the names of
+	// bundles.
 	Source string `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
 	// When the revision in force was loaded. Unset: none is.
 	LoadTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=load_time,json=loadTime,proto3" json:"load_time,omitempty"`
@@ -36,9 +37,27 @@ type PolicyStatus struct {
 	// When loading failed last. Unset: never, or it was mended since.
 	ErrorTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=error_time,json=errorTime,proto3" json:"error_time,omitempty"`
 	// Profiles that the policy in force has. Empty: not known.
-	Profiles      []string `protobuf:"bytes,6,rep,name=profiles,proto3" json:"profiles,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Profiles []string `protobuf:"bytes,6,rep,name=profiles,proto3" json:"profiles,omitempty"`
+	// Kind of the source: "embedded", "directory", "bundle-file" or "bundles". Empty:
+	// not known.
+	SourceKind string `protobuf:"bytes,7,opt,name=source_kind,json=sourceKind,proto3" json:"source_kind,omitempty"`
+	// Bundles that the policy is composed of, sorted by name. Empty: it is not from
+	// bundle services.
+	Bundles []*PolicyBundle `protobuf:"bytes,8,rep,name=bundles,proto3" json:"bundles,omitempty"`
+	// Policies that came into force since the daemon started.
+	Activations int64 `protobuf:"varint,9,opt,name=activations,proto3" json:"activations,omitempty"`
+	// Policies that were refused since the daemon started.
+	Refusals int64 `protobuf:"varint,10,opt,name=refusals,proto3" json:"refusals,omitempty"`
+	// When the source last gave a good policy or said that there is none newer. Unset:
+	// never.
+	LastSuccessTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=last_success_time,json=lastSuccessTime,proto3" json:"last_success_time,omitempty"`
+	// Rule ids of the policy in force.
+	Rules int64 `protobuf:"varint,12,opt,name=rules,proto3" json:"rules,omitempty"`
+	// Decisions that OPA's decision log did not get since the daemon started. The
+	// journal has them.
+	DroppedLogEvents int64 `protobuf:"varint,13,opt,name=dropped_log_events,json=droppedLogEvents,proto3" json:"dropped_log_events,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *PolicyStatus) Reset() {
@@ -113,6 +132,173 @@ func (x *PolicyStatus) GetProfiles() []string {
 	return nil
 }
 
+func (x *PolicyStatus) GetSourceKind() string {
+	if x != nil {
+		return x.SourceKind
+	}
+	return ""
+}
+
+func (x *PolicyStatus) GetBundles() []*PolicyBundle {
+	if x != nil {
+		return x.Bundles
+	}
+	return nil
+}
+
+func (x *PolicyStatus) GetActivations() int64 {
+	if x != nil {
+		return x.Activations
+	}
+	return 0
+}
+
+func (x *PolicyStatus) GetRefusals() int64 {
+	if x != nil {
+		return x.Refusals
+	}
+	return 0
+}
+
+func (x *PolicyStatus) GetLastSuccessTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSuccessTime
+	}
+	return nil
+}
+
+func (x *PolicyStatus) GetRules() int64 {
+	if x != nil {
+		return x.Rules
+	}
+	return 0
+}
+
+func (x *PolicyStatus) GetDroppedLogEvents() int64 {
+	if x != nil {
+		return x.DroppedLogEvents
+	}
+	return 0
+}
+
+// PolicyBundle is the state of one bundle of a bundle service.
+type PolicyBundle struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. Name in the configuration.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Revision in force, as its author named it. Empty: none is, or it has no name.
+	Revision string `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// ETag of the revision in force. Empty: not known.
+	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Type of the newest one: "snapshot" or "delta". Empty: none came yet.
+	Type string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
+	// Size of the newest one as it was sent, in bytes. 0: not known.
+	SizeBytes int64 `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// When the service was last asked. Unset: not yet.
+	RequestTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=request_time,json=requestTime,proto3" json:"request_time,omitempty"`
+	// When a bundle last came. Unset: none did.
+	DownloadTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=download_time,json=downloadTime,proto3" json:"download_time,omitempty"`
+	// When one last came into force. Unset: none did.
+	ActivationTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=activation_time,json=activationTime,proto3" json:"activation_time,omitempty"`
+	// What is wrong with the newest attempt. Empty: nothing is.
+	Error         string `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyBundle) Reset() {
+	*x = PolicyBundle{}
+	mi := &file_sandgate_v1_policy_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyBundle) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyBundle) ProtoMessage() {}
+
+func (x *PolicyBundle) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_policy_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyBundle.ProtoReflect.Descriptor instead.
+func (*PolicyBundle) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_policy_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PolicyBundle) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicyBundle) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+func (x *PolicyBundle) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *PolicyBundle) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *PolicyBundle) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *PolicyBundle) GetRequestTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RequestTime
+	}
+	return nil
+}
+
+func (x *PolicyBundle) GetDownloadTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DownloadTime
+	}
+	return nil
+}
+
+func (x *PolicyBundle) GetActivationTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ActivationTime
+	}
+	return nil
+}
+
+func (x *PolicyBundle) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // GetStatusRequest asks for the state of the policy. It has no content.
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -122,7 +308,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_sandgate_v1_policy_service_proto_msgTypes[1]
+	mi := &file_sandgate_v1_policy_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -134,7 +320,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_policy_service_proto_msgTypes[1]
+	mi := &file_sandgate_v1_policy_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -147,7 +333,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_policy_service_proto_rawDescGZIP(), []int{1}
+	return file_sandgate_v1_policy_service_proto_rawDescGZIP(), []int{2}
 }
 
 // GetStatusResponse is the state of the policy.
@@ -161,7 +347,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_sandgate_v1_policy_service_proto_msgTypes[2]
+	mi := &file_sandgate_v1_policy_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -173,7 +359,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_policy_service_proto_msgTypes[2]
+	mi := &file_sandgate_v1_policy_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -186,7 +372,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_policy_service_proto_rawDescGZIP(), []int{2}
+	return file_sandgate_v1_policy_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetStatusResponse) GetStatus() *PolicyStatus {
@@ -208,7 +394,7 @@ type PolicyServiceEvaluateRequest struct {
 
 func (x *PolicyServiceEvaluateRequest) Reset() {
 	*x = PolicyServiceEvaluateRequest{}
-	mi := &file_sandgate_v1_policy_service_proto_msgTypes[3]
+	mi := &file_sandgate_v1_policy_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -220,7 +406,7 @@ func (x *PolicyServiceEvaluateRequest) String() string {
 func (*PolicyServiceEvaluateRequest) ProtoMessage() {}
 
 func (x *PolicyServiceEvaluateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_policy_service_proto_msgTypes[3]
+	mi := &file_sandgate_v1_policy_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -233,7 +419,7 @@ func (x *PolicyServiceEvaluateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyServiceEvaluateRequest.ProtoReflect.Descriptor instead.
 func (*PolicyServiceEvaluateRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_policy_service_proto_rawDescGZIP(), []int{3}
+	return file_sandgate_v1_policy_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PolicyServiceEvaluateRequest) GetInputJson() string {
@@ -254,7 +440,7 @@ type PolicyServiceEvaluateResponse struct {
 
 func (x *PolicyServiceEvaluateResponse) Reset() {
 	*x = PolicyServiceEvaluateResponse{}
-	mi := &file_sandgate_v1_policy_service_proto_msgTypes[4]
+	mi := &file_sandgate_v1_policy_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -266,7 +452,7 @@ func (x *PolicyServiceEvaluateResponse) String() string {
 func (*PolicyServiceEvaluateResponse) ProtoMessage() {}
 
 func (x *PolicyServiceEvaluateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_policy_service_proto_msgTypes[4]
+	mi := &file_sandgate_v1_policy_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -279,7 +465,7 @@ func (x *PolicyServiceEvaluateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyServiceEvaluateResponse.ProtoReflect.Descriptor instead.
 func (*PolicyServiceEvaluateResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_policy_service_proto_rawDescGZIP(), []int{4}
+	return file_sandgate_v1_policy_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PolicyServiceEvaluateResponse) GetDecision() *Decision {
@@ -298,7 +484,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_sandgate_v1_policy_service_proto_msgTypes[5]
+	mi := &file_sandgate_v1_policy_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -310,7 +496,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_policy_service_proto_msgTypes[5]
+	mi := &file_sandgate_v1_policy_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -323,7 +509,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_policy_service_proto_rawDescGZIP(), []int{5}
+	return file_sandgate_v1_policy_service_proto_rawDescGZIP(), []int{6}
 }
 
 // ReloadResponse is the state of the policy after loading it.
@@ -337,7 +523,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_sandgate_v1_policy_service_proto_msgTypes[6]
+	mi := &file_sandgate_v1_policy_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -349,7 +535,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_policy_service_proto_msgTypes[6]
+	mi := &file_sandgate_v1_policy_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -362,7 +548,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_policy_service_proto_rawDescGZIP(), []int{6}
+	return file_sandgate_v1_policy_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReloadResponse) GetStatus() *PolicyStatus {
@@ -376,7 +562,7 @@ var File_sandgate_v1_policy_service_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_policy_service_proto_rawDesc = "" +
 	"\n" +
-	" sandgate/v1/policy_service.proto\x12\vsandgate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1asandgate/v1/decision.proto\"\xea\x01\n" +
+	" sandgate/v1/policy_service.proto\x12\vsandgate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1asandgate/v1/decision.proto\"\x8a\x04\n" +
 	"\fPolicyStatus\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\tR\brevision\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x127\n" +
@@ -384,7 +570,27 @@ const file_sandgate_v1_policy_service_proto_rawDesc = "" +
 	"\x06errors\x18\x04 \x03(\tR\x06errors\x129\n" +
 	"\n" +
 	"error_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\terrorTime\x12\x1a\n" +
-	"\bprofiles\x18\x06 \x03(\tR\bprofiles\"\x12\n" +
+	"\bprofiles\x18\x06 \x03(\tR\bprofiles\x12\x1f\n" +
+	"\vsource_kind\x18\a \x01(\tR\n" +
+	"sourceKind\x123\n" +
+	"\abundles\x18\b \x03(\v2\x19.sandgate.v1.PolicyBundleR\abundles\x12 \n" +
+	"\vactivations\x18\t \x01(\x03R\vactivations\x12\x1a\n" +
+	"\brefusals\x18\n" +
+	" \x01(\x03R\brefusals\x12F\n" +
+	"\x11last_success_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x0flastSuccessTime\x12\x14\n" +
+	"\x05rules\x18\f \x01(\x03R\x05rules\x12,\n" +
+	"\x12dropped_log_events\x18\r \x01(\x03R\x10droppedLogEvents\"\xe0\x02\n" +
+	"\fPolicyBundle\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\tR\brevision\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12\x12\n" +
+	"\x04type\x18\x04 \x01(\tR\x04type\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x05 \x01(\x03R\tsizeBytes\x12=\n" +
+	"\frequest_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vrequestTime\x12?\n" +
+	"\rdownload_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\fdownloadTime\x12C\n" +
+	"\x0factivation_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0eactivationTime\x12\x14\n" +
+	"\x05error\x18\t \x01(\tR\x05error\"\x12\n" +
 	"\x10GetStatusRequest\"F\n" +
 	"\x11GetStatusResponse\x121\n" +
 	"\x06status\x18\x01 \x01(\v2\x19.sandgate.v1.PolicyStatusR\x06status\"=\n" +
@@ -413,35 +619,41 @@ func file_sandgate_v1_policy_service_proto_rawDescGZIP() []byte {
 	return file_sandgate_v1_policy_service_proto_rawDescData
 }
 
-var file_sandgate_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_sandgate_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_sandgate_v1_policy_service_proto_goTypes = []any{
 	(*PolicyStatus)(nil),                  // 0: sandgate.v1.PolicyStatus
-	(*GetStatusRequest)(nil),              // 1: sandgate.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),             // 2: sandgate.v1.GetStatusResponse
-	(*PolicyServiceEvaluateRequest)(nil),  // 3: sandgate.v1.PolicyServiceEvaluateRequest
-	(*PolicyServiceEvaluateResponse)(nil), // 4: sandgate.v1.PolicyServiceEvaluateResponse
-	(*ReloadRequest)(nil),                 // 5: sandgate.v1.ReloadRequest
-	(*ReloadResponse)(nil),                // 6: sandgate.v1.ReloadResponse
-	(*timestamppb.Timestamp)(nil),         // 7: google.protobuf.Timestamp
-	(*Decision)(nil),                      // 8: sandgate.v1.Decision
+	(*PolicyBundle)(nil),                  // 1: sandgate.v1.PolicyBundle
+	(*GetStatusRequest)(nil),              // 2: sandgate.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),             // 3: sandgate.v1.GetStatusResponse
+	(*PolicyServiceEvaluateRequest)(nil),  // 4: sandgate.v1.PolicyServiceEvaluateRequest
+	(*PolicyServiceEvaluateResponse)(nil), // 5: sandgate.v1.PolicyServiceEvaluateResponse
+	(*ReloadRequest)(nil),                 // 6: sandgate.v1.ReloadRequest
+	(*ReloadResponse)(nil),                // 7: sandgate.v1.ReloadResponse
+	(*timestamppb.Timestamp)(nil),         // 8: google.protobuf.Timestamp
+	(*Decision)(nil),                      // 9: sandgate.v1.Decision
 }
 var file_sandgate_v1_policy_service_proto_depIdxs = []int32{
-	7, // 0: sandgate.v1.PolicyStatus.load_time:type_name -> google.protobuf.Timestamp
-	7, // 1: sandgate.v1.PolicyStatus.error_time:type_name -> google.protobuf.Timestamp
-	0, // 2: sandgate.v1.GetStatusResponse.status:type_name -> sandgate.v1.PolicyStatus
-	8, // 3: sandgate.v1.PolicyServiceEvaluateResponse.decision:type_name -> sandgate.v1.Decision
-	0, // 4: sandgate.v1.ReloadResponse.status:type_name -> sandgate.v1.PolicyStatus
-	1, // 5: sandgate.v1.PolicyService.GetStatus:input_type -> sandgate.v1.GetStatusRequest
-	3, // 6: sandgate.v1.PolicyService.Evaluate:input_type -> sandgate.v1.PolicyServiceEvaluateRequest
-	5, // 7: sandgate.v1.PolicyService.Reload:input_type -> sandgate.v1.ReloadRequest
-	2, // 8: sandgate.v1.PolicyService.GetStatus:output_type -> sandgate.v1.GetStatusResponse
-	4, // 9: sandgate.v1.PolicyService.Evaluate:output_type -> sandgate.v1.PolicyServiceEvaluateResponse
-	6, // 10: sandgate.v1.PolicyService.Reload:output_type -> sandgate.v1.ReloadResponse
-	8, // [8:11] is the sub-list for method output_type
-	5, // [5:8] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	8,  // 0: sandgate.v1.PolicyStatus.load_time:type_name -> google.protobuf.Timestamp
+	8,  // 1: sandgate.v1.PolicyStatus.error_time:type_name -> google.protobuf.Timestamp
+	1,  // 2: sandgate.v1.PolicyStatus.bundles:type_name -> sandgate.v1.PolicyBundle
+	8,  // 3: sandgate.v1.PolicyStatus.last_success_time:type_name -> google.protobuf.Timestamp
+	8,  // 4: sandgate.v1.PolicyBundle.request_time:type_name -> google.protobuf.Timestamp
+	8,  // 5: sandgate.v1.PolicyBundle.download_time:type_name -> google.protobuf.Timestamp
+	8,  // 6: sandgate.v1.PolicyBundle.activation_time:type_name -> google.protobuf.Timestamp
+	0,  // 7: sandgate.v1.GetStatusResponse.status:type_name -> sandgate.v1.PolicyStatus
+	9,  // 8: sandgate.v1.PolicyServiceEvaluateResponse.decision:type_name -> sandgate.v1.Decision
+	0,  // 9: sandgate.v1.ReloadResponse.status:type_name -> sandgate.v1.PolicyStatus
+	2,  // 10: sandgate.v1.PolicyService.GetStatus:input_type -> sandgate.v1.GetStatusRequest
+	4,  // 11: sandgate.v1.PolicyService.Evaluate:input_type -> sandgate.v1.PolicyServiceEvaluateRequest
+	6,  // 12: sandgate.v1.PolicyService.Reload:input_type -> sandgate.v1.ReloadRequest
+	3,  // 13: sandgate.v1.PolicyService.GetStatus:output_type -> sandgate.v1.GetStatusResponse
+	5,  // 14: sandgate.v1.PolicyService.Evaluate:output_type -> sandgate.v1.PolicyServiceEvaluateResponse
+	7,  // 15: sandgate.v1.PolicyService.Reload:output_type -> sandgate.v1.ReloadResponse
+	13, // [13:16] is the sub-list for method output_type
+	10, // [10:13] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_policy_service_proto_init() }
@@ -456,7 +668,7 @@ func file_sandgate_v1_policy_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sandgate_v1_policy_service_proto_rawDesc), len(file_sandgate_v1_policy_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
