@@ -216,11 +216,11 @@ func precondition(format string, args ...any) error {
 }
 
 func readProcs(dir string) ([]int, error) {
-	text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs")) //nolint:gosec // below the control groups' root
+	text, err := ReadKernelFile(dir + "/cgroup.procs")
 	if err != nil {
 		return nil, fmt.Errorf("list control group: %w", err)
 	}
-	var pids []int
+	pids := make([]int, 0, 8)
 	for f := range bytes.FieldsSeq(text) {
 		pid, err := strconv.Atoi(string(f))
 		if err != nil {

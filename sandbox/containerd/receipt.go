@@ -7,9 +7,11 @@ import (
 	"strconv"
 
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 
 	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/cell"
+	"github.com/sandgate/sandgate/sandbox/cgroup"
 )
 
 // evidence is what the machine's own /proc says of a holder, once it has lost
@@ -39,7 +41,7 @@ type status struct {
 func readStatus(pid int) (status, error) {
 	s := status{pid: pid}
 	var err error
-	if s.text, err = os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); err != nil {
+	if s.text, err = cgroup.ReadKernelFile("/proc/" + strconv.Itoa(pid) + "/status"); err != nil {
 		return s, fmt.Errorf("inspect process: %w", err)
 	}
 	for f := range bytes.FieldsSeq(s.field("NSpid")) {
@@ -93,14 +95,29 @@ func (s status) evidence() (evidence, error) {
 	if first("Seccomp_filters") != "" {
 		e.seccompFilters = number("Seccomp_filters")
 	}
-	for _, name := range append(namespaceNames(), "cgroup") {
-		link, lerr := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", s.pid, name))
-		if lerr != nil {
-			return e, fmt.Errorf("inspect process: %w", lerr)
-		}
-		e.namespaces[name] = link
+	if nerr := readNamespaces(s.pid, e.namespaces); nerr != nil {
+		return e, fmt.Errorf("inspect process: %w", nerr)
 	}
 	return e, err
+}
+
+// readNamespaces reads which namespaces a process is in.
+func readNamespaces(pid int, into map[string]string) error {
+	dir := "/proc/" + strconv.Itoa(pid) + "/ns"
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	var link [64]byte
+	for _, name := range append(namespaceNames(), "cgroup") {
+		n, err := unix.Readlinkat(fd, name, link[:])
+		if err != nil {
+			return &os.PathError{Op: "readlink", Path: dir + "/" + name, Err: err}
+		}
+		into[name] = string(link[:n])
+	}
+	return nil
 }
 
 // verify refuses a holder that could do more than a call may: with it the inner

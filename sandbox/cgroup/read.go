@@ -1,0 +1,44 @@
+package cgroup
+
+import (
+	"errors"
+	"io/fs"
+	"syscall"
+)
+
+// kernelFileBytes is more than most files of the kernel have.
+const kernelFileBytes = 4096
+
+// ReadKernelFile reads a file of /proc or of a control group whole. os.ReadFile would
+// ask for its size, which it has none of, and tell the poller of it: twice the system
+// calls, for what is looked at with every call. Errors are of type *fs.PathError. It
+// is safe for concurrent use.
+func ReadKernelFile(path string) ([]byte, error) {
+	fd, err := again(func() (int, error) { return syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer syscall.Close(fd) //nolint:errcheck // it was only read
+	text := make([]byte, 0, kernelFileBytes)
+	for {
+		n, err := again(func() (int, error) { return syscall.Read(fd, text[len(text):cap(text)]) })
+		if err != nil {
+			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+		}
+		if n == 0 {
+			return text, nil
+		}
+		if text = text[:len(text)+n]; len(text) == cap(text) {
+			text = append(make([]byte, 0, 4*cap(text)), text...)
+		}
+	}
+}
+
+func again(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, syscall.EINTR) {
+			return n, err
+		}
+	}
+}
