@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/telemetry"
 	"github.com/sandgate/sandgate/sandbox"
 )
 
@@ -99,4 +100,11 @@ type Observer interface {
 	Decided(callID string, d policy.Decision)
 	Started(r sandbox.Receipt)
 	Output(stream sandbox.Stream, offset int64, data []byte)
+}
+
+// Tracer is an Observer that wants to know where the time of its call went, too.
+// Traced is called before Execute returns, unless the call is a replay.
+type Tracer interface {
+	Observer
+	Traced(t telemetry.Trace)
 }

@@ -62,6 +62,9 @@ func (g *Gate) Execute(ctx context.Context, call Call, obs Observer) (Result, er
 
 // measured tells of a call that was not a replay.
 func (g *Gate) measured(ctx context.Context, w *way, res Result, err error) {
+	if t, ok := w.obs.(Tracer); ok {
+		t.Traced(w.trace)
+	}
 	g.cfg.Telemetry.Ended(ctx, &w.trace, telemetry.Call{
 		Class: telemetry.ClassOf(string(res.Outcome), res.IsError, err), Outcome: string(res.Outcome), Tool: w.tool.Name,
 		CallID: w.call.ID, SessionID: w.call.SessionID, Decision: string(w.decision.Outcome), DecisionID: w.decision.ID,

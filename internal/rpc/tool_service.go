@@ -67,9 +67,17 @@ func (t *toolService) Execute(ctx context.Context, req *sandgatev1.ExecuteReques
 	}
 	ctx, cancel := t.server.untilStop(ctx)
 	defer cancel(nil)
+	var obs gate.Observer = ignore{}
+	line := timelineOf(ctx)
+	if line != nil {
+		obs = line
+	}
 	came := time.Now()
-	res, err := t.gate.Execute(ctx, call, ignore{})
+	res, err := t.gate.Execute(ctx, call, obs)
 	passed(ctx, came, res, err)
+	if line != nil {
+		line.tell(ctx, came, time.Now())
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -124,6 +124,14 @@ func (t *Trace) Of(s Stage) time.Duration {
 	return sum
 }
 
+// Each calls f with the stages in the order in which they were passed; one may come
+// more than once.
+func (t *Trace) Each(f func(Stage, time.Duration)) {
+	for _, seg := range t.segments[:t.n] {
+		f(seg.stage, seg.took)
+	}
+}
+
 // Total is the time from Begin to the last mark: the sum of all stages.
 func (t *Trace) Total() time.Duration { return t.last.Sub(t.began) }
 

@@ -34,14 +34,14 @@ func (b *bench) stages(t *target) error {
 	b.out.Stages = append(b.out.Stages, stagesOfResults(j.name, seen, durations))
 	if metricsErr != nil {
 		b.skipped("stages by the daemon's metrics", metricsErr)
-		return nil
+		return b.timelines(t, j)
 	}
 	after, err := t.stageSums(b.ctx)
 	if err != nil {
 		return err
 	}
 	b.out.Stages = append(b.out.Stages, stagesOfMetrics(j.name, seen, before, after))
-	return nil
+	return b.timelines(t, j)
 }
 
 // stagesOfResults are the medians of what each result says of its own call. The

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/sandgate/sandgate/test/bench/measure"
+	"github.com/sandgate/sandgate/test/bench/report"
+)
+
+// timelineKey is how a host asks for the timeline of its call, and gets it.
+const timelineKey = "x-sandgate-timeline"
+
+// Stages that lie between client and daemon: from a time that the one has read off
+// the clock of this machine to one that the other has.
+const (
+	wayThere = "request on its way (client, kernel, gRPC)"
+	wayBack  = "reply on its way (gRPC, kernel, client)"
+)
+
+// traced is a call with all that is known of its way.
+type traced struct {
+	seen   time.Duration
+	stages []report.Stage
+}
+
+// timelines makes calls that ask for their timeline.
+func (b *bench) timelines(t *target, j job) error {
+	var calls []traced
+	arm := t.arm(j, "timeline")
+	arm.Op = func(ctx context.Context, client int) error {
+		var trailer metadata.MD
+		ctx = metadata.AppendToOutgoingContext(ctx, timelineKey, "1")
+		began := time.Now()
+		resp, err := t.clients[client].Execute(ctx, j.request("timeline", client), grpc.Trailer(&trailer))
+		ended := time.Now()
+		if err == nil {
+			err = endedWell(resp.GetResult())
+		}
+		if err != nil {
+			return err
+		}
+		call, err := parseTimeline(strings.Join(trailer.Get(timelineKey), ""), began, ended)
+		calls = append(calls, call)
+		return err
+	}
+	p := b.size.plan
+	p.Clients = 1
+	if _, err := measure.Closed(b.ctx, p, arm); err != nil {
+		return err
+	}
+	b.out.Stages = append(b.out.Stages, stagesOfTimelines(j.name, calls))
+	return nil
+}
+
+// parseTimeline reads what the daemon told of a call and puts the client's times
+// around it.
+func parseTimeline(text string, began, ended time.Time) (traced, error) {
+	out := traced{seen: ended.Sub(began)}
+	at := map[string]int64{}
+	add := func(name string, nanos int64) {
+		out.stages = append(out.stages, report.Stage{Name: name, Took: time.Duration(nanos)})
+	}
+	for _, pair := range strings.Split(text, ",") {
+		name, value, _ := strings.Cut(pair, "=")
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil {
+			return out, fmt.Errorf("timeline %q: %w", text, err)
+		}
+		switch at[name] = n; name {
+		case "received":
+			add(wayThere, n-began.UnixNano())
+		case "came":
+			add("receive", n-at["received"])
+		case "left":
+			add(wayBack, ended.UnixNano()-n)
+		default:
+			add(name, n)
+		}
+	}
+	if at["received"] == 0 || at["left"] == 0 {
+		return out, fmt.Errorf("timeline %q lacks the times of receiving and leaving", text)
+	}
+	return out, nil
+}
+
+// stagesOfTimelines are medians. What is explained is the median of the sums of
+// each call's stages; the daemon's and the client's clock are the same.
+func stagesOfTimelines(name string, calls []traced) report.Stages {
+	out := report.Stages{
+		Name: name, Calls: len(calls),
+		Source: "medians of the timelines of single calls, from the clocks of client and daemon; explained: the median of each call's sum",
+	}
+	values := map[string]measure.Latencies{}
+	var order []string
+	seen, sums := make(measure.Latencies, 0, len(calls)), make(measure.Latencies, 0, len(calls))
+	for _, c := range calls {
+		took := map[string]time.Duration{}
+		var sum time.Duration
+		for _, s := range c.stages {
+			took[s.Name] += s.Took
+			sum += s.Took
+		}
+		for _, s := range c.stages {
+			if _, ok := took[s.Name]; !ok {
+				continue // it came before
+			}
+			if _, ok := values[s.Name]; !ok {
+				order = append(order, s.Name)
+			}
+			values[s.Name] = append(values[s.Name], took[s.Name])
+			delete(took, s.Name)
+		}
+		seen, sums = append(seen, c.seen), append(sums, sum)
+	}
+	for _, stage := range order {
+		out.Stages = append(out.Stages, report.Stage{Name: stage, Took: values[stage].Percentile(50)})
+	}
+	out.Seen = seen.Percentile(50)
+	out.Explained = float64(sums.Percentile(50)) / float64(max(out.Seen, 1))
+	return out
+}
