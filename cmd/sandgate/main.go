@@ -76,8 +76,10 @@ data directory. Over TCP the token is taken from SANDGATE_TOKEN.`,
 	}
 	cmd.PersistentFlags().StringVar(&c.addr, "addr", os.Getenv("SANDGATE_ADDR"),
 		"address of the daemon, unix:///path or tcp://host:port (env SANDGATE_ADDR)")
+	authoring := newPolicyCommand()
+	authoring.AddCommand(newPolicyStatusCommand(c))
 	cmd.AddCommand(
-		newCallCommand(c), newToolsCommand(c), newDoctorCommand(c), newImageCommand(c), newPolicyCommand(), newVersionCommand(c),
+		newCallCommand(c), newToolsCommand(c), newDoctorCommand(c), newImageCommand(c), authoring, newVersionCommand(c),
 	)
 	return cmd
 }
