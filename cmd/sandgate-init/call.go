@@ -61,11 +61,11 @@ type call struct {
 	end cell.Exit
 }
 
-func newCall(n *stage, request cell.Request) *call {
+func newCall(n *stage, request cell.Request, room *[3][]byte) *call {
 	c := &call{stage: n, request: request, end: cell.Exit{ExitCode: -1}}
 	c.stdin, c.released = stdin{ended: !request.HasStdin}, !request.Hold
 	for _, stream := range []cell.Stream{cell.Stdout, cell.Stderr} {
-		c.pumps[stream] = newPump(stream, request.OutputBytes)
+		c.pumps[stream] = newPump(stream, request.OutputBytes, room[stream])
 	}
 	return c
 }

@@ -23,9 +23,23 @@ type pump struct {
 	sent bool      // rest was cut
 }
 
-func newPump(stream cell.Stream, keep int64) pump {
+// newPump may use room, whatever is in it.
+func newPump(stream cell.Stream, keep int64, room []byte) pump {
 	tail := keep / 2
-	return pump{stream: stream, head: keep - tail, tail: ring{size: int(tail)}}
+	return pump{stream: stream, head: keep - tail, tail: ring{size: int(tail), buf: room[:0]}}
+}
+
+// roomBytes is the most that is kept from one call to the next for each stream's tail.
+const roomBytes = 1 << 20
+
+// room is what the pump of a later call may use: memory that is new each time has to be
+// got from the kernel page by page, which took as long as all else that is done for a
+// mebibyte of output.
+func (p *pump) room() []byte {
+	if cap(p.tail.buf) > roomBytes {
+		return nil
+	}
+	return p.tail.buf[:0]
 }
 
 // rounds bounds how much is read before the host is looked at again.

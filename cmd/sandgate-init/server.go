@@ -38,8 +38,9 @@ const (
 type server struct {
 	in, out int // the host, not blocking
 	frames  cell.FrameBuffer
-	pending []byte // frames for the host
-	buffer  []byte // for output
+	pending []byte    // frames for the host
+	buffer  []byte    // for output
+	room    [3][]byte // for the tails of output, by cell.Stream
 
 	plan   *plan
 	digest string // of the seccomp program
@@ -424,7 +425,7 @@ func (s *server) exec(request cell.Request) error {
 	}
 	stage := s.next
 	s.next = nil
-	s.call = newCall(stage, request)
+	s.call = newCall(stage, request, &s.room)
 	s.now = time.Now()
 	s.call.begin(s)
 	return nil
@@ -433,6 +434,9 @@ func (s *server) exec(request cell.Request) error {
 // finish ends a call: from now on the next may come.
 func (s *server) finish(c *call) {
 	s.bury(c.stage)
+	for stream := range c.pumps {
+		s.room[stream] = c.pumps[stream].room()
+	}
 	s.call = nil
 	if s.doubt != nil {
 		if c.end.Poisoned == "" {

@@ -59,7 +59,8 @@ func TestPumpSendsHeadAndTail(t *testing.T) {
 	} {
 		data := pattern(tc.size)
 		r, w := osPipe(t)
-		p := newPump(cell.Stdout, int64(tc.keep))
+		room := bytes.Repeat([]byte("what a call before had "), tc.size/100)
+		p := newPump(cell.Stdout, int64(tc.keep), room)
 		var writer sync.WaitGroup
 		writer.Go(func() {
 			if _, err := w.Write(data); err != nil {
