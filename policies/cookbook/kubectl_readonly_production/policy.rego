@@ -36,6 +36,25 @@ deny contains {
 	not kubectl.dry_run(command.kubectl)
 }
 
+# METADATA
+# title: production-kubectl-unread
+# description: >-
+#   A command of kubectl that was not read.
+# custom:
+#   rule: production-kubectl
+deny contains {
+	"rule": "production-kubectl",
+	"message": "this command may change production",
+	"remediation": "write the command out in plain words",
+	"severity": "critical",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+
+	lower(command.base) in {"kubectl", "oc"}
+	not command.kubectl
+}
+
 default _verb(_) := "with a verb that is not known"
 
 _verb(facts) := facts.verb

@@ -48,6 +48,25 @@ deny contains {
 	regex.match(`^remote\..*\.(push|mirror)$`, setting.name)
 }
 
+# METADATA
+# title: force-push-unread
+# description: >-
+#   A push that was not read.
+# custom:
+#   rule: force-push
+deny contains {
+	"rule": "force-push",
+	"message": "this push may overwrite or delete what others have",
+	"remediation": "write the push out in plain words",
+	"severity": "high",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+
+	command.git.sub == "push"
+	not command.git.push
+}
+
 _forces(push) if push.complete != true
 
 _forces(push) if {

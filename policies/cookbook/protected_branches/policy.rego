@@ -52,6 +52,25 @@ ask contains {
 	_unnamed(command.git.push)
 }
 
+# METADATA
+# title: unnamed-branch-unread
+# description: >-
+#   A push that was not read.
+# custom:
+#   rule: unnamed-branch
+ask contains {
+	"rule": "unnamed-branch",
+	"message": "this push does not name the branch that it changes",
+	"remediation": "write the push out in plain words",
+	"severity": "low",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+
+	command.git.sub == "push"
+	not command.git.push
+}
+
 _unnamed(push) if count(push.refs) == 0
 
 _unnamed(push) if push.complete != true

@@ -46,7 +46,7 @@ written_paths(call) := ((({_absolute(file) |
 	some command in call.shell.commands
 	some redirect in command.redirects
 	redirect.class in {"append", "read_write", "write"}
-	not startswith(redirect.target, "/dev/")
+	not _device(redirect)
 }) | {_absolute(use) |
 	some command in call.shell.commands
 	some use in object.get(command, "files", [])
@@ -83,6 +83,8 @@ _absolute(facts) := "?" if {
 	not facts.path
 }
 
+_device(redirect) if startswith(redirect.target, "/dev/")
+
 # METADATA
 # title: below
 # description: The path is the directory or something below it.
@@ -94,16 +96,20 @@ below(path, dir) if startswith(path, sprintf("%s/", [dir]))
 # title: hosts
 # description: >-
 #   The hosts that the words of a script or the arguments of a tool name in URLs, or in the manner of scp and git.
-hosts(call) := {lower(match[1]) |
+hosts(call) := ({lower(match[1]) |
 	some text in _texts(call)
 	some match in regex.find_all_string_submatch_n(`[A-Za-z][A-Za-z0-9+.-]*://(?:[^\s/@]*@)?(\[[0-9a-fA-F:]+\]|[^\s/:?#@"'\\]+)`, text, 50)
 } | {lower(match[1]) |
+	some text in _texts(call)
+	some match in regex.find_all_string_submatch_n(`://([^\s/:?#@"'\\]+)\\`, text, 50)
+}) | {lower(match[1]) |
 	some command in call.shell.commands
 	lower(command.base) in {"git", "mosh", "rsync", "scp", "sftp", "ssh"}
 	some arg in command.args
 	some match in regex.find_all_string_submatch_n(`^(?:[A-Za-z0-9._-]+@)([A-Za-z0-9.-]+)(?::|$)`, arg.value, 1)
 }
 
+# A backslash ends the host for some programs, and belongs to the name before the host for others.
 _texts(call) := {text |
 	some command in call.shell.commands
 	some arg in command.args

@@ -1,0 +1,5 @@
+package sandgate.cookbook.redact_secrets_test
+
+import data.sandgate.cookbook.redact_secrets as tested
+
+test_policy if tested.policy == "redact_secrets"

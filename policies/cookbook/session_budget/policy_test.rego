@@ -1,0 +1,30 @@
+package sandgate.cookbook.session_budget_test
+
+import data.sandgate.cookbook.session_budget as tested
+
+# Calls with the facts that sandgate derives from them, and the rules that they break.
+_cases := {
+	"ls": {"input": {"call": {"tool": "bash", "args": {"command": "ls"}, "shell": {"parsed": true, "overflow": false, "opaque": false, "commands": [{"index": 0, "base": "ls", "args": [], "redirects": []}]}}, "tool": {"name": "bash", "source": "builtin", "effects": ["execute", "read", "write", "delete"], "risk": "high", "annotations": {"destructiveHint": true, "idempotentHint": false, "openWorldHint": false, "readOnlyHint": false}}, "session": {"labels": [], "counts": {"allow": 10}, "recent": [], "id": "s"}}, "deny": [], "ask": []},
+	"ls (2)": {"input": {"call": {"tool": "bash", "args": {"command": "ls"}, "shell": {"parsed": true, "overflow": false, "opaque": false, "commands": [{"index": 0, "base": "ls", "args": [], "redirects": []}]}}, "tool": {"name": "bash", "source": "builtin", "effects": ["execute", "read", "write", "delete"], "risk": "high", "annotations": {"destructiveHint": true, "idempotentHint": false, "openWorldHint": false, "readOnlyHint": false}}, "session": {"labels": [], "counts": {"allow": 399}, "recent": [], "id": "s"}}, "deny": [], "ask": []},
+	"ls (3)": {"input": {"call": {"tool": "bash", "args": {"command": "ls"}, "shell": {"parsed": true, "overflow": false, "opaque": false, "commands": [{"index": 0, "base": "ls", "args": [], "redirects": []}]}}, "tool": {"name": "bash", "source": "builtin", "effects": ["execute", "read", "write", "delete"], "risk": "high", "annotations": {"destructiveHint": true, "idempotentHint": false, "openWorldHint": false, "readOnlyHint": false}}, "session": {"labels": [], "counts": {"allow": 400}, "recent": [], "id": "s"}}, "deny": [], "ask": ["session-budget-near"]},
+	"ls (4)": {"input": {"call": {"tool": "bash", "args": {"command": "ls"}, "shell": {"parsed": true, "overflow": false, "opaque": false, "commands": [{"index": 0, "base": "ls", "args": [], "redirects": []}]}}, "tool": {"name": "bash", "source": "builtin", "effects": ["execute", "read", "write", "delete"], "risk": "high", "annotations": {"destructiveHint": true, "idempotentHint": false, "openWorldHint": false, "readOnlyHint": false}}, "session": {"labels": [], "counts": {"allow": 300, "deny": 199}, "recent": [], "id": "s"}}, "deny": [], "ask": ["session-budget-near"]},
+	"ls (5)": {"input": {"call": {"tool": "bash", "args": {"command": "ls"}, "shell": {"parsed": true, "overflow": false, "opaque": false, "commands": [{"index": 0, "base": "ls", "args": [], "redirects": []}]}}, "tool": {"name": "bash", "source": "builtin", "effects": ["execute", "read", "write", "delete"], "risk": "high", "annotations": {"destructiveHint": true, "idempotentHint": false, "openWorldHint": false, "readOnlyHint": false}}, "session": {"labels": [], "counts": {"allow": 400, "deny": 100}, "recent": [], "id": "s"}}, "deny": ["session-budget"], "ask": []},
+	"ls (6)": {"input": {"call": {"tool": "bash", "args": {"command": "ls"}, "shell": {"parsed": true, "overflow": false, "opaque": false, "commands": [{"index": 0, "base": "ls", "args": [], "redirects": []}]}}, "tool": {"name": "bash", "source": "builtin", "effects": ["execute", "read", "write", "delete"], "risk": "high", "annotations": {"destructiveHint": true, "idempotentHint": false, "openWorldHint": false, "readOnlyHint": false}}, "session": {"labels": [], "counts": {}, "recent": []}}, "deny": ["no-session"], "ask": []},
+}
+
+test_deny[note] if {
+	some note, case in _cases
+	{finding.rule | some finding in tested.deny with input as case.input} == {rule | some rule in case.deny}
+}
+
+_not_denied := {note: case |
+	some note, case in _cases
+	case.deny == []
+}
+
+test_ask[note] if {
+	some note, case in _not_denied
+	{finding.rule | some finding in tested.ask with input as case.input} == {rule | some rule in case.ask}
+}
+
+test_policy if tested.policy == "session_budget"
