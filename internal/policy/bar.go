@@ -13,35 +13,17 @@ import (
 //
 // A policy that replaces documents by `with` is left alone, as in guardRules.
 func barRules(mods map[string]*ast.Module, docs map[string]any) {
-	made := map[string]bool{} // every path of a rule or package and those above it
-	whole := map[string]bool{}
+	made := treeOf(docs)
 	for _, mod := range mods {
 		if replacesData(mod) {
 			return
 		}
-		for n := range mod.Package.Path {
-			made[mod.Package.Path[:n+1].String()] = true
-		}
+		made.grow(mod.Package.Path[1:])
 		for _, rule := range mod.Rules {
-			ground := written(mod.Package.Path.Extend(rule.Head.Ref()))
-			for n := range ground {
-				made[ground[:n+1].String()] = true
-			}
-			whole[ground.String()] = true // what is below it, its value says
+			made.grow(mod.Package.Path[1:].Extend(rule.Head.Ref())).whole = true
 		}
 	}
-	missing := func(ref ast.Ref) bool {
-		prefix := written(ref)
-		if len(prefix) < 2 || made[prefix.String()] {
-			return false
-		}
-		for n := range prefix {
-			if whole[prefix[:n+1].String()] {
-				return false
-			}
-		}
-		return !hasDocument(docs, prefix[1:])
-	}
+	missing := func(ref ast.Ref) bool { return ref.HasPrefix(ast.DefaultRootRef) && !made.holds(ref[1:]) }
 	for _, mod := range mods {
 		for _, rule := range mod.Rules {
 			if !rule.Default && rule.Else == nil && asksFor(rule, missing) {
@@ -49,16 +31,6 @@ func barRules(mods map[string]*ast.Module, docs map[string]any) {
 			}
 		}
 	}
-}
-
-// written is the part of a reference up to the first key that is not a text.
-func written(ref ast.Ref) ast.Ref {
-	for n, term := range ref[1:] {
-		if _, ok := term.Value.(ast.String); !ok {
-			return ref[:n+1]
-		}
-	}
-	return ref
 }
 
 var schemaRef = ast.MustParseRef("input.schema")
@@ -73,23 +45,59 @@ func replacesData(mod *ast.Module) bool {
 	return found
 }
 
-// hasDocument tells whether the files hold something at the path. What is below
-// a list is not looked at.
-func hasDocument(doc any, path ast.Ref) bool {
+// tree is what there may be below data.
+type tree struct {
+	whole bool // a value: what is below it is not known
+	kids  map[string]*tree
+}
+
+func treeOf(doc any) *tree {
+	object, ok := doc.(map[string]any)
+	t := &tree{whole: !ok, kids: make(map[string]*tree, len(object))}
+	for key, value := range object {
+		t.kids[key] = treeOf(value)
+	}
+	return t
+}
+
+// grow makes what is at the path up to its first key that is not a text, which
+// makes what is there a value.
+func (t *tree) grow(path ast.Ref) *tree {
 	for _, term := range path {
-		object, ok := doc.(map[string]any)
+		key, ok := keyOf(term)
 		if !ok {
-			return true
+			t.whole = true
+			break
 		}
-		key, ok := term.Value.(ast.String)
-		if !ok {
-			return true
+		if t.kids[key] == nil {
+			t.kids[key] = &tree{kids: map[string]*tree{}}
 		}
-		if doc, ok = object[string(key)]; !ok {
-			return false
+		t = t.kids[key]
+	}
+	return t
+}
+
+// holds tells whether there may be something at the path; a key that is not a
+// text may be any.
+func (t *tree) holds(path ast.Ref) bool {
+	if t.whole || len(path) == 0 {
+		return true
+	}
+	if key, ok := keyOf(path[0]); ok {
+		kid := t.kids[key]
+		return kid != nil && kid.holds(path[1:])
+	}
+	for _, kid := range t.kids {
+		if kid.holds(path[1:]) {
+			return true
 		}
 	}
-	return true
+	return false
+}
+
+func keyOf(term *ast.Term) (string, bool) {
+	key, ok := term.Value.(ast.String)
+	return string(key), ok
 }
 
 // asksFor tells whether a rule can hold only where one of the missing documents
@@ -100,26 +108,27 @@ func asksFor(rule *ast.Rule, missing func(ast.Ref) bool) bool {
 		if expr.Negated || len(expr.With) > 0 {
 			continue
 		}
-		if anyMissing(expr, missing) {
+		if anyRef(expr, missing) {
 			return true
 		}
 	}
 	for _, term := range []*ast.Term{rule.Head.Key, rule.Head.Value} {
-		if term != nil && anyMissing(term, missing) {
+		if term != nil && anyRef(term, missing) {
 			return true
 		}
 	}
 	return false
 }
 
-func anyMissing(x any, missing func(ast.Ref) bool) bool {
+// anyRef tells whether a reference that has to be defined is one of those.
+func anyRef(x any, those func(ast.Ref) bool) bool {
 	found := false
 	ast.NewGenericVisitor(func(node any) bool {
 		switch node := node.(type) {
 		case *ast.ArrayComprehension, *ast.SetComprehension, *ast.ObjectComprehension:
 			return true
 		case ast.Ref:
-			found = found || node.HasPrefix(ast.DefaultRootRef) && missing(node)
+			found = found || those(node)
 		case *ast.Term, *ast.Expr, *ast.SomeDecl, ast.Call, *ast.Array, ast.Object, ast.Set:
 		default: // every, or what a later version of the language has
 			return true

@@ -24,6 +24,11 @@ func TestBarredRules(t *testing.T) {
 		{"in a function", `f(y) := z if z := data.sandgate.none[y]`, true},
 		{"a name that only begins alike", `x := data.sandgate.li`, true},
 
+		{"in no package", `x contains l if some l in data.sandgate[input.session.profile].labels`, true},
+		{"in no package, any depth", `x := data.sandgate[_].none[_].x`, true},
+		{"in some package", `x := data.sandgate[input.session.profile].value`, false},
+		{"in a file", `x := data.sandgate[input.session.profile].modes.a`, false},
+
 		{"a document of a file", `x contains r if some r, _ in data.sandgate.config.modes`, false},
 		{"below a list", `x if data.sandgate.config.list[0] == "x"`, false},
 		{"a rule", `x if data.sandgate.lib.value == 1`, false},

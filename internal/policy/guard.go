@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -23,9 +24,9 @@ const manyRules = 32
 //
 // can only hold where "curl" is among input.call.shell.programs, which the
 // engine derives from the commands of every input (see withPrograms). That is
-// put before it, which changes nothing of what it means. Of a rule that walks a
-// list without naming a program, where there are many such rules, it is put
-// before that there is the list.
+// put before it, which changes nothing of what it means. Of a rule that walks the
+// commands without naming a program, where there are many such rules, it is put
+// before that there are any; of each that asks for files, that there are files.
 //
 // A policy that replaces parts of the input by `with` is left alone: the parts
 // need not fit together any more.
@@ -76,6 +77,9 @@ func guarded(rule *ast.Rule, many bool) []*ast.Rule {
 	if len(g.programs) > 1 && (rule.Head.RuleKind() != ast.MultiValue || rule.Else != nil || len(g.programs) > maxGuarded) {
 		g.programs = nil
 	}
+	if slices.ContainsFunc(rule.Body, asksForFiles) {
+		prepend(rule, ast.NewExpr(ast.NewTerm(filesRef.Copy())))
+	}
 	if len(g.programs) == 0 {
 		for _, list := range g.lists {
 			if !many {
@@ -94,6 +98,11 @@ func guarded(rule *ast.Rule, many bool) []*ast.Rule {
 		prepend(rules[i], ast.Member.Expr(ast.StringTerm(program), ast.NewTerm(programsRef.Copy())))
 	}
 	return rules
+}
+
+// asksForFiles tells whether the expression holds only where there are files.
+func asksForFiles(expr *ast.Expr) bool {
+	return !expr.Negated && len(expr.With) == 0 && anyRef(expr, func(ref ast.Ref) bool { return ref.HasPrefix(filesRef) })
 }
 
 func prepend(rule *ast.Rule, expr *ast.Expr) {
@@ -151,8 +160,6 @@ func (g *guard) item(item *ast.Term, list ast.Value) {
 		if v, ok := item.Value.(ast.Var); ok && !v.IsWildcard() {
 			g.vars[v] = true
 		}
-	case ref.Equal(filesRef):
-		g.lists = append(g.lists, filesRef.Copy())
 	}
 }
 
