@@ -1,6 +1,9 @@
 package facts
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // gitOwn are the subcommands that git brings (git 2.51, `git --list-cmds=main,others`).
 var gitOwn = words(`add am annotate apply archimport archive backfill bisect blame branch bugreport bundle cat-file
@@ -39,14 +42,7 @@ func gitDetail(g *Git, args []*Arg, env []*Assign) {
 			g.setting(name, &value, false)
 		}
 	}
-	for _, e := range env {
-		switch {
-		case strings.HasPrefix(e.Name, "GIT_CONFIG_KEY_") && e.Static:
-			g.setting(*e.Value, nil, false)
-		case e.Name == "GIT_CONFIG_PARAMETERS", strings.HasPrefix(e.Name, "GIT_CONFIG_KEY_"):
-			g.Settings = append(g.Settings, GitSetting{Name: "*", Runs: true})
-		}
-	}
+	g.environment(env)
 	if g.Sub == "" {
 		return
 	}
@@ -66,6 +62,32 @@ func gitDetail(g *Git, args []*Arg, env []*Assign) {
 		}
 	case "remote", "submodule":
 		g.remotesIn(operandsOf(args, set("-t", "-m", "-b", "--branch", "--name", "--reference", "--depth")))
+	}
+}
+
+var gitParameter = regexp.MustCompile(`'([^'=]+)(?:'=')?=?([^']*)'`)
+
+// environment reads the settings that variables before git hold.
+func (g *Git) environment(env []*Assign) {
+	for _, e := range env {
+		n, isKey := strings.CutPrefix(e.Name, "GIT_CONFIG_KEY_")
+		switch {
+		case isKey && e.Static:
+			var value *string
+			for _, v := range env {
+				if v.Name == "GIT_CONFIG_VALUE_"+n {
+					value = v.Value
+				}
+			}
+			g.setting(*e.Value, value, false)
+		case e.Name == "GIT_CONFIG_PARAMETERS" && e.Static:
+			for _, m := range gitParameter.FindAllStringSubmatch(*e.Value, 50) {
+				g.setting(m[1], &m[2], false)
+			}
+			fallthrough
+		case e.Name == "GIT_CONFIG_PARAMETERS", isKey:
+			g.Settings = append(g.Settings, GitSetting{Name: "*", Runs: true})
+		}
 	}
 }
 

@@ -330,7 +330,7 @@ func (a *analyzer) sedScript(c *Command, s string, known bool, sc scope) {
 			c.useText(op, strings.TrimSpace(line))
 			s = after
 		case 's', 'y':
-			s = a.sedSubstitute(c, cmd, s)
+			s = a.sedSubstitute(c, cmd, s, sc)
 		case 'a', 'i', 'c':
 			for strings.HasSuffix(line, `\`) && after != "" {
 				line, after, _ = strings.Cut(after, "\n")
@@ -381,12 +381,14 @@ func sedPast(s string, delim byte) string {
 	return ""
 }
 
-func (a *analyzer) sedSubstitute(c *Command, cmd byte, s string) (rest string) {
+func (a *analyzer) sedSubstitute(c *Command, cmd byte, s string, sc scope) (rest string) {
 	if s == "" {
 		return ""
 	}
 	delim := s[0]
-	s = sedPast(sedPast(s[1:], delim), delim)
+	after := sedPast(s[1:], delim)
+	s = sedPast(after, delim)
+	made := strings.TrimSuffix(strings.TrimSuffix(after, s), string(delim))
 	if cmd == 'y' {
 		return s
 	}
@@ -395,6 +397,7 @@ func (a *analyzer) sedSubstitute(c *Command, cmd byte, s string) (rest string) {
 		switch {
 		case flag == 'e':
 			c.opaque("it runs what it makes")
+			a.seen(c, made, sc)
 		case flag == 'w':
 			name, after, _ := strings.Cut(s[1:], "\n")
 			c.useText("write", strings.TrimSpace(name))

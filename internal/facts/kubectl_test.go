@@ -174,7 +174,7 @@ func TestGitSettings(t *testing.T) {
 		`git config --get core.pager`:                                                 "",
 		`git config get core.pager`:                                                   "",
 		`git config -f .git/config include.path ../x`:                                 "include.path=../x runs stored",
-		`GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=core.pager GIT_CONFIG_VALUE_0=x git log`: "core.pager runs",
+		`GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=core.pager GIT_CONFIG_VALUE_0=x git log`: "core.pager=x runs",
 		`git -c remote.o.uploadpack=x fetch`:                                          "remote.o.uploadpack=x runs",
 		`git -c protocol.ext.allow=always fetch`:                                      "protocol.ext.allow=always runs",
 	} {

@@ -74,6 +74,9 @@ func (a *analyzer) shell(c *Command, sc scope) {
 		a.text(c, args[0].approx, args[0].Literal, sc)
 	case dashC:
 		c.opaque("it has no script")
+	case len(args) > 0 && !dashS && args[0].feeds != nil:
+		a.text(c, args[0].feeds.text, args[0].feeds.known, sc)
+		c.opaque("it runs a script file")
 	case len(args) > 0 && !dashS:
 		if args[0].Literal && stdinFiles[*args[0].Value] {
 			a.stdinScript(c, sc)
@@ -129,6 +132,14 @@ func (a *analyzer) echoed(s *syntax.Stmt) *input {
 	return nil
 }
 
+// fed is the text that a process substitution gives to whoever reads it.
+func (a *analyzer) fed(part syntax.WordPart) *input {
+	if p, ok := part.(*syntax.ProcSubst); ok && p.Op == syntax.CmdIn && len(p.Stmts) == 1 {
+		return a.echoed(p.Stmts[0])
+	}
+	return nil
+}
+
 // printfed joins the words of a printf: near enough for what is seen in it, never taken as known.
 func printfed(args []*Arg) *input {
 	text, _ := joined(args)
@@ -151,6 +162,16 @@ func (a *analyzer) eval(c *Command, sc scope) {
 
 // source runs a file in this very shell.
 func (a *analyzer) source(c *Command, sc scope) {
+	if args := dropFlags(c.Args); len(args) > 0 && args[0].feeds != nil {
+		a.text(c, args[0].feeds.text, args[0].feeds.known, sc)
+	}
+	if c.Base == "bind" {
+		for _, g := range c.Args {
+			if i := strings.LastIndex(g.approx, `":`); i >= 0 {
+				a.seen(c, strings.Trim(strings.TrimSpace(g.approx[i+2:]), `"`), sc)
+			}
+		}
+	}
 	if args := dropFlags(c.Args); c.Base != "bind" && len(args) > 0 && args[0].Literal && stdinFiles[*args[0].Value] {
 		a.stdinScript(c, sc)
 	}
@@ -235,13 +256,18 @@ func (a *analyzer) setOption(c *Command) {
 
 // redefined is enable, hash, fc and history: with some options a name means another program afterwards, or what ran
 // before runs again.
-func (a *analyzer) redefined(c *Command) {
+func (a *analyzer) redefined(c *Command, sc scope) {
 	for i, g := range c.Args {
 		v := g.approx
 		switch {
 		case c.Base == "enable" && strings.HasPrefix(v, "-") && strings.ContainsAny(v, "fn"),
 			c.Base == "hash" && strings.HasPrefix(v, "-") && strings.Contains(v, "p"):
 			c.opaque("it gives another meaning to a name")
+			if c.Base == "hash" && i+1 < len(c.Args) {
+				late := sc
+				late.late = true
+				a.command(c, c.Args[i+1:i+2], late) // what the name runs from now on
+			}
 			for _, n := range c.Args[i+1:] {
 				if n.Literal && !strings.ContainsAny(*n.Value, "/=-") {
 					a.aliases[*n.Value] = true

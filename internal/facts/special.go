@@ -22,7 +22,7 @@ func (a *analyzer) special(c *Command, sc scope) {
 	case "shopt", "set":
 		a.setOption(c)
 	case "enable", "hash", "fc", "history":
-		a.redefined(c)
+		a.redefined(c, sc)
 	case "awk", "gawk", "mawk", "nawk", "original-awk":
 		a.awk(c, sc)
 	case "sed", "gsed":
@@ -113,12 +113,16 @@ func (a *analyzer) fdExec(c *Command, sc scope) {
 
 // gitExec analyses the shell commands that git is told to run.
 func (a *analyzer) gitExec(c *Command, sc scope) {
-	for _, o := range c.Git.Options {
-		if o.Value == nil {
-			continue
+	for _, s := range c.Git.Settings {
+		switch {
+		case s.Stored:
+		case s.Value != nil:
+			a.gitConfig(c, s.Name, *s.Value, sc)
+		case s.Runs:
+			c.opaque("its configuration runs programs")
 		}
-		if name, value, ok := strings.Cut(*o.Value, "="); ok && o.Name == "-c" {
-			a.gitConfig(c, name, value, sc)
+		if strings.HasPrefix(s.Name, "include") {
+			c.opaque("its configuration is in a file")
 		}
 	}
 	args := c.Args[min(c.Git.At+1, len(c.Args)):]

@@ -54,6 +54,9 @@ func (a *analyzer) callExpr(c *syntax.CallExpr, redirs []*Redirect, sc scope) {
 	var argv []*Arg
 	for _, w := range c.Args {
 		argv = append(argv, a.words(w)...)
+		if len(w.Parts) == 1 && len(argv) > 0 {
+			argv[len(argv)-1].feeds = a.fed(w.Parts[0])
+		}
 	}
 	if len(argv) == 0 {
 		cmd := &Command{Kind: "assign", Env: env, Redirects: redirs}

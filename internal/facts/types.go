@@ -151,6 +151,7 @@ type Arg struct {
 	// Eq is present for NAME=VALUE: the two halves, with the path facts of VALUE.
 	Eq *Eq `json:"eq,omitempty"`
 
+	feeds  *input // what a process substitution writes, if the word is one and that is known
 	approx string // static text, dynamic parts replaced by placeholder
 	raw    []frag
 }

@@ -46,6 +46,12 @@ func (a *analyzer) influenced(c *Command, name string, text *string, sc scope) {
 		} else {
 			a.substituted(*text, sc.by(name))
 		}
+	case strings.HasPrefix(name, "BASH_FUNC_") && text != nil && strings.HasPrefix(*text, "()"):
+		c.opaque(name + " makes programs load code")
+		a.functions[strings.TrimSuffix(strings.TrimPrefix(name, "BASH_FUNC_"), "%%")] = true
+		late := sc.by(name)
+		late.late = true
+		a.text(c, "f"+*text, true, late)
 	case codeVariables[name], strings.HasPrefix(name, "BASH_FUNC_"), strings.HasPrefix(name, "GIT_CONFIG_"):
 		if text == nil || *text != "" {
 			c.opaque(name + " makes programs load code")
