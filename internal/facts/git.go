@@ -81,7 +81,7 @@ func (g *Git) environment(env []*Assign) {
 			}
 			g.setting(*e.Value, value, false)
 		case e.Name == "GIT_CONFIG_PARAMETERS" && e.Static:
-			for _, m := range gitParameter.FindAllStringSubmatch(*e.Value, 50) {
+			for _, m := range gitParameter.FindAllStringSubmatch(*e.Value, hardMatches) {
 				g.setting(m[1], &m[2], false)
 			}
 			fallthrough

@@ -106,7 +106,7 @@ func (a *analyzer) embedded(c *Command, programs []string, sc scope) {
 			a.overflow()
 			return
 		}
-		for _, m := range started.FindAllStringSubmatch(program, 50) {
+		for _, m := range a.matches(started, program) {
 			for _, text := range m[1:] {
 				if text != "" {
 					a.seen(c, unslash(text), sc)
@@ -114,6 +114,15 @@ func (a *analyzer) embedded(c *Command, programs []string, sc scope) {
 			}
 		}
 	}
+}
+
+// matches are all matches of a pattern; too many of them are an overflow.
+func (a *analyzer) matches(pattern *regexp.Regexp, program string) [][]string {
+	found := pattern.FindAllStringSubmatch(program, hardMatches+1)
+	if len(found) > hardMatches {
+		a.overflow()
+	}
+	return found
 }
 
 // seen lists the commands of a script that may be run.
@@ -201,14 +210,14 @@ func (a *analyzer) awkProgram(c *Command, args []*Arg, sc scope) {
 	if awkStarts.MatchString(awkStr.ReplaceAllString(program, `""`)) {
 		c.opaque("a program in a language that is not read")
 		a.embedded(c, []string{program}, sc)
-		for _, m := range awkRuns.FindAllStringSubmatch(program, 50) {
+		for _, m := range a.matches(awkRuns, program) {
 			a.seen(c, unslash(m[1]+m[2]), sc)
 		}
 	}
-	for _, m := range awkWrites.FindAllStringSubmatch(program, 50) {
+	for _, m := range a.matches(awkWrites, program) {
 		c.useText("write", unslash(m[1]))
 	}
-	for _, m := range awkReads.FindAllStringSubmatch(program, 50) {
+	for _, m := range a.matches(awkReads, program) {
 		c.useText("read", unslash(m[1]))
 	}
 	if awkTo.MatchString(awkStr.ReplaceAllString(program, `""`)) {

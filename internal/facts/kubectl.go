@@ -224,6 +224,10 @@ func (k *Kubectl) operands(operands []string) {
 }
 
 func (k *Kubectl) resource(word string, names []string) {
+	if len(k.Resources)+len(names) >= maxResources {
+		k.Complete = false
+		return
+	}
 	word = strings.ToLower(word)
 	r := KubeResource{}
 	r.Type, r.Group, _ = strings.Cut(word, ".")
@@ -238,6 +242,9 @@ func (k *Kubectl) resource(word string, names []string) {
 		k.Resources = append(k.Resources, r)
 	}
 }
+
+// maxResources bounds what TYPE,TYPE NAME NAME multiplies to.
+const maxResources = 500
 
 // kubeKinds are the types that create is told a kind of.
 var kubeKinds = set("secret", "secrets", "service", "services", "svc")

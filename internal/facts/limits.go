@@ -19,6 +19,7 @@ const (
 	hardDepth    = 12        // scripts in scripts, wrappers in wrappers
 	hardLookups  = 20_000
 	hardEntries  = 10_000 // names in one directory of a glob
+	hardMatches  = 500    // commands seen in one program of another language
 	hardBases    = 8      // working directories that are possible at one place
 )
 
