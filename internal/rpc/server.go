@@ -40,6 +40,9 @@ const (
 // once get new ones.
 const streamWorkers = 16
 
+// streamWindowBytes is how much of a request its host may send before it is read.
+const streamWindowBytes = 256 << 10
+
 // toolGate is what ToolService needs of the gate.
 type toolGate interface {
 	Execute(ctx context.Context, call gate.Call, obs gate.Observer) (gate.Result, error)
@@ -140,6 +143,9 @@ func New(cfg Config) (*Server, error) {
 		// Deciding needs a deep stack: kept goroutines have grown theirs already. Calls
 		// mostly wait, so there are more of them than processors.
 		grpc.NumStreamWorkers(uint32(max(streamWorkers, 2*runtime.GOMAXPROCS(0)))), //nolint:gosec // a small number
+		// Windows that gRPC fits to the path cost a ping, its answer and two more writes
+		// for each call. These are what a host can make the daemon hold unread.
+		grpc.InitialWindowSize(streamWindowBytes), grpc.InitialConnWindowSize(4*streamWindowBytes),
 		// An idle connection holds no buffer.
 		grpc.SharedWriteBuffer(true),
 		grpc.ConnectionTimeout(10*time.Second),
