@@ -10,6 +10,12 @@ _leads(command) if command.dir
 
 _leads(command) if command.base == "cd"
 
+# A file can be named in the middle of a word: sed 'w /etc/x', awk '{print > "/etc/x"}'.
+_leads(command) if {
+	some file in command.files
+	file.in_workspace == false
+}
+
 _leads(command) if {
 	some arg in command.args
 	_notable(arg)
@@ -27,6 +33,12 @@ _outside(command) := union({
 	{path |
 		some redirect in command.redirects
 		some path in _outside_redirect(redirect)
+	},
+	{text |
+		some file in command.files
+		file.in_workspace == false
+		text := _text(file)
+		not _below(text, _file_roots(file))
 	},
 	{command.dir | _outside_program(command.dir)},
 	{"the home directory" |
@@ -78,6 +90,10 @@ _outside_word(command, i, arg) := union({
 	},
 	{"the home directory" | arg.tilde},
 })
+
+_file_roots(file) := _writable if {
+	file.op in {"delete", "write"}
+} else := _readable
 
 _text(facts) := facts.path
 
