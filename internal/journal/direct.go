@@ -41,7 +41,7 @@ func openDirect(f *os.File, offset int64) (records, zeros file, err error) {
 		return nil, nil, fmt.Errorf("open journal for direct writes: %w", err)
 	}
 	d := &directFile{
-		dataSyncFile: dataSyncFile{f}, out: os.NewFile(uintptr(fd), f.Name()), //nolint:gosec // a descriptor
+		dataSyncFile: dataSyncFile{f}, out: os.NewFile(uintptr(fd), f.Name()),
 		block: alignedBytes(16 * blockBytes), at: -1,
 	}
 	if err = d.load(offset); err == nil {

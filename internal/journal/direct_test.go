@@ -25,7 +25,9 @@ func direct(t *testing.T, path string) *Journal {
 
 func TestDirectWritesAndBufferedOnesMakeTheSameJournal(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j")
-	direct(t, path).Close()
+	if err := direct(t, path).Close(); err != nil {
+		t.Fatal(err)
+	}
 	n := int64(0)
 	for round := range 4 { // each on what the one before has left, whole or torn
 		j := open(t, path, nil)
@@ -89,7 +91,7 @@ func TestWithoutDirectWritesTheyAreBuffered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // nothing was written
 	// There is no block at this offset to be read: as good as a disk that refuses.
 	if _, _, err := openDirect(f, 100); err == nil {
 		t.Error("got none, want an error, on which Open writes through the cache")

@@ -44,7 +44,7 @@ func (m *outputMessage) encode() mem.BufferSlice {
 		event = protowire.AppendVarint(protowire.AppendTag(event, fieldOutputStream, protowire.VarintType), uint64(v)) //nolint:gosec // a small number
 	}
 	if m.offset > 0 {
-		event = protowire.AppendVarint(protowire.AppendTag(event, fieldOutputOffset, protowire.VarintType), uint64(m.offset)) //nolint:gosec // positive
+		event = protowire.AppendVarint(protowire.AppendTag(event, fieldOutputOffset, protowire.VarintType), uint64(m.offset))
 	}
 	n := m.data.Len()
 	event = protowire.AppendVarint(protowire.AppendTag(event, fieldOutputData, protowire.BytesType), uint64(n)) //nolint:gosec // positive

@@ -146,8 +146,6 @@ func New(cfg Config) (*Server, error) {
 		// Windows that gRPC fits to the path cost a ping, its answer and two more writes
 		// for each call. These are what a host can make the daemon hold unread.
 		grpc.InitialWindowSize(streamWindowBytes), grpc.InitialConnWindowSize(4*streamWindowBytes),
-		// An idle connection holds no buffer.
-		grpc.SharedWriteBuffer(true),
 		grpc.ConnectionTimeout(10*time.Second),
 		// A peer that vanished without a word is noticed and its calls are cancelled.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),

@@ -67,7 +67,7 @@ func parseTimeline(text string, began, ended time.Time) (traced, error) {
 	add := func(name string, nanos int64) {
 		out.stages = append(out.stages, report.Stage{Name: name, Took: time.Duration(nanos)})
 	}
-	for _, pair := range strings.Split(text, ",") {
+	for pair := range strings.SplitSeq(text, ",") {
 		name, value, _ := strings.Cut(pair, "=")
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil {
