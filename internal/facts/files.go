@@ -125,13 +125,13 @@ func (c *Command) ruleUses(r fileRule) {
 				i++
 				option(name, c.Args[i])
 			}
-		case len(v) > 1 && v[0] == '-' && !(g.Dynamic && g.Prefix == ""):
+		case len(v) > 1 && v[0] == '-' && (!g.Dynamic || g.Prefix != ""):
 			for j := 1; j < len(v); j++ {
 				name := "-" + v[j:j+1]
 				given = given || has(r.given, name)
 				below = below || strings.Contains(r.below, v[j:j+1])
 				file := has(r.into, name) || has(r.writes, name) || has(r.reads, name)
-				if !file && !strings.Contains(r.values, v[j:j+1]) && !(name == "-e" && has(r.given, name)) {
+				if !file && !strings.Contains(r.values, v[j:j+1]) && (name != "-e" || !has(r.given, name)) {
 					continue
 				}
 				if rest := v[j+1:]; rest != "" {

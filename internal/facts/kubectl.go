@@ -212,7 +212,7 @@ func (k *Kubectl) operands(operands []string) {
 		return
 	}
 	if !strings.Contains(operands[0], "/") {
-		for _, t := range strings.Split(operands[0], ",") {
+		for t := range strings.SplitSeq(operands[0], ",") {
 			k.resource(t, operands[1:])
 		}
 		return

@@ -82,10 +82,10 @@ var kubeTypes = kubeTypeNames(`bindings
 
 func kubeTypeNames(list string) map[string]string {
 	names := map[string]string{}
-	for _, item := range strings.Fields(list) {
+	for item := range strings.FieldsSeq(list) {
 		plural, others, _ := strings.Cut(item, ":")
 		names[strings.TrimSuffix(plural, "s")] = plural
-		for _, other := range strings.Split(others, ",") {
+		for other := range strings.SplitSeq(others, ",") {
 			names[other] = plural
 		}
 		delete(names, "")

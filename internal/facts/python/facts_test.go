@@ -123,10 +123,10 @@ func TestAnalyze(t *testing.T) {
 }
 
 // TestHostileIsBounded feeds what makes a parser recurse or repeat itself the most.
-func TestHostileIsBounded(t *testing.T) {
+func TestHostileIsBounded(*testing.T) {
 	for _, unit := range []string{
 		"(", "[", "{", "f'{", "f\"{f'{", "lambda:", "not ", "- ", "a.", "a(", "a[", "x=", "if a:\n", "@a\n", "await ", "a if ", "\\\n", "'", "async ", "match (", "case ",
-		"a:=", "f'{a:{", "def f(a=", "*", "import a;", "from a import b;", "a();", "x=x;", "yield ", "match x:\n case ", "type a[b:",
+		"a:=", "f'{a:{", "def f(a=", "*", "import a;", "from a import b;", "a();", "x=x;", "from .", ".", "...", "'a'", "import a.", "@", "yield ", "match x:\n case ", "type a[b:",
 	} {
 		for _, n := range []int{500, maxBytes / len(unit)} {
 			Analyze(strings.Repeat(unit, n))

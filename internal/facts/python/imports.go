@@ -4,19 +4,19 @@ import "strings"
 
 // dotted reads a.b.c.
 func (p *parser) dotted() (string, error) {
-	name := ""
+	var name strings.Builder
 	for {
 		if p.tok.kind != tokName {
 			return "", p.unexpected()
 		}
-		name += p.tok.text
+		name.WriteString(p.tok.text)
 		if err := p.advance(); err != nil {
 			return "", err
 		}
 		if !p.isOp(".") {
-			return name, nil
+			return name.String(), nil
 		}
-		name += "."
+		name.WriteByte('.')
 		if err := p.advance(); err != nil {
 			return "", err
 		}
@@ -67,13 +67,14 @@ func (p *parser) fromStmt() error {
 	if err := p.advance(); err != nil {
 		return err
 	}
-	module := ""
+	var dots strings.Builder
 	for p.isOp(".") || p.isOp("...") {
-		module += p.tok.text
+		dots.WriteString(p.tok.text)
 		if err := p.advance(); err != nil {
 			return err
 		}
 	}
+	module := dots.String()
 	if p.tok.kind == tokName {
 		name, err := p.dotted()
 		if err != nil {

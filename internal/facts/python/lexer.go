@@ -3,6 +3,7 @@ package python
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -185,7 +186,7 @@ func (l *lexer) compare(col column) (t token, ok bool, err error) {
 		if col.narrow <= top.narrow || len(l.indents) >= maxIndent {
 			return token{}, false, errIndent
 		}
-		l.indents = append(l.indents[:len(l.indents):len(l.indents)], col)
+		l.indents = append(slices.Clip(l.indents), col)
 		return token{kind: tokIndent, pos: l.pos}, true, nil
 	}
 	n := 0

@@ -3,6 +3,7 @@ package python
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 type nodeKind byte
@@ -365,8 +366,10 @@ func (p *parser) atom() (*node, error) {
 		return other, p.advance()
 	case tokString:
 		n := &node{kind: isString, literal: true}
+		var text strings.Builder
+		defer func() { n.name = text.String() }()
 		for p.tok.kind == tokString {
-			n.name += p.tok.str.name
+			text.WriteString(p.tok.str.name)
 			n.literal = n.literal && p.tok.str.literal
 			if err := p.advance(); err != nil {
 				return nil, err
