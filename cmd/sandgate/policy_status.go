@@ -60,7 +60,7 @@ func printPolicyStatus(w io.Writer, s *sandgatev1.PolicyStatus) error {
 	}
 	rows := [][2]string{
 		{"revision", revision},
-		{"source", strings.TrimSpace(s.GetSourceKind() + " " + strings.TrimPrefix(s.GetSource(), s.GetSourceKind()))},
+		{"source", strings.TrimSpace(s.GetSourceKind() + " " + strings.TrimSpace(strings.TrimPrefix(s.GetSource(), s.GetSourceKind())))},
 		{"loaded", moment(s.GetLoadTime())},
 		{"last success", moment(s.GetLastSuccessTime())},
 		{"profiles", strings.Join(s.GetProfiles(), ", ")},

@@ -30,6 +30,9 @@ func ReadDir(dir string) (Package, error) {
 	return Package{Name: src.name, Files: src.files}, err
 }
 
+// ID is the revision that the package has once it decides.
+func (p Package) ID() (string, error) { return p.sources().revision() }
+
 // Candidate is a policy that may decide, and does not yet.
 type Candidate struct {
 	engine *Engine

@@ -219,17 +219,23 @@ func (s *Source) prepare(ctx context.Context, store storage.Store, txn storage.T
 	if err != nil {
 		return nil, err
 	}
+	keepTags := func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for i := range s.state.Bundles {
+			s.state.Bundles[i].ETag = etags[s.state.Bundles[i].Name]
+		}
+	}
+	if id, err := p.ID(); err == nil && id == s.cfg.Engine.Status().Revision {
+		return keepTags, nil // a server without etags sends the same again
+	}
 	candidate, err := s.cfg.Engine.Prepare(ctx, p)
 	if err != nil {
 		return nil, err
 	}
 	return func() {
 		candidate.Activate()
-		s.mu.Lock()
-		for i := range s.state.Bundles {
-			s.state.Bundles[i].ETag = etags[s.state.Bundles[i].Name]
-		}
-		s.mu.Unlock()
+		keepTags()
 		s.count(nil)
 		s.cfg.Changed(ctx)
 	}, nil

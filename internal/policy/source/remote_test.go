@@ -127,9 +127,11 @@ func TestBundlesOverHTTP(t *testing.T) {
 func (f *fixture) await(t *testing.T, good func(State) bool) {
 	t.Helper()
 	late := time.After(30 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
 	for !good(f.State()) {
 		select {
-		case <-f.changed:
+		case <-tick.C:
 		case <-late:
 			t.Fatalf("the state stays %+v", f.State())
 		}
