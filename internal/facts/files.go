@@ -82,6 +82,8 @@ func (c *Command) fileUses() {
 		c.tarUses()
 	case c.Base == "find":
 		c.findUses()
+	case c.Git != nil:
+		c.gitUses()
 	case posixShells[c.Base] || isPython(c.Base) || c.Base == "node" || c.Base == "perl" || c.Base == "ruby" || c.Base == "php":
 		if len(c.Args) > 0 && !strings.HasPrefix(c.Args[0].approx, "-") && !stdinFiles[c.Args[0].approx] {
 			c.use("run", c.Args[0])
@@ -252,6 +254,28 @@ func (c *Command) tarUses() {
 			if expects = at == len(v)-1 || i == 0 && v[0] != '-'; !expects && g.Literal {
 				c.useText(op, v[at+1:])
 			}
+		}
+	}
+}
+
+// gitUses are the files that git is told to write its output to.
+func (c *Command) gitUses() {
+	for i := min(c.Git.At+1, len(c.Args)); i < len(c.Args); i++ {
+		v := c.Args[i].approx
+		name, value, attached := strings.Cut(v, "=")
+		short := c.Git.Sub == "archive" || c.Git.Sub == "format-patch"
+		switch {
+		case v == "--":
+			return
+		case attached && (name == "--output" || name == "--output-directory"):
+			c.useText("write", value)
+		case v == "--output" || v == "--output-directory", short && v == "-o":
+			if i+1 < len(c.Args) {
+				i++
+				c.use("write", c.Args[i])
+			}
+		case short && strings.HasPrefix(v, "-o"):
+			c.useText("write", v[2:])
 		}
 	}
 }

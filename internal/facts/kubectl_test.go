@@ -197,3 +197,31 @@ func TestGitSettings(t *testing.T) {
 		}
 	}
 }
+
+func TestGitRemotesAndPaths(t *testing.T) {
+	for script, want := range map[string]string{
+		`git clone --depth 1 -b x https://h/r dir`: "https://h/r",
+		`git fetch -p origin main`:                 "origin",
+		`git pull --rebase -j 4 up`:                "up",
+		`git ls-remote --heads git@h:r`:            "git@h:r",
+		`git remote add -f o ext::sh`:              "o ext::sh",
+		`git remote set-url o https://h`:           "o https://h",
+		`git submodule add -b x https://h sub`:     "https://h sub",
+		`git push "$R" main`:                       "",
+		`git remote -v`:                            "",
+		`git log main -- a ../b`:                   "-- a ../b",
+		`git clone "$X"`:                           "",
+	} {
+		g := AnalyzeShell(script, Options{}).Commands[0].Git
+		got := strings.Join(g.Remotes, " ")
+		if len(g.Paths) > 0 {
+			got += "-- " + strings.Join(g.Paths, " ")
+		}
+		if got != want || !g.Own {
+			t.Errorf("%s: got %q, own %v", script, got, g.Own)
+		}
+	}
+	if g := AnalyzeShell("git foo", Options{}).Commands[0].Git; g.Own {
+		t.Error("git foo is none of git's own")
+	}
+}

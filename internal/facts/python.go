@@ -108,6 +108,14 @@ func (a *analyzer) pythonProgram(c *Command, program string, known bool, sc scop
 	}
 	f := python.Analyze(program)
 	c.Python = a.python(f, a.bases)
+	for _, o := range f.Opens {
+		u := Use{Op: o.Op, Value: o.Path}
+		if o.Op == "" || o.Op == "read_write" {
+			c.Files = append(c.Files, Use{Op: "read", Value: o.Path})
+			u.Op = "write"
+		}
+		c.Files = append(c.Files, u)
+	}
 	saved := a.bases
 	defer func() { a.bases = saved }()
 	a.bases = nil // os.chdir may have come before

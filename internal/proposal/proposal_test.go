@@ -3,6 +3,8 @@ package proposal
 import (
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/containerd/errdefs"
@@ -140,5 +142,51 @@ func TestBuiltInputDecidesInTheDefaultLibrary(t *testing.T) {
 	}
 	if d := e.Decide(t.Context(), in); d.Outcome != policy.Allow {
 		t.Errorf("cat a.txt: got %+v, want allow", d)
+	}
+}
+
+func TestBuildDerivesThePythonFacts(t *testing.T) {
+	args := json.RawMessage(`{"code": "import os\nos.system('ls')\nopen('/etc/x')"}`)
+	in, _, err := Build(lookup(t, "python"), Call{Args: args}, facts.NewMemFS(nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := in.Python
+	if p == nil || !p.Parsed || len(p.Runs) != 1 || len(p.Opens) != 1 || *p.Opens[0].InWorkspace {
+		t.Errorf("got %+v", p)
+	}
+	if in.Shell != nil || in.Git != nil || in.Kubectl != nil {
+		t.Errorf("facts of other programs: %+v", in)
+	}
+}
+
+// TestBuildDerivesTheFactsOfADeclaredProgram: a tool of the operator that runs kubectl or git has their facts.
+func TestBuildDerivesTheFactsOfADeclaredProgram(t *testing.T) {
+	dir := t.TempDir()
+	declaration := `name: kube
+description: Runs kubectl.
+input_schema: {type: object, additionalProperties: false, required: [args], properties: {args: {type: array, items: {type: string}}}}
+annotations: {readOnlyHint: false, destructiveHint: true, idempotentHint: false, openWorldHint: true}
+effects: [network]
+risk: high
+exec: {argv: [/usr/bin/kubectl, {arg: args, spread: true}]}
+`
+	if err := os.WriteFile(filepath.Join(dir, "kube.yaml"), []byte(declaration), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := catalog.New(catalog.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tool, err := c.Lookup("kube")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, _, err := Build(tool, Call{Args: json.RawMessage(`{"args": ["delete", "po", "web", "-n", "prod"]}`)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k := in.Kubectl; k == nil || k.Verb != "delete" || k.Namespace != "prod" || k.Resources[0].Type != "pods" || !k.Complete {
+		t.Errorf("got %+v", k)
 	}
 }

@@ -9,6 +9,7 @@
 // to be kept in the repository, and takes Python 2 for good; Python's own ast in a cell needs a run before the
 // decision about whether anything may run. What sandgate needs is little: which names are imported and called, and with
 // which literals. So the parser reads a superset of the grammar of Python 3.14 without the precedence of operators: what it takes
-// beyond that, Python refuses to run. It is held against CPython's own ast on the whole of its standard library by
-// TestAgreesWithCPython. It keeps no state and starts at once.
+// beyond that, Python refuses to run. It is held against CPython's own ast on the standard library by
+// TestAgreesWithCPython: the same imports and calls in 1,678 of the 1,690 files of 3.11, and told as unreadable in the
+// others, which declare another encoding or are no Python. It keeps no state and starts at once.
 package python

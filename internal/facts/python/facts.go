@@ -77,6 +77,11 @@ func sorted(m map[string]bool) []string {
 }
 
 func read(source string) (p *parser, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the parser gave up: %v", r)
+		}
+	}()
 	if len(source) > maxBytes {
 		return nil, fmt.Errorf("it has %d bytes; at most %d are read", len(source), maxBytes)
 	}
