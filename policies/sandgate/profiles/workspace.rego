@@ -404,10 +404,12 @@ _writable := {
 	"/tmp", "/var/tmp", "/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty", "/dev/fd", "/dev/shm",
 }
 
-# What is writable as well, and the system.
+# What is writable as well, the system, and what tells which system it is.
 _readable := {
 	"/tmp", "/var/tmp", "/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty", "/dev/fd", "/dev/shm",
 	"/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/dev/stdin", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full",
+	"/etc/alpine-release", "/etc/debian_version", "/etc/lsb-release", "/etc/os-release", "/proc/cpuinfo", "/proc/loadavg",
+	"/proc/meminfo", "/proc/uptime", "/proc/version",
 }
 
 # In these functions the program stands by itself, in lower case, so that OPA's index leaves out what is about others.

@@ -61,6 +61,22 @@ _notable(arg) if startswith(arg.value, "-")
 
 _notable(arg) if arg.eq
 
+_notable(arg) if count(_unplaced(arg)) > 0
+
+# Where absolute words lead by their text, if it is not known for sure: /usr/../etc/passwd, since /usr may be a link.
+_unplaced(arg) := {candidate.path |
+	some candidate in [arg, object.get(arg, "eq", {})]
+	startswith(candidate.value, "/")
+	contains(candidate.value, "/..")
+	not _placed(candidate)
+}
+
+_redirect_roots(redirect) := _readable if redirect.class == "read"
+
+_redirect_roots(redirect) := _writable if redirect.class != "read"
+
+_placed(facts) if is_boolean(facts.in_workspace)
+
 _outside_word(command, i, arg) := union({
 	{text |
 		not arg.dynamic
@@ -71,6 +87,11 @@ _outside_word(command, i, arg) := union({
 		not _text_value(command, candidate)
 		text := _text(candidate)
 		not _below(text, _roots(command, i, candidate))
+	},
+	{text |
+		not arg.dynamic
+		some text in _unplaced(arg)
+		not _below(text, _roots(command, i, arg) | {"/workspace"})
 	},
 	{text |
 		arg.dynamic
@@ -172,6 +193,14 @@ _changes(command, _, _) if {
 }
 
 _outside_redirect(redirect) := union({
+	{redirect.path |
+		redirect.class in {"append", "read", "read_write", "write"}
+		contains(redirect.target, "/..")
+		startswith(redirect.target, "/")
+		not _placed(redirect)
+		not redirect.network
+		not _below(redirect.path, _redirect_roots(redirect) | {"/workspace"})
+	},
 	{text |
 		redirect.class in {"write", "append", "read_write"}
 		redirect.in_workspace == false
