@@ -44,6 +44,13 @@ func (a *analyzer) interpreter(c *Command, sc scope) (ok bool) {
 		return true
 	case projectRunners[c.Base]:
 		c.opaque("it runs what files tell it to")
+		if c.Base == "tmux" || c.Base == "screen" {
+			for _, g := range c.Args {
+				if strings.ContainsAny(g.approx, " \t") {
+					a.seen(c, g.approx, sc)
+				}
+			}
+		}
 		if strings.HasSuffix(c.Base, "make") {
 			a.embedded(c, codeOf(c.Args, []string{"--eval", "-E"}), sc)
 			a.makeShell(c, sc)

@@ -5,7 +5,7 @@ import "strings"
 // commandOptions are the options by which programs take a command for a shell, or a program to run.
 var commandOptions = map[string]string{
 	"rsync": "-e --rsh --rsync-path", "sort": "--compress-program", "split": "--filter", "zip": "-TT --unzip-command", "rg": "--pre --hostname-bin",
-	"man": "-P --pager -H --html", "wget": "--use-askpass", "go": "-exec -toolexec", "mail": "-S", "bat": "--pager", "batcat": "--pager", "delta": "--pager", "gpg": "--photo-viewer",
+	"man": "-P --pager -H --html", "wget": "--use-askpass", "go": "-exec -toolexec", "helm": "--post-renderer", "mail": "-S", "bat": "--pager", "batcat": "--pager", "delta": "--pager", "gpg": "--photo-viewer",
 	"socat": "", "nc": "-e -c --exec --sh-exec", "ncat": "-e -c --exec --sh-exec", "netcat": "-e -c", "pg_dump": "", "psql": "", "mysql": "", "sqlite3": "", "sshfs": "-o", "svn": "",
 	"cmp": "", "entr": "", "lftp": "-e -c", "tcpdump": "-z", "ip": "", "hg": "", "watchman": "", "logger": "", "nmap": "", "cpio": "--rsh-command", "mutt": "", "irb": "",
 }
@@ -18,6 +18,9 @@ func (a *analyzer) optionCommands(c *Command, sc scope) {
 	}
 	if options != "" {
 		a.optionScripts(c, c.Args, sc, strings.Fields(options)...)
+	}
+	if c.Base == "go" && len(c.Args) > 0 && strings.Contains(" run test generate tool ", " "+c.Args[0].approx+" ") {
+		c.opaque("it runs what files tell it to")
 	}
 	for i, g := range c.Args {
 		v := g.approx

@@ -41,6 +41,7 @@ var subRunners = map[string]subRunner{
 	"micromamba": {subs: " run ", wrapper: wrapper{short: "np", long: []string{"--name", "--prefix", "--cwd"}}},
 	"mise":       {subs: " exec x ", wrapper: wrapper{short: "CEj", scripts: "c", long: []string{"--cd", "--env", "--jobs"}}},
 	"nodenv":     {subs: " exec "},
+	"npm":        {subs: " exec x ", wrapper: wrapper{short: "pw", scripts: "c", long: []string{"--package", "--call", "--workspace", "--prefix"}}},
 	"op":         {subs: " run ", wrapper: wrapper{long: []string{"--env-file", "--account"}}},
 	"perf": {subs: " stat record trace mem lock ", wrapper: wrapper{
 		short: "eoCptFcrjIG", long: []string{"--event", "--output", "--cpu", "--pid", "--tid", "--freq", "--count", "--repeat"},

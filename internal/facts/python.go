@@ -58,6 +58,9 @@ func (a *analyzer) pythonCommand(c *Command, sc scope) {
 			break
 		}
 		if len(v) < 2 || v[0] != '-' {
+			if stdinFiles[v] {
+				break
+			}
 			return // a file
 		}
 		args = args[1:]
@@ -90,6 +93,8 @@ func (a *analyzer) pythonCommand(c *Command, sc scope) {
 		}
 	}
 	switch {
+	case len(args) > 0 && args[0].feeds != nil:
+		a.pythonProgram(c, args[0].feeds.text, args[0].feeds.known, sc)
 	case len(args) > 0 && !args[0].Literal:
 	case sc.stdin != nil:
 		a.pythonProgram(c, sc.stdin.text, sc.stdin.known, sc)

@@ -8,6 +8,9 @@ func (a *analyzer) special(c *Command, sc scope) {
 	a.sets(c)
 	if r, ok := subRunners[c.Base]; ok {
 		a.subRun(c, r, sc)
+		if projectRunners[c.Base] {
+			c.opaque("it runs what files tell it to")
+		}
 		return
 	}
 	switch c.Base {
@@ -225,6 +228,8 @@ func (a *analyzer) remote(c *Command, sc scope) {
 	if len(rest) > 0 {
 		text, known := joined(rest)
 		a.text(c, text, known, sc)
+	} else if sc.stdin != nil {
+		a.stdinScript(c, sc)
 	}
 	c.opaque("it runs on another machine")
 }
@@ -271,11 +276,44 @@ func (a *analyzer) inContainer(c *Command, sc scope) {
 			return
 		}
 	}
+	if c.Kubectl == nil {
+		a.containerCommand(c, sc)
+	}
+}
+
+// containerSwitches are the long options of docker exec and run that take no value.
+var containerSwitches = words(`--detach --interactive --tty --privileged --rm --init --read-only --publish-all --no-healthcheck --oom-kill-disable
+	--sig-proxy --quiet --no-TTY --help --disable-content-trust --all --latest --no-deps --service-ports --use-aliases --build`)
+
+// containerCommand finds the command of docker exec and run: what follows the container or image.
+func (a *analyzer) containerCommand(c *Command, sc scope) {
+	at := 0
+	for at < len(c.Args) && c.Args[at].approx != "exec" && c.Args[at].approx != "run" {
+		if at++; at > 4 {
+			return
+		}
+	}
+	for at++; at < len(c.Args); at++ {
+		v := c.Args[at].approx
+		if len(v) < 2 || v[0] != '-' {
+			break
+		}
+		long := strings.HasPrefix(v, "--")
+		if long && !strings.Contains(v, "=") && !containerSwitches[v] || !long && strings.Contains("aceghlmpuvwL", v[len(v)-1:]) && !strings.Contains(v, "=") {
+			at++
+		}
+	}
+	if at+1 < len(c.Args) {
+		a.command(c, c.Args[at+1:], sc)
+	}
 }
 
 // runner is a package manager that runs a program; npx and bunx name it at once, the others after run or exec.
 func (a *analyzer) runner(c *Command, sc scope) {
 	c.opaque("it runs a program of a package")
+	if c.Base == "npx" {
+		a.optionScripts(c, c.Args, sc, "-c", "--call")
+	}
 	args := dropFlags(c.Args)
 	if len(args) > 0 && (args[0].approx == "run" || args[0].approx == "exec") {
 		args = dropFlags(args[1:])

@@ -208,6 +208,13 @@ func (a *analyzer) wrapped(c *Command, w wrapper, sc scope) {
 	if w.unknown != "" {
 		c.opaque(w.unknown)
 	}
+	if c.Base == "strace" {
+		for _, g := range c.Args {
+			if text, ok := strings.CutPrefix(strings.TrimPrefix(strings.TrimPrefix(g.approx, "--output="), "-o"), "|"); ok {
+				a.seen(c, strings.TrimPrefix(text, "!"), sc)
+			}
+		}
+	}
 	if w.assigns {
 		a.assignedBefore(c, len(c.Args)-len(rest), sc)
 	}
@@ -234,6 +241,7 @@ func (a *analyzer) wrapped(c *Command, w wrapper, sc scope) {
 	case c.Base == "parallel" && len(beforeInputs(rest)) == 0:
 		a.parallelInputs(c, rest, sc)
 	case len(rest) == 0:
+		a.ownShell(c, sc)
 	case c.Base == "xargs":
 		a.xargs(c, rest, sc)
 	case w.scripts == "c" && a.lateScript(c, rest, sc):
@@ -242,6 +250,24 @@ func (a *analyzer) wrapped(c *Command, w wrapper, sc scope) {
 		a.text(c, text, known, sc)
 	default:
 		a.command(c, rest, sc)
+	}
+}
+
+// ownShell is the shell that some wrappers start when they are given no command.
+func (a *analyzer) ownShell(c *Command, sc scope) {
+	switch c.Base {
+	case "sudo", "doas":
+		for _, g := range c.Args {
+			v := g.approx
+			if v == "--shell" || v == "--login" || len(v) > 1 && v[0] == '-' && v[1] != '-' && strings.ContainsAny(v, "si") {
+				a.stdinScript(c, sc)
+				return
+			}
+		}
+	case "su", "runuser", "chroot", "unshare", "nsenter", "script", "fakeroot", "newgrp", "sg":
+		if !c.Opaque || sc.stdin != nil {
+			a.stdinScript(c, sc)
+		}
 	}
 }
 
