@@ -7,6 +7,9 @@ import (
 
 // locate fills in the path facts of a command, read in the working directories that are possible there.
 func (a *analyzer) locate(c *Command) {
+	if c.other {
+		return
+	}
 	argBases, from := c.bases, 0
 	if c.Git != nil {
 		argBases, from = a.gitBases(c), c.Git.At

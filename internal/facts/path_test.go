@@ -222,3 +222,22 @@ func TestGitReadsItsArgumentsWhereItIs(t *testing.T) {
 		t.Error("the argument of -C itself is read where git starts")
 	}
 }
+
+// TestOtherFilesAreNotLocated: what runs on another machine, in a container or another root has other files.
+func TestOtherFilesAreNotLocated(t *testing.T) {
+	for _, script := range []string{
+		"ssh h cat /etc/x src/a.go", "docker exec c cat /etc/x src/a.go", "kubectl exec p -- cat /etc/x src/a.go", "chroot sub cat /etc/x src/a.go",
+		"nsenter -t 1 -m cat /etc/x src/a.go", "ssh h 'sudo cat /etc/x src/a.go'",
+	} {
+		sh := AnalyzeShell(script, Options{Root: testFS})
+		c := sh.Commands[len(sh.Commands)-1]
+		if c.Name != "cat" || len(c.Args) != 2 || len(c.Files) != 2 {
+			t.Fatalf("%s: %+v", script, c)
+		}
+		for i, g := range c.Args {
+			if g.InWorkspace != nil || g.Path != "" || c.Files[i].InWorkspace != nil {
+				t.Errorf("%s: %+v", script, g.PathFacts)
+			}
+		}
+	}
+}

@@ -8,6 +8,9 @@ import (
 
 // run records one command and whatever it runs in turn. argv holds the name first.
 func (a *analyzer) run(argv []*Arg, env []*Assign, redirs []*Redirect, sc scope) *Command {
+	if sc.other {
+		argv = copied(argv) // those of the command that carries them are located in the cell
+	}
 	c := &Command{Kind: "simple", Args: argv[1:], Env: env, Redirects: redirs, Static: allLiteral(argv)}
 	if name := argv[0]; name.Literal {
 		c.Name, c.NameStatic = *name.Value, true
@@ -35,6 +38,15 @@ func (a *analyzer) run(argv []*Arg, env []*Assign, redirs []*Redirect, sc scope)
 	}
 	a.depth--
 	return c
+}
+
+func copied(args []*Arg) []*Arg {
+	out := make([]*Arg, len(args))
+	for i, g := range args {
+		own := *g
+		out[i] = &own
+	}
+	return out
 }
 
 // AnalyzeArgv gives the facts of a program that is run with these very words, the program first: those of git, or those

@@ -83,6 +83,7 @@ type scope struct {
 	depth int
 	late  bool   // runs at another time than the text tells
 	stdin *input // what a command here reads; nil: not known
+	other bool   // runs where the files are not those of the cell: another machine, container or root
 }
 
 // input is a standard input whose text is known, wholly or in part.
@@ -176,7 +177,7 @@ func (a *analyzer) add(c *Command, sc scope) {
 	}
 	c.Index = len(a.out.Commands)
 	c.Context, c.Via, c.Depth = orEmpty(sc.ctx), orEmpty(sc.via), sc.depth
-	c.late, c.bases = sc.late, a.bases
+	c.late, c.bases, c.other = sc.late, a.bases, sc.other
 	c.Args, c.Env, c.Redirects = orEmpty(c.Args), orEmpty(c.Env), orEmpty(c.Redirects)
 	a.out.Commands = append(a.out.Commands, c)
 }

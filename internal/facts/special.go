@@ -223,8 +223,10 @@ func (a *analyzer) gitConfig(c *Command, name, value string, sc scope) {
 // remote is ssh: the words after the host are a script for the shell of another machine.
 func (a *analyzer) remote(c *Command, sc scope) {
 	w := wrapper{short: "BbcDEeFIiJLlmOoPpQRSWw", skip: 1}
+	local := sc
+	sc.other = true
 	rest, _, _, _ := w.scan(c.Args)
-	a.sshOptions(c, sc)
+	a.sshOptions(c, local)
 	if len(rest) > 0 {
 		text, known := joined(rest)
 		a.text(c, text, known, sc)
@@ -263,6 +265,7 @@ func (a *analyzer) inContainer(c *Command, sc scope) {
 	if k := c.Kubectl; c.Base == "kubectl" && k.Verb != "" && !k.Known {
 		c.opaque("it runs a plugin of kubectl")
 	}
+	sc.other = true
 	for i, g := range c.Args {
 		if !g.Literal {
 			continue

@@ -121,6 +121,7 @@ type Command struct {
 	// Python is present for a Python whose program is known: -c, a here-document, echo ... | python.
 	Python *Python `json:"python,omitempty"`
 
+	other bool // its paths are not those of the cell
 	late  bool // runs at another time than its place in the text tells (loop, function, trap)
 	bases []string
 }

@@ -221,6 +221,7 @@ func (a *analyzer) wrapped(c *Command, w wrapper, sc scope) {
 	if doubtful {
 		c.opaque("where its own arguments end is not static")
 	}
+	sc.other = sc.other || c.Base == "chroot" || c.Base == "nsenter"
 	if !w.builtin {
 		saved := a.bases
 		defer func() { a.bases = saved }()
