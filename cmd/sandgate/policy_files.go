@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -65,32 +67,35 @@ func withExitCodes(cmd *cobra.Command) *cobra.Command {
 }
 
 // suitesOf reads the scenario files and labelled commands that come with the
-// policy of a directory, or with the default library for "".
+// policy of a directory, or with the default library for "": those in the folders
+// scenarios and testdata, and those beside a policy that are called scenario.yaml.
 func suitesOf(dir string) ([]scenario.Suite, error) {
 	if dir == "" {
-		return suitesIn(policies.FS, "scenarios", "policies")
+		return suitesWhere(policies.FS, ".", "policies", comesWithPolicy)
 	}
-	root := os.DirFS(dir)
-	var suites []scenario.Suite
-	for _, folder := range []string{"scenarios", "testdata"} {
-		if _, err := fs.Stat(root, folder); errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		more, err := suitesIn(root, folder, dir)
-		if err != nil {
-			return nil, err
-		}
-		suites = append(suites, more...)
-	}
-	return suites, nil
+	return suitesWhere(os.DirFS(dir), ".", dir, comesWithPolicy)
+}
+
+func comesWithPolicy(name string) bool {
+	top, _, nested := strings.Cut(name, "/")
+	return nested && (top == "scenarios" || top == "testdata") || path.Base(name) == "scenario.yaml"
 }
 
 // suitesIn reads every suite below a folder; shown is what fsys is called.
 func suitesIn(fsys fs.FS, folder, shown string) ([]scenario.Suite, error) {
+	return suitesWhere(fsys, folder, shown, func(string) bool { return true })
+}
+
+func suitesWhere(fsys fs.FS, folder, shown string, wanted func(name string) bool) ([]scenario.Suite, error) {
 	var suites []scenario.Suite
 	err := fs.WalkDir(fsys, folder, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !isSuite(name) {
+		switch {
+		case err != nil:
 			return err
+		case d.IsDir() && name != folder && strings.HasPrefix(d.Name(), "."):
+			return fs.SkipDir
+		case d.IsDir(), !isSuite(name), !wanted(name):
+			return nil
 		}
 		suite, err := readSuite(fsys, name, filepath.Join(shown, name))
 		suites = append(suites, suite)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -31,7 +30,8 @@ reach the network or the clock), that they are formatted, and sandgate's own
 rules, such as that nothing is allowed because nothing denies it. --rules lists
 them. Without DIR the library that is built in is checked.
 
-Warnings are told and do not fail the command.` + exitCodesHelp,
+Warnings are told and do not fail the command. A finding that is meant is taken
+out by a comment on its line or the one before: # lint:ignore RULE: why.` + exitCodesHelp,
 		Example: `  sandgate policy lint policies/
   sandgate policy lint policies/ --format github
   sandgate policy lint --disable text-matching --disable format policies/`,
@@ -83,29 +83,25 @@ func lintDir(cmd *cobra.Command, dir string, disable []string) ([]lint.Finding, 
 // lintScenarios reads every scenario file of a policy.
 func lintScenarios(dir string) ([]lint.Finding, error) {
 	var found []lint.Finding
-	for _, folder := range []string{"scenarios", "testdata"} {
-		err := filepath.WalkDir(filepath.Join(dir, folder), func(name string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || !isSuite(name) {
-				return err
-			}
-			raw, err := os.ReadFile(name) // #nosec G304 -- the author names the directory
-			if err != nil {
-				return err
-			}
-			parse := scenario.Parse
-			if filepath.Ext(name) == ".tsv" {
-				parse = scenario.ParseTSV
-			}
-			if _, err := parse(name, raw); err != nil {
-				found = append(found, scenarioFindings(name, err)...)
-			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !isSuite(name) || !comesWithPolicy(name) {
+			return err
 		}
-	}
-	return found, nil
+		file := filepath.Join(dir, name)
+		raw, err := os.ReadFile(file) // #nosec G304 -- the author names the directory
+		if err != nil {
+			return err
+		}
+		parse := scenario.Parse
+		if filepath.Ext(name) == ".tsv" {
+			parse = scenario.ParseTSV
+		}
+		if _, err := parse(file, raw); err != nil {
+			found = append(found, scenarioFindings(file, err)...)
+		}
+		return nil
+	})
+	return found, err
 }
 
 // scenarioFindings makes a finding of each line of the error of a scenario file.
@@ -116,8 +112,8 @@ func scenarioFindings(name string, err error) []lint.Finding {
 		line := 1
 		if _, scanErr := fmt.Sscanf(text, ":%d:", &line); scanErr == nil {
 			_, text, _ = strings.Cut(text[1:], ":")
-		} else if _, scanErr := fmt.Sscanf(text, ": line %d:", &line); scanErr != nil {
-			line = 1
+		} else if _, scanErr := fmt.Sscanf(text, ": line %d:", &line); scanErr == nil {
+			_, text, _ = strings.Cut(text[len(": "):], ":")
 		}
 		found = append(found, lint.Finding{
 			File: name, Line: line, Col: 1, Rule: "scenario-file", Severity: lint.Error,

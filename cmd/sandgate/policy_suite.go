@@ -3,10 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,10 @@ type suiteFlags struct {
 	coverage  bool
 	threshold float64
 	verbose   bool
+	format    string
+	only      string
+	emptyIsOK bool
+	watch     bool
 }
 
 func newPolicyTestCommand() *cobra.Command {
@@ -35,21 +40,30 @@ func newPolicyTestCommand() *cobra.Command {
 what was got, and exit with an error if there is one.
 
 A FILE is a scenario file. A DIR that holds Rego is a policy: its Rego tests are
-run, and the scenario files in its folder "scenarios". Any other DIR is searched
-for scenario files (*.yaml). Scenarios are decided by the policy of --policy; by
+run, and its scenarios: the files in its folders "scenarios" and "testdata", and
+those called scenario.yaml. Any other DIR is searched for scenario files (*.yaml). Scenarios are decided by the policy of --policy; by
 default by the policy of the DIR they are in, or else by the library that is
 built in. With neither FILE nor DIR the policy of --policy, or the library that
-is built in, is tested itself.`,
+is built in, is tested itself. Files that end in .tsv are labelled commands.` + exitCodesHelp,
 		Example: `  sandgate policy test cases.yaml
   sandgate policy test ./my-policy --coverage --threshold 95 --junit report.xml
   sandgate policy test cases/ --policy ./candidate`,
-		RunE: func(cmd *cobra.Command, args []string) error { return runPolicyTests(cmd, flags, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if flags.watch {
+				return watchPolicyTests(cmd, flags, args)
+			}
+			return runPolicyTests(cmd, flags, args)
+		},
 	}
 	registerPolicyDir(cmd, &flags.dir)
 	cmd.Flags().StringVar(&flags.toolsDir, "tools", "", "directory with the declarations of your own tools")
 	cmd.Flags().StringVar(&flags.junit, "junit", "", "write the results as JUnit XML to this file as well")
 	cmd.Flags().BoolVar(&flags.coverage, "coverage", false, "tell which lines of Rego the Rego tests evaluate")
 	cmd.Flags().Float64Var(&flags.threshold, "threshold", 0, "fail below this coverage in percent; implies --coverage")
+	cmd.Flags().StringVar(&flags.format, "format", "pretty", "pretty, json, junit or github (annotations)")
+	cmd.Flags().StringVar(&flags.only, "run", "", "run only the tests and cases whose name matches this regular expression")
+	cmd.Flags().BoolVar(&flags.emptyIsOK, "allow-empty", false, "do not fail when there are no tests")
+	cmd.Flags().BoolVarP(&flags.watch, "watch", "w", false, "run again whenever a file changes, until interrupted")
 	cmd.Flags().BoolVarP(&flags.verbose, "verbose", "v", false, "print passing cases too")
 	return cmd
 }
@@ -61,6 +75,9 @@ type suiteRun struct {
 	tools   *catalog.Catalog
 	engines map[string]*policy.Engine
 
+	only    *regexp.Regexp
+	text    strings.Builder // of the Rego tests, for people
+	reports []policy.TestReport
 	results []scenario.Result
 	rego    []scenario.Extra
 	total   int
@@ -71,16 +88,20 @@ func runPolicyTests(cmd *cobra.Command, flags suiteFlags, args []string) error {
 	if flags.threshold < 0 || flags.threshold > 100 {
 		return fmt.Errorf("--threshold %g: want a percentage, 0 to 100", flags.threshold)
 	}
+	if err := checkFormat(flags.format, "pretty", "json", "junit", "github"); err != nil {
+		return err
+	}
+	only, err := regexp.Compile(flags.only)
+	if err != nil {
+		return fmt.Errorf("--run: %w", err)
+	}
 	flags.coverage = flags.coverage || flags.threshold > 0
 	tools, err := catalog.New(catalog.Options{Dir: flags.toolsDir})
 	if err != nil {
 		return err
 	}
-	run := &suiteRun{cmd: cmd, flags: flags, tools: tools, engines: map[string]*policy.Engine{}}
+	run := &suiteRun{cmd: cmd, flags: flags, only: only, tools: tools, engines: map[string]*policy.Engine{}}
 	if err := run.all(args); err != nil {
-		return err
-	}
-	if err := scenario.WriteText(cmd.OutOrStdout(), run.results); err != nil {
 		return err
 	}
 	for _, r := range run.results {
@@ -89,13 +110,16 @@ func runPolicyTests(cmd *cobra.Command, flags suiteFlags, args []string) error {
 			run.failed++
 		}
 	}
+	if err := run.write(cmd.OutOrStdout()); err != nil {
+		return err
+	}
 	if flags.junit != "" {
 		if err := run.writeJUnit(); err != nil {
 			return err
 		}
 	}
 	switch {
-	case run.total == 0:
+	case run.total == 0 && !flags.emptyIsOK:
 		return findings("no tests were found")
 	case run.failed > 0:
 		return findings(fmt.Sprintf("%d of %d tests failed", run.failed, run.total))
@@ -186,12 +210,15 @@ func (r *suiteRun) suite(suite scenario.Suite, by string) (err error) {
 		}
 		r.engines[by] = engine
 	}
+	if r.flags.only != "" {
+		suite.Cases = slices.DeleteFunc(suite.Cases, func(c scenario.Case) bool { return !r.only.MatchString(c.Name) })
+	}
 	runner := scenario.Runner{Engine: engine, Catalog: r.tools}
 	results := runner.Run(r.cmd.Context(), suite)
 	if r.flags.verbose {
 		for _, res := range results {
 			if res.Passed() {
-				if _, err := fmt.Fprintf(r.cmd.OutOrStdout(), "pass %s:%d: %s\n", suite.File, res.Case.Line, res.Case.Name); err != nil {
+				if _, err := fmt.Fprintf(&r.text, "pass %s:%d: %s\n", suite.File, res.Case.Line, res.Case.Name); err != nil {
 					return err
 				}
 			}
@@ -203,39 +230,44 @@ func (r *suiteRun) suite(suite scenario.Suite, by string) (err error) {
 
 // regoTests runs the Rego tests of a policy directory.
 func (r *suiteRun) regoTests(dir string) error {
-	report, err := policy.RunTests(r.cmd.Context(), dir, r.flags.coverage)
+	report, err := policy.RunTests(r.cmd.Context(), dir, policy.TestOptions{Coverage: r.flags.coverage, Run: r.flags.only})
 	if err != nil {
 		return err
 	}
-	var b strings.Builder
+	b := &r.text
+	r.reports = append(r.reports, report)
 	for _, t := range report.Tests {
 		r.rego = append(r.rego, scenario.Extra{
 			Suite: t.Package, Name: t.Name, File: t.File, Line: t.Line, Duration: t.Duration, Failure: t.Failure,
 		})
 		switch {
 		case t.Failure != "":
-			fmt.Fprintf(&b, "--- %s:%d: %s\n    %s\n", t.File, t.Line, t.Name, t.Failure)
+			fmt.Fprintf(b, "--- %s:%d: %s\n    %s\n", t.File, t.Line, t.Name, t.Failure)
 			if t.Output != "" {
-				fmt.Fprintf(&b, "    printed: %s\n", strings.TrimSpace(t.Output))
+				fmt.Fprintf(b, "    printed: %s\n", strings.TrimSpace(t.Output))
 			}
 		case r.flags.verbose:
-			fmt.Fprintf(&b, "pass %s:%d: %s\n", t.File, t.Line, t.Name)
+			fmt.Fprintf(b, "pass %s:%d: %s\n", t.File, t.Line, t.Name)
 		}
 	}
 	verdict := "ok  "
 	if report.Failed() > 0 {
 		verdict = "FAIL"
 	}
-	fmt.Fprintf(&b, "%s %s: %d Rego tests, %d failed\n", verdict, report.Source, len(report.Tests), report.Failed())
+	fmt.Fprintf(b, "%s %s: %d Rego tests, %d failed\n", verdict, report.Source, len(report.Tests), report.Failed())
 	r.total, r.failed = r.total+len(report.Tests), r.failed+report.Failed()
 	if c := report.Coverage; c != nil {
-		r.writeCoverage(&b, report.Source, c)
+		r.writeCoverage(b, report.Source, c)
 	}
-	_, err = io.WriteString(r.cmd.OutOrStdout(), b.String())
-	return err
+	return nil
 }
 
 func (r *suiteRun) writeCoverage(b *strings.Builder, source string, c *policy.Coverage) {
+	for _, f := range c.Files {
+		if f.Lines > 0 {
+			fmt.Fprintf(b, "     %5.1f %%  %s\n", f.Percent, f.File)
+		}
+	}
 	for _, m := range c.Missing {
 		fmt.Fprintf(b, "     not covered: %s: %s\n", m.File, strings.Join(m.Lines, ", "))
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -40,7 +41,16 @@ type Coverage struct {
 	Percent float64       `json:"percent"`
 	Lines   int           `json:"lines"`
 	Covered int           `json:"covered"`
+	Files   []FileCovered `json:"files"`
 	Missing []FileMissing `json:"missing,omitempty"`
+}
+
+// FileCovered is the coverage of one file.
+type FileCovered struct {
+	File    string  `json:"file"`
+	Lines   int     `json:"lines"`
+	Covered int     `json:"covered"`
+	Percent float64 `json:"percent"`
 }
 
 // FileMissing are the lines of a file that no test evaluated, as "12" or "12-14".
@@ -60,11 +70,19 @@ func (r TestReport) Failed() int {
 	return n
 }
 
+// TestOptions of RunTests.
+type TestOptions struct {
+	// Coverage also tells which lines of the policy the tests evaluate.
+	Coverage bool
+	// Run takes only the tests whose package and name match this expression.
+	Run string
+}
+
 // RunTests runs the Rego tests (test_ rules) of the policy in dir, or of the
 // default library for "", under the rules that the daemon loads policies with:
 // strict, typed by the input schema, without forbidden built-ins. An error means
 // that the policy cannot be loaded; a failing test is in the report.
-func RunTests(ctx context.Context, dir string, coverage bool) (TestReport, error) {
+func RunTests(ctx context.Context, dir string, opts TestOptions) (TestReport, error) {
 	src, err := readSources(dir)
 	if err != nil {
 		return TestReport{}, err
@@ -87,14 +105,19 @@ func RunTests(ctx context.Context, dir string, coverage bool) (TestReport, error
 	tracer := cover.New()
 	runner := tester.NewRunner().SetCompiler(newTestCompiler(caps)).SetStore(store).SetModules(mods).
 		RaiseBuiltinErrors(true).CapturePrintOutput(true).SetTimeout(time.Minute)
-	if coverage {
+	if opts.Run != "" {
+		runner = runner.Filter(opts.Run)
+	}
+	if opts.Coverage {
 		// The supplementary passes tell why a line is not covered, at three times the cost.
 		runner.SetCoverageQueryTracer(tracer).SetCoverageRuns(nil)
+	} else {
+		runner = runner.SetParallel(runtime.GOMAXPROCS(0)) // coverage has one tracer
 	}
 	if report.Tests, err = runTests(ctx, runner, store); err != nil {
 		return TestReport{}, err
 	}
-	if coverage {
+	if opts.Coverage {
 		report.Coverage = coverageOf(tracer, compiler.Modules)
 	}
 	return report, nil
@@ -163,6 +186,10 @@ func coverageOf(tracer *cover.Cover, mods map[string]*ast.Module) *Coverage {
 		missing := FileMissing{File: file}
 		out.Covered += r.CoveredLines
 		out.Lines += r.CoveredLines + r.NotCoveredLines
+		lines := r.CoveredLines + r.NotCoveredLines
+		out.Files = append(out.Files, FileCovered{
+			File: file, Lines: lines, Covered: r.CoveredLines, Percent: 100 * float64(r.CoveredLines) / float64(max(1, lines)),
+		})
 		missing.Lines = rowRanges(r.NotCovered)
 		if len(missing.Lines) > 0 {
 			out.Missing = append(out.Missing, missing)
@@ -171,6 +198,7 @@ func coverageOf(tracer *cover.Cover, mods map[string]*ast.Module) *Coverage {
 	if out.Lines > 0 {
 		out.Percent = 100 * float64(out.Covered) / float64(out.Lines)
 	}
+	slices.SortFunc(out.Files, func(a, b FileCovered) int { return cmp.Compare(a.File, b.File) })
 	slices.SortFunc(out.Missing, func(a, b FileMissing) int { return cmp.Compare(a.File, b.File) })
 	return out
 }

@@ -9,7 +9,7 @@ import (
 const minCoverage = 95
 
 func TestRegoTestsOfTheDefaultLibrary(t *testing.T) {
-	report, err := RunTests(t.Context(), "", true)
+	report, err := RunTests(t.Context(), "", TestOptions{Coverage: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ test_breaks if count(input.call.args) / 0 == 1 with input as {"call": {"args": {
 todo_later if false
 `
 	writePolicy(t, dir, files)
-	report, err := RunTests(t.Context(), dir, true)
+	report, err := RunTests(t.Context(), dir, TestOptions{Coverage: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestRunTestsRefusesABadPolicy(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		writePolicy(t, dir, files)
-		if report, err := RunTests(t.Context(), dir, false); err == nil {
+		if report, err := RunTests(t.Context(), dir, TestOptions{}); err == nil {
 			t.Errorf("%s: got %+v, want an error", name, report)
 		}
 	}

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sandgate/sandgate/internal/catalog"
@@ -33,24 +36,38 @@ type Result struct {
 // Passed reports whether the decision is the wanted one.
 func (r Result) Passed() bool { return len(r.Problems) == 0 }
 
-// Run decides all cases of a suite, in order.
+// Run decides all cases of a suite, several at a time. The results are in the
+// order of the cases.
 func (r Runner) Run(ctx context.Context, suite Suite) []Result {
-	results := make([]Result, 0, len(suite.Cases))
-	for _, c := range suite.Cases {
-		begin := time.Now()
-		res := Result{File: suite.File, Case: c}
-		in, err := r.Input(suite.Workspace, c)
-		switch {
-		case err == nil:
-			res.Got = r.Engine.Decide(ctx, in)
-			res.Problems = Compare(c.Want, res.Got)
-		case !c.Want.MayBeRefused:
-			res.Problems = []string{"the call never reaches the policy: " + err.Error()}
-		}
-		res.Duration = time.Since(begin)
-		results = append(results, res)
+	results := make([]Result, len(suite.Cases))
+	var (
+		wg   sync.WaitGroup
+		next atomic.Int64
+	)
+	for range min(runtime.GOMAXPROCS(0), len(suite.Cases)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(suite.Cases); i = int(next.Add(1)) - 1 {
+				results[i] = r.one(ctx, suite, suite.Cases[i])
+			}
+		})
 	}
+	wg.Wait()
 	return results
+}
+
+func (r Runner) one(ctx context.Context, suite Suite, c Case) Result {
+	begin := time.Now()
+	res := Result{File: suite.File, Case: c}
+	in, err := r.Input(suite.Workspace, c)
+	switch {
+	case err == nil:
+		res.Got = r.Engine.Decide(ctx, in)
+		res.Problems = Compare(c.Want, res.Got)
+	case !c.Want.MayBeRefused:
+		res.Problems = []string{"the call never reaches the policy: " + err.Error()}
+	}
+	res.Duration = time.Since(begin)
+	return res
 }
 
 // Input is the document that the policy sees of a case, as the gate would build it.

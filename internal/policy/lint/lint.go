@@ -123,7 +123,29 @@ func Run(ctx context.Context, src policy.Source, opts Options) ([]Finding, error
 	if !slices.ContainsFunc(l.findings, func(f Finding) bool { return f.Rule == ruleParse || f.Rule == ruleData }) {
 		l.compile(ctx, mods)
 	}
-	return Sort(slices.DeleteFunc(l.findings, func(f Finding) bool { return slices.Contains(opts.Disable, f.Rule) })), nil
+	return Sort(slices.DeleteFunc(l.findings, func(f Finding) bool {
+		return slices.Contains(opts.Disable, f.Rule) || l.ignored(f)
+	})), nil
+}
+
+// ignoreMark begins the comment of an author who knows better: "# lint:ignore
+// no-walk: why", on the line of the finding or the one before.
+const ignoreMark = "# lint:ignore "
+
+func (l *linter) ignored(f Finding) bool {
+	for _, name := range l.src.Files() {
+		if l.src.Shown(name) != f.File {
+			continue
+		}
+		rows := strings.Split(string(l.src.Body(name)), "\n")
+		for row := max(0, f.Line-2); row < f.Line && row < len(rows); row++ {
+			_, rules, found := strings.Cut(rows[row], ignoreMark)
+			if rule, _, _ := strings.Cut(rules, ":"); found && strings.TrimSpace(rule) == f.Rule {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Sort orders findings by place and takes out doubles.

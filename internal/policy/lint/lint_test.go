@@ -159,6 +159,16 @@ func TestEachRuleFinds(t *testing.T) {
 	}
 }
 
+func TestIgnoreOnALine(t *testing.T) {
+	const rule = "\n# METADATA\n# title: x\n# description: y\nx if {\n\t# lint:ignore %s: it is short\n\twalk(input.call.args, [_, v])\n\tv == 1\n}\n"
+	if got := lintOf(t, map[string]string{"sandgate/main.rego": goodMain + fmt.Sprintf(rule, "no-walk")}); len(got) > 0 {
+		t.Errorf("got %q", got)
+	}
+	if got := lintOf(t, map[string]string{"sandgate/main.rego": goodMain + fmt.Sprintf(rule, "print")}); len(got) != 1 {
+		t.Errorf("another rule is ignored: got %q", got)
+	}
+}
+
 func TestDisable(t *testing.T) {
 	files := map[string]string{"sandgate/main.rego": goodMain + "\nx  := 1\n"}
 	if got := lintOf(t, files, "format", "missing-metadata"); len(got) > 0 {

@@ -55,7 +55,7 @@ func (l *linter) directory(name string, mod *ast.Module) {
 	if policy.IsTest(name) {
 		have = strings.TrimSuffix(have, "_test")
 	}
-	if have == dir {
+	if have == dir || strings.HasSuffix(have, "/"+dir) { // the first packages may be left out
 		return
 	}
 	// Files in the directory of the package's parent are called like the package:

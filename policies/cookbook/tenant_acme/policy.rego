@@ -3,7 +3,7 @@
 # description: >-
 #   An example of a tenant's own policy. It holds for the callers that the daemon's configuration gives this tenant, and
 #   can only tighten: deny, ask, label, and lower limits. What it says in allow, modes or transform is not looked at.
-package sandgate.tenants.acme
+package sandgate.tenants.acme # lint:ignore package-directory: an example that is copied from here
 
 # METADATA
 # title: acme-no-deploy

@@ -1,4 +1,4 @@
-package sandgate.tenants.acme_test
+package sandgate.tenants.acme_test # lint:ignore package-directory: an example that is copied from here
 
 import data.sandgate.tenants.acme as tested
 

@@ -116,6 +116,6 @@ _texts(call) := {text |
 	text := arg.value
 } | {text |
 	not call.shell
-	walk(call.args, [_, text])
+	walk(call.args, [_, text]) # lint:ignore no-walk: arguments are bounded and of any tool
 	is_string(text)
 }
