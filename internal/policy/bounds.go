@@ -141,7 +141,7 @@ func times(a, b int) int {
 	if high != 0 || low > maxBuiltinBytes {
 		return maxBuiltinBytes + 1
 	}
-	return int(low) //nolint:gosec // just compared
+	return int(low)
 }
 
 // sprintfBytes counts widths and precisions, and every argument for every verb

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,9 @@ const (
 	maxWaiting      = 1024
 	maxWaitingBytes = 32 << 20 // of arguments
 )
+
+// errMasks is the cause of a context that ended because masks took too long.
+var errMasks = errors.New("the masks of the decision log took too long")
 
 // decided is one decision on its way to the log.
 type decided struct {
@@ -115,13 +119,13 @@ func (l *logging) event(item decided) error {
 		return err
 	}
 	m := metrics.New()
-	m.Counter("sandgate_decision_ns").Add(uint64(max(item.took, 0))) //nolint:gosec // not negative
+	m.Counter("sandgate_decision_ns").Add(uint64(max(item.took, 0)))
 	info := &server.Info{
 		DecisionID: item.d.ID, Path: "sandgate/decision", Timestamp: item.at,
 		Bundles: map[string]server.BundleInfo{"sandgate": {Revision: item.d.Revision}},
 		Input:   &input, Results: &result, Metrics: m,
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), policy.DefaultDecisionTimeout)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), policy.DefaultDecisionTimeout, errMasks)
 	defer cancel()
 	return storage.Txn(ctx, l.remote.store, storage.TransactionParams{}, func(txn storage.Transaction) error {
 		info.Txn = txn

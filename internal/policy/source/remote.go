@@ -29,6 +29,9 @@ const maxBundleBytes = 16 << 20
 // stopWithin is how long OPA's plugins have to send what they still have.
 const stopWithin = 5 * time.Second
 
+// errStop is the cause of a context that ended because the plugins did not stop.
+var errStop = errors.New("OPA's plugins took too long to stop")
+
 // remote is OPA's plugin manager with the plugins that are configured.
 type remote struct {
 	manager *plugins.Manager
@@ -175,7 +178,7 @@ func orNothing(err error) error {
 }
 
 func (r *remote) close(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, stopWithin)
+	ctx, cancel := context.WithTimeoutCause(ctx, stopWithin, errStop)
 	defer cancel()
 	r.manager.Stop(ctx)
 }
@@ -311,10 +314,9 @@ func (s *Source) bundlesChanged(list map[string]*bundle.Status) {
 	}
 	former := s.state.LastError
 	err := errors.Join(refused, away)
-	switch {
-	case err == nil:
+	if err == nil {
 		s.state.LastError, s.state.LastSuccess = "", time.Now().UTC()
-	default:
+	} else {
 		s.state.LastError, s.state.LastErrorAt = err.Error(), time.Now().UTC()
 		if refused != nil && former != err.Error() {
 			s.state.Refusals++
@@ -345,15 +347,15 @@ func (s *Source) tell(former string, err, refused error) {
 }
 
 func errorText(b *bundle.Status) string {
-	text := b.Message
-	for i, e := range b.Errors {
-		if i == 5 {
-			text += "; and others"
-			break
-		}
-		text += "; " + e.Error()
+	const most = 5
+	texts := []string{b.Message}
+	for _, e := range b.Errors[:min(len(b.Errors), most)] {
+		texts = append(texts, e.Error())
 	}
-	return text
+	if len(b.Errors) > most {
+		texts = append(texts, "and others")
+	}
+	return strings.Join(texts, "; ")
 }
 
 // unreachable tells a server that gave no bundle from a bundle that is bad.

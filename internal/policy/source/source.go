@@ -204,8 +204,8 @@ func (s *Source) count(err error) {
 func (s *Source) State() State {
 	s.mu.Lock()
 	state := s.state
-	s.mu.Unlock()
 	state.Bundles = slices.Clone(state.Bundles)
+	s.mu.Unlock()
 	state.Rules = s.cfg.Engine.Rules()
 	if s.log != nil {
 		state.LogDropped = s.log.dropped.Load()

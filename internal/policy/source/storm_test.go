@@ -68,7 +68,7 @@ func TestReloadStorm(t *testing.T) {
 		publish(n)
 		f.wait(t, fmt.Sprintf("rev-%d", n), false)
 		if every > 0 {
-			time.Sleep(every - 50*time.Millisecond) //nolint:forbidigo // the pace of the measured storm, not a synchronisation
+			time.Sleep(every - 50*time.Millisecond) // the pace of the measured storm, not a synchronisation
 		}
 	}
 	close(stop)
