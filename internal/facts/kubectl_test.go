@@ -159,25 +159,26 @@ func TestGitPush(t *testing.T) {
 }
 
 func TestGitSettings(t *testing.T) {
-	for script, want := range map[string]string{
-		`git -c core.pager=x log`:                                                     "core.pager=x runs",
-		`git -c CORE.SSHCommand=x fetch`:                                              "core.sshcommand=x runs",
-		`git -c user.name=x log`:                                                      "user.name=x",
-		`git -c alias.x='!rm y' x`:                                                    "alias.x=!rm y runs",
-		`git -c alias.x=log x`:                                                        "alias.x=log",
-		`git -c diff.Foo.textconv=x diff`:                                             "diff.Foo.textconv=x runs",
-		`git -c core.fsmonitor=false status`:                                          "core.fsmonitor=false",
-		`git -c core.fsmonitor=./x status`:                                            "core.fsmonitor=./x runs",
-		`git --config-env=core.pager=V log`:                                           "core.pager runs",
-		`git config --global core.hooksPath h`:                                        "core.hookspath=h runs stored",
-		`git config set --local filter.a.clean x`:                                     "filter.a.clean=x runs stored",
-		`git config --get core.pager`:                                                 "",
-		`git config get core.pager`:                                                   "",
-		`git config -f .git/config include.path ../x`:                                 "include.path=../x runs stored",
-		`GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=core.pager GIT_CONFIG_VALUE_0=x git log`: "core.pager=x runs",
-		`git -c remote.o.uploadpack=x fetch`:                                          "remote.o.uploadpack=x runs",
-		`git -c protocol.ext.allow=always fetch`:                                      "protocol.ext.allow=always runs",
+	for _, tt := range [][2]string{
+		{`git -c core.pager=x log`, "core.pager=x runs"},
+		{`git -c CORE.SSHCommand=x fetch`, "core.sshcommand=x runs"},
+		{`git -c user.name=x log`, "user.name=x"},
+		{`git -c alias.x='!rm y' x`, "alias.x=!rm y runs"},
+		{`git -c alias.x=log x`, "alias.x=log"},
+		{`git -c diff.Foo.textconv=x diff`, "diff.Foo.textconv=x runs"},
+		{`git -c core.fsmonitor=false status`, "core.fsmonitor=false"},
+		{`git -c core.fsmonitor=./x status`, "core.fsmonitor=./x runs"},
+		{`git --config-env=core.pager=V log`, "core.pager runs"},
+		{`git config --global core.hooksPath h`, "core.hookspath=h runs stored"},
+		{`git config set --local filter.a.clean x`, "filter.a.clean=x runs stored"},
+		{`git config --get core.pager`, ""},
+		{`git config get core.pager`, ""},
+		{`git config -f .git/config include.path ../x`, "include.path=../x runs stored"},
+		{`GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=core.pager GIT_CONFIG_VALUE_0=x git log`, "core.pager=x runs"},
+		{`git -c remote.o.uploadpack=x fetch`, "remote.o.uploadpack=x runs"},
+		{`git -c protocol.ext.allow=always fetch`, "protocol.ext.allow=always runs"},
 	} {
+		script, want := tt[0], tt[1]
 		var out []string
 		for _, s := range AnalyzeShell(script, Options{}).Commands[0].Git.Settings {
 			text := s.Name
