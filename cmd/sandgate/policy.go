@@ -32,6 +32,7 @@ Without --policy the default library that is built into sandgate is used.`,
 	cmd.AddCommand(
 		newPolicyEvalCommand(), newPolicyExplainCommand(), newPolicyFactsCommand(), newPolicyTestCommand(),
 		newPolicyLintCommand(), newPolicyMutateCommand(), newPolicyReplayCommand(), newPolicyDiffCommand(),
+		newPolicyInitCommand(),
 		newPolicyBuildCommand(), newPolicySignCommand(), newPolicyVerifyCommand(), newPolicyPushCommand(),
 	)
 	for _, tool := range cmd.Commands() {
