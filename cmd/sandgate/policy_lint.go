@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -71,10 +72,8 @@ func lintDir(cmd *cobra.Command, dir string, disable []string) ([]lint.Finding, 
 	if err != nil || dir == "" {
 		return found, err
 	}
-	for _, id := range disable {
-		if id == "scenario-file" {
-			return found, nil
-		}
+	if slices.Contains(disable, "scenario-file") {
+		return found, nil
 	}
 	more, err := lintScenarios(dir)
 	return append(found, more...), err
@@ -107,7 +106,7 @@ func lintScenarios(dir string) ([]lint.Finding, error) {
 // scenarioFindings makes a finding of each line of the error of a scenario file.
 func scenarioFindings(name string, err error) []lint.Finding {
 	var found []lint.Finding
-	for _, text := range strings.Split(err.Error(), "\n") {
+	for _, text := range strings.SplitSeq(err.Error(), "\n") {
 		text = strings.TrimPrefix(text, name)
 		line := 1
 		if _, scanErr := fmt.Sscanf(text, ":%d:", &line); scanErr == nil {

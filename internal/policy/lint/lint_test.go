@@ -2,6 +2,7 @@ package lint
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -149,9 +150,7 @@ func TestEachRuleFinds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			files := map[string]string{"sandgate/main.rego": goodMain}
-			for name, body := range tt.files {
-				files[name] = body
-			}
+			maps.Copy(files, tt.files)
 			if diff := cmp.Diff(tt.want, lintOf(t, files), cmp.Transformer("", func(s []string) []string { return append([]string{}, s...) })); diff != "" {
 				t.Errorf("findings (-want +got):\n%s", diff)
 			}

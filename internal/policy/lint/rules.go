@@ -372,13 +372,12 @@ func (l *linter) entryPoints(mods map[string]*ast.Module) {
 	if visible == nil {
 		l.add(where, ruleEntryPoint, "data.sandgate.visible is not defined: no tool can be shown to anybody", instead)
 	}
-	switch {
-	case def == nil:
+	if def == nil {
 		l.add(decision.Location, ruleDefault, "data.sandgate.decision has no default", `add default decision := {"outcome": "deny", …}`)
-	default:
-		object, ok := def.Head.Value.Value.(ast.Object)
-		if !ok || object.Get(ast.StringTerm("outcome")) == nil || object.Get(ast.StringTerm("outcome")).Value.Compare(ast.String("deny")) != 0 {
-			l.add(def.Location, ruleDefault, "the default of data.sandgate.decision does not deny", `write {"outcome": "deny", …}`)
-		}
+		return
+	}
+	object, ok := def.Head.Value.Value.(ast.Object)
+	if !ok || object.Get(ast.StringTerm("outcome")) == nil || object.Get(ast.StringTerm("outcome")).Value.Compare(ast.String("deny")) != 0 {
+		l.add(def.Location, ruleDefault, "the default of data.sandgate.decision does not deny", `write {"outcome": "deny", …}`)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -267,10 +268,7 @@ func (r *Reader) remember(key sessionKey, rec *record, data *journalCall) memory
 			r.order = r.order[1:]
 		}
 	}
-	before := memory{seq: m.seq, counts: map[string]int{}, labels: slices.Clone(m.labels), recent: slices.Clone(m.recent)}
-	for k, v := range m.counts {
-		before.counts[k] = v
-	}
+	before := memory{seq: m.seq, counts: maps.Clone(m.counts), labels: slices.Clone(m.labels), recent: slices.Clone(m.recent)}
 	m.seq++
 	m.counts[string(data.Decision.Outcome)]++
 	if data.Decision.Outcome == policy.Allow {
