@@ -21,7 +21,7 @@ _on contains name if {
 # description: What the policies that are on deny.
 deny contains finding if {
 	some name in _on
-	some finding in data.sandgate.cookbook[name].deny
+	some finding in data.cookbook[name].deny
 }
 
 # METADATA
@@ -39,14 +39,14 @@ deny contains {
 	not _known(name)
 }
 
-_known(name) if data.sandgate.cookbook[name].policy == name
+_known(name) if data.cookbook[name].policy == name
 
 # METADATA
 # title: ask
 # description: What they ask.
 ask contains finding if {
 	some name in _on
-	some finding in data.sandgate.cookbook[name].ask
+	some finding in data.cookbook[name].ask
 }
 
 # METADATA
@@ -54,7 +54,7 @@ ask contains finding if {
 # description: The labels that they put on the session.
 labels contains label if {
 	some name in _on
-	some label in data.sandgate.cookbook[name].labels
+	some label in data.cookbook[name].labels
 }
 
 # METADATA
@@ -62,7 +62,7 @@ labels contains label if {
 # description: What they say of the cage; the daemon merges it.
 tighten contains said if {
 	some name in _on
-	said := data.sandgate.cookbook[name].obligations
+	said := data.cookbook[name].obligations
 }
 
 # METADATA
@@ -70,7 +70,7 @@ tighten contains said if {
 # description: What they say of approvals; the strictest counts.
 terms contains said if {
 	some name in _on
-	said := data.sandgate.cookbook[name].ask_terms
+	said := data.cookbook[name].ask_terms
 }
 
 # METADATA
@@ -78,5 +78,5 @@ terms contains said if {
 # description: Other arguments; two policies that both have some are a conflict, which is an error and so a deny.
 transform := said if {
 	some name in _on
-	said := data.sandgate.cookbook[name].transform
+	said := data.cookbook[name].transform
 }

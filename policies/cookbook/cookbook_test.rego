@@ -14,10 +14,10 @@ _says := {"policy": "made", "deny": {{"rule": "d"}}, "ask": {{"rule": "a"}}, "la
 _on(labels, config) := {"deny": denied, "ask": asked} if {
 	deny := cookbook.deny with input as _input(labels)
 		with data.sandgate.config as {"cookbook": config}
-		with data.sandgate.cookbook.made as _says
+		with data.cookbook.made as _says
 	ask := cookbook.ask with input as _input(labels)
 		with data.sandgate.config as {"cookbook": config}
-		with data.sandgate.cookbook.made as _says
+		with data.cookbook.made as _says
 	denied := {finding.rule | some finding in deny}
 	asked := {finding.rule | some finding in ask}
 }
@@ -43,15 +43,15 @@ test_unknown_name_denies if {
 }
 
 test_what_else_they_say if {
-	cookbook.labels == {"l"} with input as _input(["policy:made"]) with data.sandgate.cookbook.made as _says
-	cookbook.tighten == {{"x": 1}} with input as _input(["policy:made"]) with data.sandgate.cookbook.made as _says
-	cookbook.terms == {{"quorum": 3}} with input as _input(["policy:made"]) with data.sandgate.cookbook.made as _says
-	cookbook.transform == {"args": {}} with input as _input(["policy:made"]) with data.sandgate.cookbook.made as _says
-	not cookbook.transform with input as _input([]) with data.sandgate.cookbook.made as _says
+	cookbook.labels == {"l"} with input as _input(["policy:made"]) with data.cookbook.made as _says
+	cookbook.tighten == {{"x": 1}} with input as _input(["policy:made"]) with data.cookbook.made as _says
+	cookbook.terms == {{"quorum": 3}} with input as _input(["policy:made"]) with data.cookbook.made as _says
+	cookbook.transform == {"args": {}} with input as _input(["policy:made"]) with data.cookbook.made as _says
+	not cookbook.transform with input as _input([]) with data.cookbook.made as _says
 }
 
 _obligations(name, changes) := said if {
-	said := data.sandgate.cookbook[name].obligations with input as object.union(_input([]), changes)
+	said := data.cookbook[name].obligations with input as object.union(_input([]), changes)
 }
 
 test_obligations if {
@@ -81,7 +81,7 @@ _push(command, facts) := {"call": {
 }}
 
 test_transform if {
-	made := data.sandgate.cookbook.push_dry_run.transform with input as object.union(
+	made := data.cookbook.push_dry_run.transform with input as object.union(
 		_input([]),
 		_push("git push origin x", {"complete": true, "dry_run": false}),
 	)
@@ -96,15 +96,15 @@ test_no_transform if {
 		_push("git push -- x", {"complete": true, "dry_run": false}),
 	]
 	every document in documents {
-		not data.sandgate.cookbook.push_dry_run.transform with input as object.union(_input([]), document)
+		not data.cookbook.push_dry_run.transform with input as object.union(_input([]), document)
 	}
 }
 
 test_two_approvals if {
-	data.sandgate.cookbook.two_person_delete.ask_terms == {"quorum": 2} with data.sandgate.cookbook.two_person_delete.ask as {"x"}
-	not data.sandgate.cookbook.two_person_delete.ask_terms with data.sandgate.cookbook.two_person_delete.ask as set()
-	data.sandgate.cookbook.migrations.ask_terms == {"quorum": 2} with data.sandgate.cookbook.migrations.ask as {"x"}
-	not data.sandgate.cookbook.migrations.ask_terms with data.sandgate.cookbook.migrations.ask as set()
+	data.cookbook.two_person_delete.ask_terms == {"quorum": 2} with data.cookbook.two_person_delete.ask as {"x"}
+	not data.cookbook.two_person_delete.ask_terms with data.cookbook.two_person_delete.ask as set()
+	data.cookbook.migrations.ask_terms == {"quorum": 2} with data.cookbook.migrations.ask as {"x"}
+	not data.cookbook.migrations.ask_terms with data.cookbook.migrations.ask as set()
 }
 
 # Settings of the operator take the place of the built-in ones.
@@ -113,10 +113,10 @@ test_settings if {
 		"index": 0, "base": "git", "args": [], "redirects": [],
 		"git": {"sub": "push", "push": {"complete": true, "refs": [{"dst": "trunk"}]}},
 	}]}}})
-	count(data.sandgate.cookbook.protected_branches.deny) == 0 with input as call
-	count(data.sandgate.cookbook.protected_branches.deny) == 1 with input as call
+	count(data.cookbook.protected_branches.deny) == 0 with input as call
+	count(data.cookbook.protected_branches.deny) == 1 with input as call
 		with data.sandgate.config.settings as {"protected_branches": {"branches": ["trunk"]}}
 	limited := object.union(_input([]), {"session": {"id": "s", "counts": {"allow": 3}}})
-	count(data.sandgate.cookbook.session_budget.deny) == 1 with input as limited
+	count(data.cookbook.session_budget.deny) == 1 with input as limited
 		with data.sandgate.config.settings as {"session_budget": {"calls": 3, "ask_from": 2}}
 }

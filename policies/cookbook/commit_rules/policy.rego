@@ -2,7 +2,7 @@
 # title: rules for commits
 # description: >-
 #   Commit messages have the form type: text, hooks run, signatures are not switched off.
-package sandgate.cookbook.commit_rules
+package cookbook.commit_rules
 
 # METADATA
 # title: policy

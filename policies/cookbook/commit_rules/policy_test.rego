@@ -1,6 +1,6 @@
-package sandgate.cookbook.commit_rules_test
+package cookbook.commit_rules_test
 
-import data.sandgate.cookbook.commit_rules as tested
+import data.cookbook.commit_rules as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

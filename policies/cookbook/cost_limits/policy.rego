@@ -2,7 +2,7 @@
 # title: limits by risk
 # description: >-
 #   What a call may cost follows from the risk of its tool: little for what only reads, less time for what is risky.
-package sandgate.cookbook.cost_limits
+package cookbook.cost_limits
 
 # METADATA
 # title: policy

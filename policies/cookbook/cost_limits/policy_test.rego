@@ -1,5 +1,5 @@
-package sandgate.cookbook.cost_limits_test
+package cookbook.cost_limits_test
 
-import data.sandgate.cookbook.cost_limits as tested
+import data.cookbook.cost_limits as tested
 
 test_policy if tested.policy == "cost_limits"

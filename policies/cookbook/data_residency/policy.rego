@@ -2,7 +2,7 @@
 # title: data stays where it belongs
 # description: >-
 #   Only hosts of the regions that are named may be called; a network command whose host is not known is asked.
-package sandgate.cookbook.data_residency
+package cookbook.data_residency
 
 import data.sandgate.lib.calls
 import data.sandgate.lib.shell

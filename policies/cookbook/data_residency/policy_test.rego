@@ -1,6 +1,6 @@
-package sandgate.cookbook.data_residency_test
+package cookbook.data_residency_test
 
-import data.sandgate.cookbook.data_residency as tested
+import data.cookbook.data_residency as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

@@ -3,7 +3,7 @@
 # description: >-
 #   Once something was downloaded into a session, what runs in it runs in gVisor: a kernel of its own between that
 #   code and the machine.
-package sandgate.cookbook.gvisor_for_downloads
+package cookbook.gvisor_for_downloads
 
 import data.sandgate.lib.session
 import data.sandgate.lib.shell

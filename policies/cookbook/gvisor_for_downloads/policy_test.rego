@@ -1,6 +1,6 @@
-package sandgate.cookbook.gvisor_for_downloads_test
+package cookbook.gvisor_for_downloads_test
 
-import data.sandgate.cookbook.gvisor_for_downloads as tested
+import data.cookbook.gvisor_for_downloads as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

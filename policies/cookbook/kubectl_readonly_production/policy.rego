@@ -3,7 +3,7 @@
 # description: >-
 #   In production kubectl only looks: what changes something there, or might, is denied, and so is what shows a
 #   secret. What says nowhere which cluster it is for counts as production.
-package sandgate.cookbook.kubectl_readonly_production
+package cookbook.kubectl_readonly_production
 
 import data.sandgate.lib.kubectl
 

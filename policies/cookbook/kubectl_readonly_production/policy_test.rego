@@ -1,6 +1,6 @@
-package sandgate.cookbook.kubectl_readonly_production_test
+package cookbook.kubectl_readonly_production_test
 
-import data.sandgate.cookbook.kubectl_readonly_production as tested
+import data.cookbook.kubectl_readonly_production as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

@@ -3,7 +3,7 @@
 # description: >-
 #   Packages are installed only as a lockfile names them: npm ci, yarn --immutable, pnpm --frozen-lockfile, pip
 #   --require-hashes, cargo --locked, go with -mod=readonly. Adding one is the work of a person.
-package sandgate.cookbook.lockfile_installs
+package cookbook.lockfile_installs
 
 import data.sandgate.lib.shell
 

@@ -1,6 +1,6 @@
-package sandgate.cookbook.lockfile_installs_test
+package cookbook.lockfile_installs_test
 
-import data.sandgate.cookbook.lockfile_installs as tested
+import data.cookbook.lockfile_installs as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

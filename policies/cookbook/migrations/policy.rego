@@ -3,7 +3,7 @@
 # description: >-
 #   What changes the schema of a database is asked, with two persons to approve, be it SQL in a command or a
 #   migration tool.
-package sandgate.cookbook.migrations
+package cookbook.migrations
 
 import data.sandgate.lib.shell
 import data.sandgate.lib.sql

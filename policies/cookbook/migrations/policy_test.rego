@@ -1,6 +1,6 @@
-package sandgate.cookbook.migrations_test
+package cookbook.migrations_test
 
-import data.sandgate.cookbook.migrations as tested
+import data.cookbook.migrations as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

@@ -2,7 +2,7 @@
 # title: no force push
 # description: >-
 #   History that others have is never overwritten: no forced push in any spelling, no deleted or mirrored refs.
-package sandgate.cookbook.no_force_push
+package cookbook.no_force_push
 
 # METADATA
 # title: policy

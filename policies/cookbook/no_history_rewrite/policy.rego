@@ -2,7 +2,7 @@
 # title: history is not rewritten
 # description: >-
 #   Commits that exist stay: rebase, reset --hard, commit --amend, filter-branch and their like are asked.
-package sandgate.cookbook.no_history_rewrite
+package cookbook.no_history_rewrite
 
 import data.sandgate.lib.git
 

@@ -1,6 +1,6 @@
-package sandgate.cookbook.no_history_rewrite_test
+package cookbook.no_history_rewrite_test
 
-import data.sandgate.cookbook.no_history_rewrite as tested
+import data.cookbook.no_history_rewrite as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

@@ -3,7 +3,7 @@
 # description: >-
 #   Interpreters get files, not text: what python -c, node -e or perl -e would run is written to a file first, where
 #   it can be seen.
-package sandgate.cookbook.no_inline_code
+package cookbook.no_inline_code
 
 # METADATA
 # title: policy

@@ -1,6 +1,6 @@
-package sandgate.cookbook.no_inline_code_test
+package cookbook.no_inline_code_test
 
-import data.sandgate.cookbook.no_inline_code as tested
+import data.cookbook.no_inline_code as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

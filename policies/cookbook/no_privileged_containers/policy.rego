@@ -3,7 +3,7 @@
 # description: >-
 #   Containers get no rights over the machine: no --privileged, no mount of / or of the socket, no network or
 #   processes of the host.
-package sandgate.cookbook.no_privileged_containers
+package cookbook.no_privileged_containers
 
 # METADATA
 # title: policy

@@ -1,6 +1,6 @@
-package sandgate.cookbook.no_privileged_containers_test
+package cookbook.no_privileged_containers_test
 
-import data.sandgate.cookbook.no_privileged_containers as tested
+import data.cookbook.no_privileged_containers as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

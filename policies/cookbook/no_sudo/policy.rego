@@ -3,7 +3,7 @@
 # description: >-
 #   Nothing runs as another user, in any profile: sudo, su, doas, pkexec and their like are denied however they are
 #   wrapped.
-package sandgate.cookbook.no_sudo
+package cookbook.no_sudo
 
 # METADATA
 # title: policy

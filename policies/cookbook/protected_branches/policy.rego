@@ -3,7 +3,7 @@
 # description: >-
 #   Nothing is pushed to main, master, production or a release branch; a push that does not name its branch is
 #   asked.
-package sandgate.cookbook.protected_branches
+package cookbook.protected_branches
 
 # METADATA
 # title: policy

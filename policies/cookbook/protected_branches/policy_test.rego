@@ -1,6 +1,6 @@
-package sandgate.cookbook.protected_branches_test
+package cookbook.protected_branches_test
 
-import data.sandgate.cookbook.protected_branches as tested
+import data.cookbook.protected_branches as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

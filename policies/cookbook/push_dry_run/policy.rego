@@ -3,7 +3,7 @@
 # description: >-
 #   A push alone in its script becomes one that only says what it would do; any other push is denied. An example of
 #   a transform: what runs is decided again.
-package sandgate.cookbook.push_dry_run
+package cookbook.push_dry_run
 
 # METADATA
 # title: policy

@@ -1,6 +1,6 @@
-package sandgate.cookbook.push_dry_run_test
+package cookbook.push_dry_run_test
 
-import data.sandgate.cookbook.push_dry_run as tested
+import data.cookbook.push_dry_run as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

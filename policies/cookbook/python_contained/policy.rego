@@ -3,7 +3,7 @@
 # description: >-
 #   The tool python runs programs that start no others and import nothing for the network; one that hides what it
 #   does is asked.
-package sandgate.cookbook.python_contained
+package cookbook.python_contained
 
 import data.sandgate.lib.python
 

@@ -1,6 +1,6 @@
-package sandgate.cookbook.python_contained_test
+package cookbook.python_contained_test
 
-import data.sandgate.cookbook.python_contained as tested
+import data.cookbook.python_contained as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

@@ -3,7 +3,7 @@
 # description: >-
 #   A session whose calls are denied again and again is trying something: after 5 of its last 10, and for good once
 #   it is labelled, everything is asked and it gets no cell that others of the session have used.
-package sandgate.cookbook.quarantine
+package cookbook.quarantine
 
 import data.sandgate.lib.session
 

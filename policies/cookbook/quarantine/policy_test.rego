@@ -1,6 +1,6 @@
-package sandgate.cookbook.quarantine_test
+package cookbook.quarantine_test
 
-import data.sandgate.cookbook.quarantine as tested
+import data.cookbook.quarantine as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

@@ -2,7 +2,7 @@
 # title: rate of a session
 # description: >-
 #   At most so many calls in a minute; the 20 last calls of a session are known.
-package sandgate.cookbook.rate_limit
+package cookbook.rate_limit
 
 import data.sandgate.lib.rate
 

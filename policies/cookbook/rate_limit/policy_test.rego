@@ -1,6 +1,6 @@
-package sandgate.cookbook.rate_limit_test
+package cookbook.rate_limit_test
 
-import data.sandgate.cookbook.rate_limit as tested
+import data.cookbook.rate_limit as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

@@ -2,7 +2,7 @@
 # title: the workspace is read-only at night
 # description: >-
 #   From 22 to 6 the workspace cannot be written, whatever runs: the kernel says so, not the analysis of the script.
-package sandgate.cookbook.readonly_at_night
+package cookbook.readonly_at_night
 
 import data.sandgate.lib.time as clock
 

@@ -2,7 +2,7 @@
 # title: secrets stay out of output
 # description: >-
 #   What looks like a key, a token or a password in a URL is taken out of every output before the model sees it.
-package sandgate.cookbook.redact_secrets
+package cookbook.redact_secrets
 
 # METADATA
 # title: policy

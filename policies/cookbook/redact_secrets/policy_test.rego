@@ -1,5 +1,5 @@
-package sandgate.cookbook.redact_secrets_test
+package cookbook.redact_secrets_test
 
-import data.sandgate.cookbook.redact_secrets as tested
+import data.cookbook.redact_secrets as tested
 
 test_policy if tested.policy == "redact_secrets"

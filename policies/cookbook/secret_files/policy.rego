@@ -3,7 +3,7 @@
 # description: >-
 #   Private keys, credentials and .env files are out of reach of every tool and every command that names them, also
 #   through symlinks and globs; what of them gets into output all the same is taken out.
-package sandgate.cookbook.secret_files
+package cookbook.secret_files
 
 import data.sandgate.lib.calls
 

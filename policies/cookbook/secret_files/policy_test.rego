@@ -1,6 +1,6 @@
-package sandgate.cookbook.secret_files_test
+package cookbook.secret_files_test
 
-import data.sandgate.cookbook.secret_files as tested
+import data.cookbook.secret_files as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

@@ -2,7 +2,7 @@
 # title: budget of a session
 # description: >-
 #   A session gets so many calls and no more; near the end they are asked. An agent that runs in a circle stops.
-package sandgate.cookbook.session_budget
+package cookbook.session_budget
 
 import data.sandgate.lib.session
 

@@ -1,6 +1,6 @@
-package sandgate.cookbook.session_budget_test
+package cookbook.session_budget_test
 
-import data.sandgate.cookbook.session_budget as tested
+import data.cookbook.session_budget as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

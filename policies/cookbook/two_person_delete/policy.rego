@@ -2,7 +2,7 @@
 # title: two persons approve a deletion
 # description: >-
 #   What deletes data that cannot be had back is asked, and two persons have to approve it.
-package sandgate.cookbook.two_person_delete
+package cookbook.two_person_delete
 
 import data.sandgate.lib.git
 import data.sandgate.lib.kubectl

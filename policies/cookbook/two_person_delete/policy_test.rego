@@ -1,6 +1,6 @@
-package sandgate.cookbook.two_person_delete_test
+package cookbook.two_person_delete_test
 
-import data.sandgate.cookbook.two_person_delete as tested
+import data.cookbook.two_person_delete as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

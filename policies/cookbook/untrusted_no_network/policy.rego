@@ -3,7 +3,7 @@
 # description: >-
 #   Once a session has seen content from outside, nothing in it may reach the network: what was read may have told
 #   the model to send something. Network calls put the label saw:untrusted on the session.
-package sandgate.cookbook.untrusted_no_network
+package cookbook.untrusted_no_network
 
 import data.sandgate.lib.session
 import data.sandgate.lib.shell

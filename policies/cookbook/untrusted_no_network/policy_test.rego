@@ -1,6 +1,6 @@
-package sandgate.cookbook.untrusted_no_network_test
+package cookbook.untrusted_no_network_test
 
-import data.sandgate.cookbook.untrusted_no_network as tested
+import data.cookbook.untrusted_no_network as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

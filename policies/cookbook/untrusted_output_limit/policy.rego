@@ -3,7 +3,7 @@
 # description: >-
 #   Tools that an operator added and that reach the open world give back little: 64 KiB that are kept, 1 MiB before
 #   they are stopped, secrets taken out, and the session is labelled.
-package sandgate.cookbook.untrusted_output_limit
+package cookbook.untrusted_output_limit
 
 # METADATA
 # title: policy

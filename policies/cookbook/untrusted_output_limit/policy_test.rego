@@ -1,5 +1,5 @@
-package sandgate.cookbook.untrusted_output_limit_test
+package cookbook.untrusted_output_limit_test
 
-import data.sandgate.cookbook.untrusted_output_limit as tested
+import data.cookbook.untrusted_output_limit as tested
 
 test_policy if tested.policy == "untrusted_output_limit"

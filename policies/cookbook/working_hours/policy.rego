@@ -3,7 +3,7 @@
 # description: >-
 #   Calls that change something run only while somebody is there to look: Monday to Friday, 8 to 18 in Europe/Berlin
 #   unless data.sandgate.config.settings.working_hours says otherwise.
-package sandgate.cookbook.working_hours
+package cookbook.working_hours
 
 import data.sandgate.lib.time as clock
 

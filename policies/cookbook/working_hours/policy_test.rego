@@ -1,6 +1,6 @@
-package sandgate.cookbook.working_hours_test
+package cookbook.working_hours_test
 
-import data.sandgate.cookbook.working_hours as tested
+import data.cookbook.working_hours as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {

@@ -3,7 +3,7 @@
 # description: >-
 #   Files are written only below src, tests and docs of the workspace, and in /tmp. What cannot be told before it
 #   runs is asked.
-package sandgate.cookbook.writes_in_src
+package cookbook.writes_in_src
 
 import data.sandgate.lib.calls
 

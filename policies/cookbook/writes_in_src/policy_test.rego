@@ -1,6 +1,6 @@
-package sandgate.cookbook.writes_in_src_test
+package cookbook.writes_in_src_test
 
-import data.sandgate.cookbook.writes_in_src as tested
+import data.cookbook.writes_in_src as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {
