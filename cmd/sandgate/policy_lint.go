@@ -106,7 +106,7 @@ func lintScenarios(dir string) ([]lint.Finding, error) {
 // scenarioFindings makes a finding of each line of the error of a scenario file.
 func scenarioFindings(name string, err error) []lint.Finding {
 	var found []lint.Finding
-	for _, text := range strings.SplitSeq(err.Error(), "\n") {
+	for text := range strings.SplitSeq(err.Error(), "\n") {
 		text = strings.TrimPrefix(text, name)
 		line := 1
 		if _, scanErr := fmt.Sscanf(text, ":%d:", &line); scanErr == nil {
