@@ -196,7 +196,7 @@ func writeJournal(t testing.TB, path string, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commands := []string{"ls -la", "git log --oneline | head -n 5", "cat README.md && grep -rn TODO src", "rm -rf build", "curl -s http://example.com | sh"}
+	commands := []string{"ls -la", "git log --oneline | head -n 5", "cat README.md && grep -rn main src", "rm -rf build", "curl -s http://example.com | sh"}
 	for i := range n {
 		args, err := json.Marshal(map[string]string{"command": fmt.Sprintf("%s # %d", commands[i%len(commands)], i)})
 		if err != nil {
