@@ -107,7 +107,7 @@ test-cgroup2: runtimes build ## the sandbox tests on a second kernel with pure c
 
 .PHONY: policy-test
 policy-test: bin/opa build ## Rego tests with their coverage, and the scenario files
-	bin/opa test policies/sandgate
+	bin/opa test policies/
 	bin/sandgate policy test policies --coverage --threshold 95
 
 FUZZTIME ?= 3s
@@ -126,7 +126,7 @@ lint: bin/golangci-lint bin/buf bin/opa ## golangci-lint with gosec, buf lint an
 	bin/buf lint
 	@tools/scripts/breaking
 	bin/opa fmt --list --fail policies
-	bin/opa check --strict --schema policies/schemas policies/sandgate
+	bin/opa check --strict --schema policies/schemas policies/
 
 .PHONY: check-generate
 check-generate: generate ## fail when the committed generated code is not what the protos say

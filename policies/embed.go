@@ -8,7 +8,9 @@ package policies
 import "embed"
 
 // FS holds the library as the directory `policies` of the source tree does:
-// sandgate/ (Rego and its data), schemas/ and scenarios/.
+// sandgate/ (Rego and its data), schemas/ and scenarios/. Plain OPA takes every
+// JSON and YAML file below a directory for data, so no two of them may give the
+// same member of the same folder: each file has a folder of its own.
 //
-//go:embed sandgate schemas/*.json scenarios
+//go:embed sandgate schemas scenarios
 var FS embed.FS

@@ -231,7 +231,7 @@ cases:
 func TestPolicyTestOfTheBuiltInLibrary(t *testing.T) {
 	inTempDir(t, nil)
 	out, err := runPolicy(t, "", "test")
-	if err != nil || !strings.Contains(out, "ok   embedded: ") || !strings.Contains(out, "ok   policies/scenarios/readonly.yaml") {
+	if err != nil || !strings.Contains(out, "ok   embedded: ") || !strings.Contains(out, "ok   policies/scenarios/readonly/scenario.yaml") {
 		t.Errorf("got %s, %v", out, err)
 	}
 }

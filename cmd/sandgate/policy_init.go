@@ -49,7 +49,7 @@ test_another_file_is_not if {
 	found == set()
 }
 `,
-	"scenarios/team.yaml": `profile: readonly
+	"scenarios/team/scenario.yaml": `profile: readonly
 workspace:
   files: {README.md: hello, secrets/key: x}
   symlinks: {link: secrets}

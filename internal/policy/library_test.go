@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,9 +13,22 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/format"
+	"github.com/open-policy-agent/opa/v1/loader"
 
 	"github.com/sandgate/sandgate/policies"
 )
+
+// TestPlainOPALoadsTheLibrary loads it as `opa test policies/` does: with every
+// JSON and YAML file as data.
+func TestPlainOPALoadsTheLibrary(t *testing.T) {
+	loaded, err := loader.NewFileLoader().Filtered([]string{"../../policies"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(loaded.Modules) < 50 || loaded.Documents["sandgate"] == nil {
+		t.Errorf("got %d modules and %d documents: is this the library?", len(loaded.Modules), len(loaded.Documents))
+	}
+}
 
 func TestLibraryIsFormatted(t *testing.T) {
 	err := fs.WalkDir(policies.FS, ".", func(name string, d fs.DirEntry, err error) error {
@@ -123,10 +137,10 @@ func readSchema(t *testing.T, name string) *schemaDoc {
 // against with the Go types that are really encoded and decoded.
 func TestSchemasDescribeTheDocuments(t *testing.T) {
 	for name, typ := range map[string]reflect.Type{
-		"input.json": reflect.TypeFor[Input](), "decision.json": reflect.TypeFor[answer](),
+		"input.json": reflect.TypeFor[Input](), "decision/decision.json": reflect.TypeFor[answer](),
 	} {
 		root := readSchema(t, name)
-		for _, difference := range compareSchema(root, root, typ, strings.TrimSuffix(name, ".json")) {
+		for _, difference := range compareSchema(root, root, typ, strings.TrimSuffix(path.Base(name), ".json")) {
 			t.Error(difference)
 		}
 	}

@@ -381,8 +381,8 @@ func compileErrors(compiler *ast.Compiler, mods map[string]*ast.Module) error {
 // policy, whether it is annotated or not.
 func schemaSet() (*ast.SchemaSet, error) {
 	set := ast.NewSchemaSet()
-	for _, name := range []string{"input", "decision"} {
-		raw, err := policies.FS.ReadFile("schemas/" + name + ".json")
+	for name, file := range map[string]string{"input": "input.json", "decision": "decision/decision.json"} {
+		raw, err := policies.FS.ReadFile("schemas/" + file)
 		if err != nil {
 			return nil, fmt.Errorf("schema %s: %w", name, err)
 		}

@@ -94,7 +94,7 @@ func TestEveryInputIsWhatItsSchemaSays(t *testing.T) {
 // TestTheSchemaOfDecisionsRefusesWhatTheDaemonRefuses keeps the schema that
 // authors read in step with the validation that counts.
 func TestTheSchemaOfDecisionsRefusesWhatTheDaemonRefuses(t *testing.T) {
-	schema := compileSchema(t, "decision.json")
+	schema := compileSchema(t, "decision/decision.json")
 	const reason = `{"rule": "r", "message": "m"}`
 	for _, good := range []string{
 		`{"outcome": "deny", "reasons": [` + reason + `]}`,

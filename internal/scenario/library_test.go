@@ -33,12 +33,12 @@ func newRunner(t *testing.T, cfg policy.Config) Runner {
 
 func TestScenariosOfTheDefaultLibrary(t *testing.T) {
 	runner := newRunner(t, policy.Config{})
-	files, err := fs.Glob(policies.FS, "scenarios/*.yaml")
+	files, err := fs.Glob(policies.FS, "scenarios/*/scenario.yaml")
 	if err != nil || len(files) < 4 {
 		t.Fatalf("scenario files: got %v, %v, want one for each profile", files, err)
 	}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(path.Base(file), ".yaml"), func(t *testing.T) {
+		t.Run(path.Base(path.Dir(file)), func(t *testing.T) {
 			raw, err := policies.FS.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
