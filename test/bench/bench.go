@@ -91,6 +91,7 @@ type section struct {
 func (b *bench) sections() []section {
 	return []section{
 		{[]string{report.GroupCommands, report.GroupClients, report.GroupReuse, report.GroupPeers}, b.calls},
+		{[]string{report.GroupFloors}, b.floors},
 		{[]string{report.GroupDecide, report.GroupRules}, b.decisions},
 		{[]string{report.GroupCells}, b.newCells},
 		{[]string{report.GroupNeighbours}, b.neighbours},

@@ -41,7 +41,7 @@ func TestQuickRunIsComplete(t *testing.T) {
 	gvisor := !slices.ContainsFunc(r.Skipped, func(n report.Note) bool { return n.What == "gVisor" })
 	wantCells := map[string]int{
 		report.GroupCommands: len(jobs()), report.GroupClients: 5, report.GroupReuse: 3, report.GroupDecide: 2*len(decidedCalls()) + 1,
-		report.GroupRules: 2 * len(quickSize().rules), report.GroupNeighbours: len(abusers()), report.GroupSessions: len(quickSize().sessions),
+		report.GroupFloors: 1, report.GroupRules: 2 * len(quickSize().rules), report.GroupNeighbours: len(abusers()), report.GroupSessions: len(quickSize().sessions),
 	}
 	if gvisor {
 		wantCells[report.GroupIsolation] = 4
@@ -60,6 +60,11 @@ func TestQuickRunIsComplete(t *testing.T) {
 		t.Errorf("cells of each group: -want +got:\n%s", diff)
 	}
 	checkMemory(t, r)
+	for _, part := range []string{report.ArmFloor, report.ArmSandgate, report.ArmEmpty, report.ArmWalls, report.ArmRecords, report.ArmDecision} {
+		if s := r.Find(report.GroupFloors, report.CellBash, 1, 0).Arm(part); s == nil || s.CPU() <= 0 {
+			t.Errorf("floors: %s: got %+v, want a series with processor time", part, s)
+		}
+	}
 	for _, s := range r.Stages {
 		if s.Calls == 0 || s.Seen <= 0 || len(s.Stages) < 2 || s.Explained <= 0 || s.Explained > 1.05 {
 			t.Errorf("stages of %s (%s): %+v", s.Name, s.Source, s)

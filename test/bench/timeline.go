@@ -20,8 +20,8 @@ const timelineKey = "x-sandgate-timeline"
 // Stages that lie between client and daemon: from a time that the one has read off
 // the clock of this machine to one that the other has.
 const (
-	wayThere = "request on its way (client, kernel, gRPC)"
-	wayBack  = "reply on its way (gRPC, kernel, client)"
+	wayThere = report.StageThere
+	wayBack  = report.StageBack
 )
 
 // traced is a call with all that is known of its way.
@@ -33,12 +33,25 @@ type traced struct {
 // timelines makes calls that ask for their timeline.
 func (b *bench) timelines(t *target, j job) error {
 	var calls []traced
-	arm := t.arm(j, "timeline")
+	p := b.size.plan
+	p.Clients = 1
+	if _, err := measure.Closed(b.ctx, p, t.tracedArm(j, "timeline", &calls)); err != nil {
+		return err
+	}
+	b.out.Stages = append(b.out.Stages, stagesOfTimelines(j.name, calls))
+	return nil
+}
+
+// tracedArm is the job through the daemon by one client who asks for the timeline
+// of each call; they are added to calls.
+func (t *target) tracedArm(j job, session string, calls *[]traced) measure.Arm {
+	arm := t.arm(j, session)
+	arm.Name = report.ArmTraced
 	arm.Op = func(ctx context.Context, client int) error {
 		var trailer metadata.MD
 		ctx = metadata.AppendToOutgoingContext(ctx, timelineKey, "1")
 		began := time.Now()
-		resp, err := t.clients[client].Execute(ctx, j.request("timeline", client), grpc.Trailer(&trailer))
+		resp, err := t.clients[client].Execute(ctx, j.request(session, client), grpc.Trailer(&trailer))
 		ended := time.Now()
 		if err == nil {
 			err = endedWell(resp.GetResult())
@@ -47,16 +60,10 @@ func (b *bench) timelines(t *target, j job) error {
 			return err
 		}
 		call, err := parseTimeline(strings.Join(trailer.Get(timelineKey), ""), began, ended)
-		calls = append(calls, call)
+		*calls = append(*calls, call)
 		return err
 	}
-	p := b.size.plan
-	p.Clients = 1
-	if _, err := measure.Closed(b.ctx, p, arm); err != nil {
-		return err
-	}
-	b.out.Stages = append(b.out.Stages, stagesOfTimelines(j.name, calls))
-	return nil
+	return arm
 }
 
 // parseTimeline reads what the daemon told of a call and puts the client's times

@@ -32,6 +32,7 @@ func (r *Run) Markdown(w io.Writer) error {
 	for _, g := range groups {
 		r.writeGroup(p, g.group, g.heading, g.text)
 	}
+	r.writeFloors(p)
 	r.writePeers(p)
 	r.writeMemory(p)
 	r.writeStages(p)
@@ -233,6 +234,9 @@ func (r *Run) writeMemory(p *printer) {
 
 func (r *Run) writeStages(p *printer) {
 	for _, t := range r.Stages {
+		if t.Floors {
+			continue // shown beside the floors
+		}
 		p.line("## Stages of %s\n", t.Name)
 		p.line("%d calls; %s.\n", t.Calls, t.Source)
 		p.head("stage", "ms", "of what the client waited")

@@ -19,6 +19,7 @@ const Schema = "sandgate-bench/v1"
 // Groups of cells, in the order in which they are shown.
 const (
 	GroupCommands   = "commands"
+	GroupFloors     = "floors"
 	GroupClients    = "clients"
 	GroupReuse      = "reuse"
 	GroupIsolation  = "isolation"
@@ -36,6 +37,11 @@ const (
 	ArmSandgate = "sandgate"
 	ArmIdle     = "sandgate, nothing beside it"
 	ArmLibrary  = "default library"
+	ArmWalls    = "walls alone"
+	ArmRecords  = "two records alone"
+	ArmEmpty    = "empty call alone"
+	ArmDecision = "decision alone"
+	ArmTraced   = "sandgate, asked for its timeline"
 
 	CellTrue         = "true"
 	CellBash         = "bash -c true"
@@ -47,6 +53,13 @@ const (
 	CellToolRules    = "more rules, each for a tool"
 	CellCommandRules = "more rules, each for a command"
 	CellSessions     = "idle sessions"
+)
+
+// Stages that lie between client and daemon: from a time that the one has read off
+// the clock of this machine to one that the other has.
+const (
+	StageThere = "request on its way (client, kernel, gRPC)"
+	StageBack  = "reply on its way (gRPC, kernel, client)"
 )
 
 // Run is everything that one run of the benchmark found.
@@ -127,6 +140,8 @@ type Stages struct {
 	Name   string `json:"name"`   // what was called
 	Source string `json:"source"` // where the stages were read
 	Calls  int    `json:"calls"`
+	// Floors says that they belong to the cell of GroupFloors.
+	Floors bool `json:"floors,omitempty"`
 	// Seen is what the client waited, the median or mean as Source says.
 	Seen time.Duration `json:"seen_ns"`
 	// Stages are in the order of a call's way.

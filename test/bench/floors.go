@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+	"github.com/sandgate/sandgate/test/bench/measure"
+	"github.com/sandgate/sandgate/test/bench/parts"
+	"github.com/sandgate/sandgate/test/bench/peer"
+	"github.com/sandgate/sandgate/test/bench/report"
+	"github.com/sandgate/sandgate/test/daemontest"
+)
+
+// floors measures what the call of the targets cannot do without, part by part and
+// each by itself, in the same slices as the call through the daemon.
+func (b *bench) floors() (err error) {
+	t, err := b.launch("floors", "pool: {idle: 2, max_cells: 8}\n")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.stop()) }()
+	j := bashJob()
+	// A call whose id, input and records the parts are made of.
+	const id = "bench-floor"
+	req := j.request("floors", 0)
+	daemontest.CallID(id)(req)
+	if _, err := t.execute(b.ctx, 0, req); err != nil {
+		return err
+	}
+	seen, err := t.clients[0].Evaluate(b.ctx, &sandgatev1.EvaluateRequest{Call: req.GetCall(), Explain: true})
+	if err != nil {
+		return fmt.Errorf("ask for the input of a decision: %w", err)
+	}
+	alone, stop, err := b.floorParts(t, seen.GetInputJson(), j)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	var traces []traced
+	whole := t.arm(j, "floors")
+	whole.CPU = parts.MachineCPU
+	arms := append([]measure.Arm{
+		{Name: report.ArmFloor, CPU: parts.MachineCPU, Op: peer.Bare(j.argv, j.stdout)},
+		whole, emptyCall(t, id),
+	}, alone...)
+	arms = append(arms, t.tracedArm(j, "floors-traced", &traces))
+	if err := b.measureCell(cell{on: t, group: report.GroupFloors, name: j.name, base: report.ArmFloor}, arms...); err != nil {
+		return err
+	}
+	if len(traces) > 0 {
+		stages := stagesOfTimelines(j.name, traces)
+		stages.Floors = true
+		b.out.Stages = append(b.out.Stages, stages)
+	}
+	return nil
+}
+
+// emptyCall asks the daemon for the result of a call that has ended: the same
+// connection, socket, options and interceptors, a response of the same size, and
+// nothing to be done for it.
+func emptyCall(t *target, id string) measure.Arm {
+	return measure.Arm{Name: report.ArmEmpty, CPU: parts.MachineCPU, Op: func(ctx context.Context, client int) error {
+		resp, err := t.clients[client].GetCall(ctx, &sandgatev1.GetCallRequest{CallId: id})
+		if err == nil && resp.GetResult() == nil {
+			err = fmt.Errorf("the call %s has no result", id)
+		}
+		return err
+	}}
+}
+
+// floorParts makes the parts that need no daemon; stop takes them back.
+func (b *bench) floorParts(t *target, input string, j job) (arms []measure.Arm, stop func() error, err error) {
+	var made []*parts.Part
+	stop = func() error {
+		var errs []error
+		for _, p := range slices.Backward(made) {
+			errs = append(errs, p.Close())
+		}
+		return errors.Join(errs...)
+	}
+	dir, err := os.MkdirTemp("/tmp", "sgf-")
+	if err == nil {
+		err = os.Chmod(dir, 0o711) //nolint:gosec // the cell's ids must get to its root
+		made = append(made, &parts.Part{Close: func() error { return os.RemoveAll(dir) }})
+	}
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("make a directory: %w", err), stop())
+	}
+	add := func(name string, p *parts.Part, perr error) {
+		if err = errors.Join(err, perr); perr != nil {
+			return
+		}
+		made = append(made, p)
+		arms = append(arms, measure.Arm{Name: name, CPU: parts.MachineCPU, Op: func(ctx context.Context, _ int) error { return p.Op(ctx) }})
+	}
+	p, perr := parts.Walls(b.ctx, b.binDir, filepath.Join(dir, "cell"), j.argv, peer.Environ())
+	add(report.ArmWalls, p, perr)
+	// On the file system of the daemon's journal.
+	p, perr = parts.Records(filepath.Join(t.DataDir, "floor.jsonl"), filepath.Join(t.DataDir, "journal", "journal.jsonl"))
+	add(report.ArmRecords, p, perr)
+	p, perr = parts.Decision(b.ctx, input)
+	add(report.ArmDecision, p, perr)
+	if err != nil {
+		return nil, nil, errors.Join(err, stop())
+	}
+	return arms, stop, nil
+}
