@@ -104,6 +104,9 @@ type Receipt struct {
 	Namespaces    map[string]string `json:"namespaces,omitempty"` // "pid": "pid:[4026532…]"
 	Network       string            `json:"network"`              // "none"
 	Workspace     string            `json:"workspace"`            // "ephemeral", "directory", "directory:idmapped"
+	// Mounts are those of the call's Mounts, parents first, and before them the
+	// workspace itself if it was demanded read-only.
+	Mounts []MountState `json:"mounts,omitempty"`
 }
 
 // Capabilities is what a Runtime can enforce here.

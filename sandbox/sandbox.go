@@ -120,6 +120,8 @@ type Call struct {
 
 	// Workspace is what is mounted at WorkspacePath.
 	Workspace Workspace
+	// Mounts say what else may be done with parts of it, in any order.
+	Mounts []Mount
 	// Limits are the bounds of this very call. Zero fields are errors except
 	// where the field says otherwise: whoever calls fills in defaults.
 	Limits Limits

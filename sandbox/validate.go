@@ -42,6 +42,9 @@ func (c *Call) Validate() error {
 	if d := c.Workspace.HostDir; d != "" && (!path.IsAbs(d) || path.Clean(d) != d || strings.ContainsRune(d, 0)) {
 		return invalid("workspace directory %q: want a clean absolute path", d)
 	}
+	if err := validateMounts(c.Mounts); err != nil {
+		return err
+	}
 	return c.Limits.validate()
 }
 

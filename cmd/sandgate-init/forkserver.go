@@ -281,6 +281,7 @@ func lookAtMounts(s *raw.Script, to uintptr) {
 // mounts is what lookAtMounts found.
 type mounts struct {
 	workspace uint64 // identity of the mount
+	writable  bool   // it, as far as the kernel tells
 	sizes     map[string]int64
 }
 
@@ -300,6 +301,10 @@ func decodeMounts(b []byte) (mounts, error) {
 	for i, path := range files {
 		fs := b[256+i*statfsBytes:]
 		m.sizes[path] = int64(n.Uint64(fs[8:]) * n.Uint64(fs[16:])) //nolint:gosec // block size, then blocks of a tmpfs
+		const flagsAt, valid = 80, 0x20                             // gVisor does not say that its flags are valid
+		if flags := n.Uint64(fs[flagsAt:]); path == cell.Workspace && flags&valid != 0 {
+			m.writable = flags&unix.ST_RDONLY == 0
+		}
 	}
 	return m, nil
 }

@@ -141,6 +141,9 @@ func (c *call) checkFit(seen mounts) error {
 	if x.Workspace == cell.WorkspaceMoved && seen.workspace == c.stage.mounts.workspace {
 		return errors.New("workspace was not mounted by the host")
 	}
+	if x.Workspace == cell.WorkspaceEmpty && (seen.workspace == c.stage.mounts.workspace || seen.writable) {
+		return errors.New("make the workspace read-only: the kernel lets it be written to")
+	}
 	return nil
 }
 
@@ -266,13 +269,17 @@ func (p *plan) refit(s *raw.Script, n *stage, x *cell.Exec) {
 	if own && x.Workspace == cell.WorkspaceCell {
 		s.Call("uncover the cell's workspace", unix.SYS_UMOUNT2, cell.Workspace, unix.MNT_DETACH)
 	}
-	if !own && x.Workspace == cell.WorkspaceEphemeral {
+	if !own && (x.Workspace == cell.WorkspaceEphemeral || x.Workspace == cell.WorkspaceEmpty) {
 		// What is mounted over a directory goes away when the host removes that.
 		s.Call("take the cell's workspace away", unix.SYS_UMOUNT2, cell.Workspace, unix.MNT_DETACH).Ignore(unix.EINVAL)
 	}
 	if !fits(n.mounts.sizes["/tmp"], x.DiskBytes) || !own && x.Workspace == cell.WorkspaceEphemeral {
 		size := sizeOptions(x.DiskBytes)
 		scratch(s, s.String("mode=1777,"+size), s.String(ownedOptions()+size), x.Workspace == cell.WorkspaceEphemeral)
+	}
+	if x.Workspace == cell.WorkspaceEmpty {
+		s.Call("mount the empty workspace", unix.SYS_MOUNT, "tmpfs", cell.Workspace, "tmpfs", tmpfsFlags|unix.MS_RDONLY,
+			fmt.Sprintf("mode=0555,uid=%d,gid=%d,size=4k,nr_inodes=2", cell.PayloadUID, cell.PayloadGID))
 	}
 	record := s.Data(make([]byte, 8+mountsBytes))
 	binary.NativeEndian.PutUint32(s.Bytes(record, 8), recordFitted)

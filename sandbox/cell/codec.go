@@ -156,7 +156,7 @@ func DecodeExec(body []byte) (Request, error) {
 	if err := d.finish("exec"); err != nil {
 		return Request{}, err
 	}
-	if kind > uint64(WorkspaceCell) {
+	if kind > uint64(WorkspaceEmpty) {
 		return Request{}, fmt.Errorf("decode exec: workspace kind %d: %w", kind, ErrProtocol)
 	}
 	x.Workspace = WorkspaceKind(kind)

@@ -7,7 +7,7 @@ import (
 
 // ProtocolVersion is what Hello carries. Host and init come from one build; a
 // difference means that a wrong binary is in the cell.
-const ProtocolVersion = 3
+const ProtocolVersion = 4
 
 // What a program finds in a cell.
 const (
@@ -103,6 +103,9 @@ const (
 	// WorkspaceCell is what the cell itself has there: since its start, or put
 	// there by the host before the stage was made.
 	WorkspaceCell WorkspaceKind = 2
+	// WorkspaceEmpty is an empty directory that cannot be written to: an ephemeral
+	// workspace that is read-only. Only an Exec has it; init looks that it is so.
+	WorkspaceEmpty WorkspaceKind = 3
 )
 
 // Exec is one program to be run. Its output is read to the end, whatever of it is

@@ -265,8 +265,14 @@ func (u *running) usageVeiled(g cgroup.Usage) cgroup.Usage {
 	return g
 }
 
-// checkVeiled refuses what gVisor cannot give a call.
+// checkVeiled refuses what gVisor cannot give a call. Of its mount namespaces the
+// machine sees nothing, so it can neither mount parts of the workspace there nor tell
+// whether they are mounted.
 func checkVeiled(call *sandbox.Call) error {
+	if call.Isolation == sandbox.IsolationGVisor && len(call.Mounts) > 0 {
+		return fmt.Errorf("mounts of parts of the workspace cannot be made with isolation %q: use %q, or workspace ro: %w",
+			sandbox.IsolationGVisor, sandbox.IsolationRunc, errdefs.ErrFailedPrecondition)
+	}
 	if call.Isolation == sandbox.IsolationGVisor && call.Limits.MemoryBytes < veiledLeastBytes {
 		return fmt.Errorf("limit memory_bytes is %d: gVisor's own kernel lives on it too, want at least %d with isolation %q: %w",
 			call.Limits.MemoryBytes, veiledLeastBytes, sandbox.IsolationGVisor, errdefs.ErrFailedPrecondition)

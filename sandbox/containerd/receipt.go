@@ -158,6 +158,9 @@ func (u *running) makeReceipt(s cell.Started) sandbox.Receipt {
 	if u.c.class.veiled() {
 		enforced["pids"] = s.Pids
 		unverified = notVerified()
+		if len(u.mounts) > 0 {
+			unverified = append(unverified, "mounts")
+		}
 	}
 	if len(s.DiskBytes) > 0 {
 		enforced["disk_bytes"] = largest(s.DiskBytes)
@@ -177,7 +180,7 @@ func (u *running) makeReceipt(s cell.Started) sandbox.Receipt {
 		UID: cell.PayloadUID, HostUID: e.uid,
 		NoNewPrivs: e.noNewPrivs, SeccompMode: e.seccompMode, SeccompSHA256: u.stage.proof.SeccompSHA256,
 		CapEffective: e.capEffective, CapBounding: e.capBounding, Namespaces: e.namespaces,
-		Network: "none", Workspace: u.workdir,
+		Network: "none", Workspace: u.workdir, Mounts: u.mounts,
 	}
 }
 

@@ -143,7 +143,11 @@ type running struct {
 	from    time.Time // when it got the cell
 	workdir string    // what the receipt says of the workspace
 	kind    cell.WorkspaceKind
-	keep    bool // the cell may serve another call
+	// arranged: its stage has mounts for parts of this call's workspace, perhaps some
+	// only. mounts are those that the kernel shows.
+	arranged bool
+	mounts   []sandbox.MountState
+	keep     bool // the cell may serve another call
 
 	steps    []sandbox.Step
 	marked   time.Time     // end of the last step
@@ -171,8 +175,8 @@ func (u *running) do(ctx context.Context) (sandbox.Result, error) {
 		err = u.stageLives()
 	}
 	if err != nil {
-		if errors.Is(err, errUnfit) || u.kind == cell.WorkspaceMoved {
-			u.r.pool.release(u.c, false) // its stage has this call's workspace
+		if errors.Is(err, errUnfit) || u.kind == cell.WorkspaceMoved || u.arranged {
+			u.r.pool.release(u.c, false) // its stage has this call's workspace, or a part of it
 		} else {
 			u.r.pool.unclaim(u.c) // nothing has run, and its stage waits on
 		}

@@ -94,11 +94,12 @@ func (u *running) mountWorkspace() error {
 		if w.KeepOwner {
 			u.workdir = "directory:idmapped"
 		}
+		u.believeReadOnly()
 		return nil
 	}
 	if w.HostDir == "" {
 		u.workdir, u.kind, u.c.wanted = "ephemeral", cell.WorkspaceEphemeral, nil
-		return nil
+		return u.mountEphemeral()
 	}
 	u.workdir = "directory"
 	if w.KeepOwner {
@@ -109,10 +110,14 @@ func (u *running) mountWorkspace() error {
 		return fmt.Errorf("workspace %s: %w", w.HostDir, err)
 	}
 	defer unix.Close(dir) //nolint:errcheck // an O_PATH descriptor
+	parts, missing, err := findParts(dir, w.ReadOnly, u.call.Mounts)
+	if err != nil {
+		return fmt.Errorf("workspace %s: %w", w.HostDir, err)
+	}
 	u.c.wanted = found
 	if u.stage.spec.Workspace == cell.WorkspaceCell && found.same(u.stage.attached) {
 		u.kind = cell.WorkspaceCell
-		return nil
+		return u.arrange(parts, missing)
 	}
 	u.kind = cell.WorkspaceMoved
 	tree, err := u.r.cloneTree(found, dir, false)
@@ -125,7 +130,7 @@ func (u *running) mountWorkspace() error {
 	if err := attachIn(u.stage.stage, tree, u.stage.attached != nil); err != nil {
 		return fmt.Errorf("workspace %s: %w: %w", w.HostDir, err, errUnfit)
 	}
-	return nil
+	return u.arrange(parts, missing)
 }
 
 // attachForNext mounts the directory of the last call in the cell itself, whose
@@ -228,24 +233,34 @@ func (r *Runtime) cloneTree(w *workspace, dir int, root bool) (_ int, err error)
 const noTree = -1
 
 // attachIn attaches a detached mount at the workspace in the mount namespace of
-// a process, after it has taken away the one that is to be replaced. It is done on a thread that ends with it, since it could not come back. The main
-// thread never ends, and what /proc says of this process is said of that one, so
-// it is held back while another thread does the work.
+// a process, after it has taken away the one that is to be replaced.
 func attachIn(pid, tree int, replace bool) error {
+	return inCell(pid, func() error { return attach(tree, replace) })
+}
+
+// inCell does something in the mount namespace of a process, with its root as
+// working directory. It is done on a thread that ends with it, since it could not
+// come back. The main thread never ends, and what /proc says of this process is
+// said of that one, so it is held back while another thread does the work.
+func inCell(pid int, do func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
-			result <- attachIn(pid, tree, replace)
+			result <- inCell(pid, do)
 			runtime.UnlockOSThread()
 			return
 		}
-		result <- attach(pid, tree, replace) // never unlocked: the thread ends with the goroutine
+		err := enter(pid)
+		if err == nil {
+			err = do()
+		}
+		result <- err // never unlocked: the thread ends with the goroutine
 	}()
 	return <-result
 }
 
-func attach(pid, tree int, replace bool) (err error) {
+func enter(pid int) (err error) {
 	namespace, err := unix.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open the cell's mount namespace: %w", err)
@@ -267,6 +282,10 @@ func attach(pid, tree int, replace bool) (err error) {
 	if err := unix.Fchdir(root); err != nil {
 		return fmt.Errorf("go to the cell's root: %w", err)
 	}
+	return nil
+}
+
+func attach(tree int, replace bool) error {
 	const place = "." + oci.WorkspacePath // no call can write there
 	if replace {
 		if err := unix.Unmount(place, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {

@@ -352,6 +352,18 @@ func testWorkspaceReadOnly(t *testing.T, rt sandbox.Runtime) {
 	if string(res.Stdout.Head) != "old\n1\nrefused\n" {
 		t.Errorf("got %q, want the file and a refused write and remount", res.Stdout.Head)
 	}
+	// Without a directory there is an empty one, and nothing can be put into it;
+	// the next call, of other limits, gets a workspace of its own again.
+	call = Call("echo x >made; echo $?; mkdir d; echo $?; ls -A; mount -o remount,rw /workspace 2>/dev/null || echo refused; echo y >/tmp/y && cat /tmp/y")
+	call.Workspace.ReadOnly, call.Reuse, call.ReuseKey = true, sandbox.ReuseSession, "empty"
+	res = mustRun(t, rt, call)
+	if string(res.Stdout.Head) != "1\n1\nrefused\ny\n" || res.Receipt.Workspace != "ephemeral" {
+		t.Errorf("without a directory: got %q (%s) in %q, want refused writes", res.Stdout.Head, res.Stderr.Head, res.Receipt.Workspace)
+	}
+	call.Argv, call.Workspace.ReadOnly = []string{"sh", "-c", "echo x >made && cat made"}, false
+	if res = mustRun(t, rt, call); string(res.Stdout.Head) != "x\n" {
+		t.Errorf("writable again: got %q (%s)", res.Stdout.Head, res.Stderr.Head)
+	}
 }
 
 // ownerUID is an owner that is neither root nor anybody in a cell.
