@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,6 +159,26 @@ func BenchmarkAppend(b *testing.B) {
 		if err := j.Close(); err != nil {
 			b.Fatal(err)
 		}
+	})
+	b.Run("four", func(b *testing.B) {
+		var commits atomic.Int64
+		j, err := Open(filepath.Join(b.TempDir(), "j"), Options{Observe: func(int, time.Duration) { commits.Add(1) }}, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		settled(b, j)
+		b.SetParallelism(2) // times GOMAXPROCS, on the machine of the targets
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if _, err := j.Append(b.Context(), Entry{Kind: KindIntent, Caller: "unix:uid:1", CallID: "c", Data: data}); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+		if err := j.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(b.N)/float64(commits.Load()), "records/commit")
 	})
 	b.Run("encode", func(b *testing.B) {
 		var buf bytes.Buffer

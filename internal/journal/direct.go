@@ -24,7 +24,7 @@ const blockBytes = 4096
 // is written back late would take a block back to what it was. So the zeros ahead
 // are written in the same way, by zeroFile.
 //
-// It belongs to whoever holds Journal.writing.
+// It belongs to the writer's goroutine.
 type directFile struct {
 	dataSyncFile // for all but writing
 	out          *os.File

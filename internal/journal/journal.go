@@ -70,10 +70,7 @@ type Journal struct {
 	done     chan struct{} // closed by the writer
 	once     sync.Once
 
-	// writing is held by whoever writes a batch: the writer, or an Append that finds
-	// nobody at it and spares itself two changes of goroutines. It guards the rest
-	// down to line.
-	writing sync.Mutex
+	// What follows down to line belongs to the writer's goroutine, and to Close after it.
 
 	file   file
 	zeros  file  // for what is written ahead: file, or the same for whole blocks
@@ -171,8 +168,9 @@ func (j *Journal) State() State {
 // On an error nothing of it counts: the caller must act as if it had not been
 // recorded. A full disk is errdefs.ErrResourceExhausted, another failure and a
 // closed journal are errdefs.ErrUnavailable. When ctx ends while the record waits
-// or is being written with others it is not known whether it got there; that is an
-// error too. A record that is written by itself is waited for.
+// or is being written, Append returns at once, also from a disk that hangs: the
+// record stays the writer's, and it is not known whether it gets there. That is an
+// error too.
 func (j *Journal) Append(ctx context.Context, e Entry) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, context.Cause(ctx)
@@ -184,16 +182,6 @@ func (j *Journal) Append(ctx context.Context, e Entry) (int64, error) {
 	req := &request{
 		rec:  Record{Kind: e.Kind, Caller: e.Caller, Session: e.Session, CallID: e.CallID, Data: data},
 		done: make(chan struct{}),
-	}
-	if j.writing.TryLock() {
-		defer j.writing.Unlock()
-		select {
-		case <-j.closing:
-			return 0, fmt.Errorf("journal is closed: %w", errdefs.ErrUnavailable)
-		default:
-		}
-		j.commit(j.gather(req))
-		return req.seq, req.err
 	}
 	select {
 	case <-j.closing:
@@ -224,8 +212,6 @@ func (j *Journal) Close() error {
 	j.once.Do(func() {
 		close(j.closing)
 		<-j.done
-		j.writing.Lock()
-		defer j.writing.Unlock()
 		err = j.cutBack()
 		if err != nil {
 			err = classify("close journal", err)
