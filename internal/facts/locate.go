@@ -29,6 +29,9 @@ func (a *analyzer) locate(c *Command) {
 		if file && r.Static && r.Target != nil && !r.Network {
 			r.PathFacts = a.pathFacts(*r.Target, c.bases)
 		}
+		if file && !r.Static {
+			r.May = a.possible(r.raw, c.bases)
+		}
 	}
 }
 
@@ -55,6 +58,7 @@ func (a *analyzer) gitBases(c *Command) []string {
 func (a *analyzer) locateArg(g *Arg, bases []string) {
 	switch {
 	case g.Value == nil:
+		g.May = a.possible(g.raw, bases)
 		return
 	case g.Glob:
 		g.PathFacts = a.globFacts(g, bases)

@@ -111,6 +111,8 @@ func (a *analyzer) fileRedirect(r *syntax.Redirect, red *Redirect) {
 	red.Network = netTarget.MatchString(t.Prefix) || t.Value != nil && netTarget.MatchString(*t.Value)
 	if t.Literal {
 		red.Target, red.Static = t.Value, true
+	} else {
+		red.raw = t.raw
 	}
 	if red.Class == "dup" && (!t.Literal || !fdTarget.MatchString(*t.Value)) {
 		red.Class = "read"

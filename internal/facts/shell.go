@@ -44,8 +44,9 @@ type analyzer struct {
 	depth     int // commands that run commands, as they nest now
 
 	variables map[string]bool
-	values    []value // of variables, which something may expand once more
-	evaluates bool    // something in the script does that
+	values    []value             // of variables, which something may expand once more
+	given     map[string][][]frag // what the script gives to variables
+	evaluates bool                // something in the script does that
 	owner     *Command
 	pending   []pendingAlias
 	aliasesOn bool

@@ -86,7 +86,7 @@ func (a *analyzer) findExec(c *Command, sc scope) {
 		if strings.HasSuffix(*v, "dir") {
 			a.bases = nil
 		}
-		a.command(c, filledIn(c.Args[i+1:end], "{}", false), sc)
+		a.command(c, filledIn(c.Args[i+1:end], "{}", false, nil), sc)
 		i = end
 	}
 }
@@ -108,7 +108,7 @@ func (a *analyzer) fdExec(c *Command, sc scope) {
 				}
 				rest = append([]*Arg{&first}, rest...)
 			}
-			a.command(c, filledIn(rest, "{}", true), sc)
+			a.command(c, filledIn(rest, "{}", true, nil), sc)
 			return
 		}
 	}

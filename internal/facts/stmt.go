@@ -105,6 +105,7 @@ func (a *analyzer) assigns(list []*syntax.Assign) []*Assign {
 		}
 		a.feature(FeatureAssignment)
 		e := &Assign{Name: as.Name.Value}
+		a.noteAssign(as)
 		if e.Name == "CDPATH" || e.Name == "HOME" || e.Name == "OLDPWD" {
 			a.cdSearch = true
 		}
@@ -212,6 +213,7 @@ func (a *analyzer) forClause(c *syntax.ForClause, sc scope) {
 	a.substIn(c.Loop, sc)
 	if w, ok := c.Loop.(*syntax.WordIter); ok && w.Name != nil {
 		a.variable(unhidden(w.Name.Value))
+		a.noteWords(w.Name.Value, w.Items)
 	}
 	sc.late = true
 	a.stmts(c.Do, sc.in(name))

@@ -146,6 +146,8 @@ type Arg struct {
 	Splits  bool `json:"splits"`
 	// Prefix is the static text before the first dynamic part, if any.
 	Prefix string `json:"prefix,omitempty"`
+	// May are texts that the word may become, if it is Dynamic or a Tilde and something is known. See [Possible].
+	May []Possible `json:"may,omitempty"`
 	// PathFacts are those of the word read as a path. For a Glob, InWorkspace says that every match is inside,
 	// and that no match looks like an option.
 	PathFacts
@@ -185,7 +187,11 @@ type Redirect struct {
 	Static bool `json:"static"`
 	// Network: the target is one of bash's pseudo-devices below /dev/tcp and /dev/udp.
 	Network bool `json:"network"`
+	// May are texts that the target may become, if it is not static and something is known. See [Possible].
+	May []Possible `json:"may,omitempty"`
 	PathFacts
+
+	raw []frag
 }
 
 // Git is where git's own options end and its subcommand begins.

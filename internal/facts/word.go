@@ -15,6 +15,7 @@ type frag struct {
 	dynamic bool // text is not known
 	many    bool // dynamic, and can become several words or none
 	extglob bool
+	hint    *hint // of a dynamic one, if something is known
 }
 
 // placeholder stands for a dynamic part where a script is analysed although part of it is not known.
@@ -250,8 +251,10 @@ func (a *analyzer) frag(part syntax.WordPart) []frag {
 	case *syntax.ExtGlob:
 		a.feature(FeatureExtGlob)
 		return []frag{{dynamic: true, many: true, extglob: true}}
-	case *syntax.ParamExp, *syntax.CmdSubst, *syntax.ArithmExp:
-		return []frag{{dynamic: true, many: true}}
+	case *syntax.ParamExp:
+		return []frag{{dynamic: true, many: true, hint: a.expansion(p)}}
+	case *syntax.CmdSubst:
+		return []frag{{dynamic: true, many: true, hint: substitution(p)}}
 	case *syntax.ProcSubst:
 		return []frag{{dynamic: true}}
 	}
@@ -266,7 +269,9 @@ func (a *analyzer) dblQuoted(parts []syntax.WordPart) []frag {
 		case *syntax.Lit:
 			out = append(out, frag{text: unescapeIn(p.Value, "$`\"\\"), quoted: true})
 		case *syntax.ParamExp:
-			out = append(out, frag{quoted: true, dynamic: true, many: manyWords(p)})
+			out = append(out, frag{quoted: true, dynamic: true, many: manyWords(p), hint: a.expansion(p)})
+		case *syntax.CmdSubst:
+			out = append(out, frag{quoted: true, dynamic: true, hint: substitution(p)})
 		default:
 			out = append(out, frag{quoted: true, dynamic: true})
 		}

@@ -350,21 +350,31 @@ func (a *analyzer) xargs(c *Command, argv []*Arg, sc scope) {
 			replace = v[len("--replace="):]
 		}
 	}
-	a.command(c, filledIn(argv, replace, replace == ""), sc)
+	a.command(c, filledIn(argv, replace, replace == "", inputWords(sc.stdin)), sc)
 }
 
 // filledIn makes every word that holds the mark dynamic, and adds a dynamic word if more is appended.
-func filledIn(argv []*Arg, mark string, more bool) []*Arg {
+func filledIn(argv []*Arg, mark string, more bool, known *hint) []*Arg {
 	out := make([]*Arg, 0, len(argv)+1)
 	for _, g := range argv {
 		if mark != "" && strings.Contains(g.approx, mark) {
-			prefix, _, _ := strings.Cut(g.approx, mark)
-			g = &Arg{Dynamic: true, Quoted: g.Quoted, Prefix: prefix, approx: strings.ReplaceAll(g.approx, mark, placeholder)}
+			prefix, rest, _ := strings.Cut(g.approx, mark)
+			raw := []frag{{text: prefix}, {dynamic: true, hint: known}, {text: rest}}
+			g = &Arg{Dynamic: true, Quoted: g.Quoted, Prefix: prefix, approx: strings.ReplaceAll(g.approx, mark, placeholder), raw: raw}
 		}
 		out = append(out, g)
 	}
 	if more {
-		out = append(out, &Arg{Dynamic: true, Splits: true, approx: placeholder})
+		out = append(out, &Arg{Dynamic: true, Splits: true, approx: placeholder, raw: []frag{{dynamic: true, hint: known}}})
 	}
 	return out
+}
+
+// inputWords is the hint for the words of an input that is known.
+func inputWords(in *input) *hint {
+	if in == nil || !in.known {
+		return nil
+	}
+	words := strings.Fields(in.text)
+	return &hint{texts: words[:min(len(words), maxPossible)]}
 }

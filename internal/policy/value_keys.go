@@ -77,6 +77,7 @@ var (
 	keyLabels           = ast.StringTerm("labels")
 	keyLease            = ast.StringTerm("lease")
 	keyLiteral          = ast.StringTerm("literal")
+	keyMay              = ast.StringTerm("may")
 	keyMemoryBytes      = ast.StringTerm("memory_bytes")
 	keyMirror           = ast.StringTerm("mirror")
 	keyModel            = ast.StringTerm("model")

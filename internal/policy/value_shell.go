@@ -90,6 +90,9 @@ func (b *valueBuilder) arg(item **facts.Arg) *ast.Term {
 	b.putBool(keyDynamic, a.Dynamic)
 	b.putBool(keySplits, a.Splits)
 	b.putTextIf(keyPrefix, a.Prefix)
+	if len(a.May) > 0 {
+		b.put(keyMay, list(b, a.May, b.possible))
+	}
 	b.pathFacts(&a.PathFacts)
 	if a.Eq != nil {
 		eq := len(b.items)
@@ -125,6 +128,16 @@ func (b *valueBuilder) redirect(item **facts.Redirect) *ast.Term {
 	b.putPointerIf(keyTarget, r.Target)
 	b.putBool(keyStatic, r.Static)
 	b.putBool(keyNetwork, r.Network)
+	if len(r.May) > 0 {
+		b.put(keyMay, list(b, r.May, b.possible))
+	}
 	b.pathFacts(&r.PathFacts)
+	return b.object(mark)
+}
+
+func (b *valueBuilder) possible(p *facts.Possible) *ast.Term {
+	mark := len(b.items)
+	b.putText(keyValue, p.Value)
+	b.pathFacts(&p.PathFacts)
 	return b.object(mark)
 }
