@@ -14,6 +14,7 @@ type RuleSource struct {
 	Title       string `json:"title,omitempty"`       // of the METADATA of the Rego rule
 	Description string `json:"description,omitempty"` // likewise
 	Package     string `json:"package"`               // data.sandgate.profiles.readonly
+	Text        string `json:"text,omitempty"`        // its lines; only in what Explain says
 }
 
 // ruleIndex finds the Rego rules that can emit a rule id: those whose text
