@@ -44,6 +44,7 @@ func admissionProto(s admission.State) *sandgatev1.AdmissionState {
 		Running: int32of(s.Running), MaxRunning: int32of(s.Budget.Calls), Waiting: int32of(s.Waiting), WaitingCallers: int32of(s.WaitingCallers),
 		CpuMillis: s.Used.CPUMillis, MaxCpuMillis: s.Budget.CPUMillis, MemoryBytes: s.Used.MemoryBytes, MaxMemoryBytes: s.Budget.MemoryBytes,
 		Admitted: s.Admitted, Waited: s.Waited, Refused: s.Refused, Expired: s.Expired, Left: s.Left,
+		Beginning: int32of(s.Beginning), Slots: int32of(s.Slots),
 	}
 	if s.ExpectedWait > 0 {
 		out.ExpectedWait = durationpb.New(s.ExpectedWait)

@@ -119,7 +119,7 @@ func TestLoadIsToldAsItIs(t *testing.T) {
 			Admission: func() admission.State {
 				return admission.State{
 					Running: 1, Waiting: 2, WaitingCallers: 3, Used: admission.Resources{Calls: 1, CPUMillis: 4, MemoryBytes: 5}, Budget: admission.Resources{Calls: 6, CPUMillis: 7, MemoryBytes: 8},
-					ExpectedWait: time.Second, Admitted: 9, Waited: 10, Refused: 11, Expired: 12, Left: 13,
+					ExpectedWait: time.Second, Admitted: 9, Waited: 10, Refused: 11, Expired: 12, Left: 13, Beginning: 14, Slots: 15,
 				}
 			},
 			Journal: func() journal.State {
@@ -136,7 +136,7 @@ func TestLoadIsToldAsItIs(t *testing.T) {
 		Pools: []*sandgatev1.Pool{{Image: "host", Isolation: "runc", Fresh: 1, Kept: 2, Busy: 3, Making: 4, Dying: 5, Waiting: 6, Target: 7, Made: 8, Claims: 9, Dry: 10, Retired: 11, Poisoned: 12, Failed: 13}},
 		Admission: &sandgatev1.AdmissionState{
 			Running: 1, MaxRunning: 6, Waiting: 2, WaitingCallers: 3, CpuMillis: 4, MaxCpuMillis: 7, MemoryBytes: 5, MaxMemoryBytes: 8,
-			ExpectedWait: got.GetAdmission().GetExpectedWait(), Admitted: 9, Waited: 10, Refused: 11, Expired: 12, Left: 13,
+			ExpectedWait: got.GetAdmission().GetExpectedWait(), Admitted: 9, Waited: 10, Refused: 11, Expired: 12, Left: 13, Beginning: 14, Slots: 15,
 		},
 		Journal:  &sandgatev1.JournalState{LastSequence: 1, SizeBytes: 2, Waiting: 3, Records: 4, Commits: 5, FailedCommits: 6, Failing: true},
 		Sessions: 14,

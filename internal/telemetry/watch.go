@@ -34,7 +34,7 @@ var (
 
 	lineCalls   = desc("admission_calls", "Calls by state: running, waiting.", "state")
 	lineCallers = desc("admission_waiting_callers", "Callers with calls in line.")
-	lineUsed    = desc("admission_used", "What the running calls count: calls, cpu_millis, memory_bytes.", "resource")
+	lineUsed    = desc("admission_used", "What the running calls count: calls, cpu_millis, memory_bytes, and slots: those that have begun just now.", "resource")
 	lineBudget  = desc("admission_budget", "What they may count at most.", "resource")
 	lineTotal   = desc("admission_calls_total", "Events: admitted, waited, refused (line full), expired (timeout in line), left (cancelled in line).", "event")
 
@@ -84,6 +84,10 @@ func (w *watcher) Collect(out chan<- prometheus.Metric) {
 		} {
 			gauge(lineUsed, v[0], name)
 			gauge(lineBudget, v[1], name)
+		}
+		if s.Slots > 0 {
+			gauge(lineUsed, int64(s.Beginning), "slots")
+			gauge(lineBudget, int64(s.Slots), "slots")
 		}
 		for event, v := range map[string]int64{
 			"admitted": s.Admitted, "waited": s.Waited, "refused": s.Refused, "expired": s.Expired, "left": s.Left,

@@ -557,7 +557,12 @@ type AdmissionState struct {
 	// Calls refused because their timeout or the longest wait had passed, or would have.
 	Expired int64 `protobuf:"varint,13,opt,name=expired,proto3" json:"expired,omitempty"`
 	// Calls cancelled while they waited.
-	Left          int64 `protobuf:"varint,14,opt,name=left,proto3" json:"left,omitempty"`
+	Left int64 `protobuf:"varint,14,opt,name=left,proto3" json:"left,omitempty"`
+	// Calls that have begun just now and hold a slot: no more begin until one of them
+	// ends or has run for a moment, or a processor is idle.
+	Beginning int32 `protobuf:"varint,15,opt,name=beginning,proto3" json:"beginning,omitempty"`
+	// How many slots there are. 0: as many calls begin at once as may run.
+	Slots         int32 `protobuf:"varint,16,opt,name=slots,proto3" json:"slots,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -686,6 +691,20 @@ func (x *AdmissionState) GetExpired() int64 {
 func (x *AdmissionState) GetLeft() int64 {
 	if x != nil {
 		return x.Left
+	}
+	return 0
+}
+
+func (x *AdmissionState) GetBeginning() int32 {
+	if x != nil {
+		return x.Beginning
+	}
+	return 0
+}
+
+func (x *AdmissionState) GetSlots() int32 {
+	if x != nil {
+		return x.Slots
 	}
 	return 0
 }
@@ -943,7 +962,7 @@ const file_sandgate_v1_system_service_proto_rawDesc = "" +
 	"\x03dry\x18\f \x01(\x03R\x03dry\x12\x18\n" +
 	"\aretired\x18\r \x01(\x03R\aretired\x12\x1a\n" +
 	"\bpoisoned\x18\x0e \x01(\x03R\bpoisoned\x12\x16\n" +
-	"\x06failed\x18\x0f \x01(\x03R\x06failed\"\xdc\x03\n" +
+	"\x06failed\x18\x0f \x01(\x03R\x06failed\"\x90\x04\n" +
 	"\x0eAdmissionState\x12\x18\n" +
 	"\arunning\x18\x01 \x01(\x05R\arunning\x12\x1f\n" +
 	"\vmax_running\x18\x02 \x01(\x05R\n" +
@@ -961,7 +980,9 @@ const file_sandgate_v1_system_service_proto_rawDesc = "" +
 	"\x06waited\x18\v \x01(\x03R\x06waited\x12\x18\n" +
 	"\arefused\x18\f \x01(\x03R\arefused\x12\x18\n" +
 	"\aexpired\x18\r \x01(\x03R\aexpired\x12\x12\n" +
-	"\x04left\x18\x0e \x01(\x03R\x04left\"\xe1\x01\n" +
+	"\x04left\x18\x0e \x01(\x03R\x04left\x12\x1c\n" +
+	"\tbeginning\x18\x0f \x01(\x05R\tbeginning\x12\x14\n" +
+	"\x05slots\x18\x10 \x01(\x05R\x05slots\"\xe1\x01\n" +
 	"\fJournalState\x12#\n" +
 	"\rlast_sequence\x18\x01 \x01(\x03R\flastSequence\x12\x1d\n" +
 	"\n" +
