@@ -8,6 +8,9 @@
 // when the OCI runtime has no record of the container any more and nothing is
 // mounted in its bundle; everything else it must leave to the real shim, which it
 // becomes. It must stay small: its start is the price of every cell's end.
+//
+// By the name on-cpu-N it becomes the OCI runtime that the link "runtime" beside that
+// name leads to, on processor N: see place.go.
 package main
 
 import (
@@ -25,6 +28,10 @@ import (
 const realShim = "containerd-shim-runc-v2"
 
 func main() {
+	if runtime, cpu, ok := placed(os.Args[0]); ok {
+		fmt.Fprintf(os.Stderr, "sandgate-shim: become %s: %v\n", runtime, becomeOn(cpu, runtime, os.Args[1:]))
+		os.Exit(1)
+	}
 	if isGone(os.Args[1:]) {
 		return // an empty answer: no exit status is known here, and none is asked for
 	}

@@ -36,6 +36,7 @@ type class struct {
 	digest    string // of the image's target; empty for the host image
 	isolation sandbox.Isolation
 	dir       workspace // that its cells are made with; zero if calls bring their own, or none
+	wide      bool      // veiled ones: they are on all processors, not on one
 }
 
 // createCell makes a cell that waits for its first call with a stage prepared.
@@ -147,6 +148,7 @@ func (r *Runtime) createContainer(ctx context.Context, c *aCell) error {
 	if err != nil {
 		return err
 	}
+	binary = r.place(c, binary)
 	client := r.client()
 	opts = append(opts, r.joinShim(c, spec)...)
 	opts = append(opts,
@@ -209,6 +211,7 @@ func (r *Runtime) destroyCell(ctx context.Context, c *aCell) error {
 	if c.link != nil {
 		errs = append(errs, c.link.Close())
 	}
+	r.unplace(c)
 	return errors.Join(errs...)
 }
 

@@ -2,8 +2,10 @@ package containerd_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -199,4 +201,53 @@ func BenchmarkGVisorCall(b *testing.B) {
 			b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1e3, "p99-ms")
 		})
 	}
+}
+
+// TestGVisorStaysOnOneProcessorUnlessItMayUseMore: all threads of a cell are on one
+// processor from its start, unless its call may use more than one.
+func TestGVisorStaysOnOneProcessorUnlessItMayUseMore(t *testing.T) {
+	if runtime.NumCPU() == 1 {
+		t.Skip("the machine has one processor")
+	}
+	cfg := gvisorConfig(t)
+	r := start(t, cfg)
+	for _, millis := range []int64{1000, 2000} {
+		call := gvisorCall("true")
+		call.ID, call.ReuseKey, call.Limits.CPUMillis = fmt.Sprint("on-", millis), fmt.Sprint(millis), millis
+		if res, err := r.Run(t.Context(), call); err != nil || res.Outcome != sandbox.OutcomeExited {
+			t.Fatalf("%d: %s %q, %v", millis, res.Outcome, res.Message, err)
+		}
+		narrow, wide := gvisorThreads(t, cfg)
+		if narrow == 0 || millis <= 1000 && wide != 0 || millis > 1000 && wide == 0 {
+			t.Errorf("after a call with %d thousandths of a processor: %d threads on one processor, %d on more", millis, narrow, wide)
+		}
+	}
+}
+
+// gvisorThreads counts the threads of gVisor's processes that are on one processor,
+// and those that are on more.
+func gvisorThreads(t *testing.T, cfg containerd.Config) (narrow, wide int) {
+	t.Helper()
+	for _, pid := range cellProcesses(t, cfg) {
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err != nil || !strings.Contains(string(name), "runsc") {
+			continue // of another cell, or gone
+		}
+		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file) //nolint:gosec // below /proc
+			_, rest, ok := strings.Cut(string(text), "\nCpus_allowed_list:")
+			switch {
+			case err != nil || !ok: // it has ended
+			case strings.ContainsAny(strings.Fields(rest)[0], "-,"):
+				wide++
+			default:
+				narrow++
+			}
+		}
+	}
+	return narrow, wide
 }

@@ -33,7 +33,7 @@ const defaultPath = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbi
 // environment. An image is pinned by the digest that its name has now; a name
 // with "@sha256:…" must have exactly that one.
 func (r *Runtime) resolve(ctx context.Context, call *sandbox.Call) (class, []string, error) {
-	cl := class{image: call.Image, isolation: call.Isolation}
+	cl := class{image: call.Image, isolation: call.Isolation, wide: isWide(call)}
 	if _, ok := r.cfg.Runtimes[cl.isolation]; !ok {
 		return cl, nil, fmt.Errorf("isolation %q has no runtime configured here: %w", cl.isolation, errdefs.ErrFailedPrecondition)
 	}

@@ -60,6 +60,7 @@ type Runtime struct {
 	versions    map[string]string // of OCI runtimes, by path
 	shown       map[sandbox.Isolation]string
 	controls    []sandbox.Control // found at start
+	places      places            // of cells in gVisor
 }
 
 var (
