@@ -15,11 +15,11 @@ import (
 // call. It binds this call: others that work in the same directory at the time are
 // bound by what is said of them.
 type Mount struct {
-	Path string // absolute, clean, below WorkspacePath
-	Mode MountMode
+	Path string    `json:"path"` // absolute, clean, below WorkspacePath
+	Mode MountMode `json:"mode"`
 	// IfExists lets the call run when there is nothing at Path. Then nothing keeps
 	// it from making something there, but what is said of the directory above.
-	IfExists bool
+	IfExists bool `json:"if_exists,omitempty"`
 }
 
 // MountMode is how a part of a workspace may be used.

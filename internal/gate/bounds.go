@@ -57,6 +57,9 @@ func decisionSize(d policy.Decision) int64 {
 	for name, value := range d.Obligations.Exec.EnvSet {
 		n += reasonBytes + len(name) + len(value)
 	}
+	for _, m := range d.Obligations.Sandbox.Mounts {
+		n += reasonBytes + len(m.Path)
+	}
 	for _, text := range slices.Concat(d.Labels, d.Obligations.Exec.EnvDrop, d.Obligations.Output.Redact, d.Obligations.Output.Labels) {
 		n += len(text) + 16
 	}

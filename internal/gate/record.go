@@ -7,6 +7,7 @@ import (
 
 	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/seen"
 	"github.com/sandgate/sandgate/sandbox"
 )
 
@@ -37,6 +38,7 @@ type callData struct {
 	Peer         *policy.CallerInput `json:"peer,omitempty"`
 	Decision     policy.Decision     `json:"decision"`
 	Cage         *cageData           `json:"cage,omitempty"` // of an intent
+	Saw          *seen.Call          `json:"saw,omitempty"`  // what else the policy saw; not where Args are left out
 }
 
 // cageData is what the sandbox was asked to enforce.
@@ -46,6 +48,9 @@ type cageData struct {
 	Isolation string `json:"isolation,omitempty"`
 	Reuse     string `json:"reuse"`
 	ReadOnly  bool   `json:"read_only,omitempty"`
+	// Mounts are what the sandbox was asked for; the decision may say more of what
+	// makes no difference.
+	Mounts []sandbox.Mount `json:"mounts,omitempty"`
 
 	WallTimeMs       int64 `json:"wall_time_ms"`
 	CPUMillis        int64 `json:"cpu_millis"`
@@ -106,7 +111,7 @@ func (w *way) recordIntent(ctx context.Context, c sandbox.Call) error {
 	data := w.callData()
 	l := c.Limits
 	data.Cage = &cageData{
-		SandboxID: c.ID, Image: c.Image, Isolation: string(c.Isolation), Reuse: string(c.Reuse), ReadOnly: c.Workspace.ReadOnly,
+		SandboxID: c.ID, Image: c.Image, Isolation: string(c.Isolation), Reuse: string(c.Reuse), ReadOnly: c.Workspace.ReadOnly, Mounts: c.Mounts,
 		WallTimeMs: l.WallTime.Milliseconds(), CPUMillis: l.CPUMillis, MemoryBytes: l.MemoryBytes, Pids: l.Pids,
 		OutputBytes: l.OutputBytes, OutputTotalBytes: l.OutputTotalBytes, DiskBytes: l.DiskBytes, FileBytes: l.FileBytes, OpenFiles: l.OpenFiles,
 	}
@@ -151,6 +156,7 @@ func (w *way) callData() callData {
 		return data
 	}
 	data.Args = journal.Bound(c.Args, maxRecordedArgs)
+	data.Saw = w.saw
 	if t := data.Decision.Transform; t != nil {
 		data.Decision.Transform = &policy.Transform{From: t.From, To: t.To, Args: journal.Bound(t.Args, maxRecordedArgs)}
 	}

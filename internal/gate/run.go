@@ -178,6 +178,9 @@ func sessionReuseKey(caller, id string) string { return opaqueKey("session", cal
 
 func (w *way) setWorkspace(call *sandbox.Call, cage policy.SandboxObligations) error {
 	call.Workspace.ReadOnly = cage.Workspace == "ro"
+	for _, m := range cage.Mounts {
+		call.Mounts = append(call.Mounts, sandbox.Mount{Path: m.Path, Mode: sandbox.MountMode(m.Mode), IfExists: m.IfExists})
+	}
 	switch {
 	case w.call.WorkspaceDir != "":
 		call.Workspace.HostDir, call.Workspace.KeepOwner = w.call.WorkspaceDir, true

@@ -92,6 +92,13 @@ func (r *reader) read(value ast.Value, into reflect.Value, at *place) *problem {
 		}
 		into.SetString(r.text(string(text)))
 		return nil
+	case reflect.Bool:
+		flag, ok := value.(ast.Boolean)
+		if !ok {
+			return wrongType(value, "a boolean", at)
+		}
+		into.SetBool(bool(flag))
+		return nil
 	default: // int, int64
 		number, ok := value.(ast.Number)
 		if !ok {

@@ -36,7 +36,7 @@ func newConstants(ceiling SandboxObligations) *constants {
 
 // ceiling is the daemon's part of the input about the sandbox.
 func (b *valueBuilder) ceiling(s *SandboxInput) *ast.Term {
-	if c := b.constants; c != nil && c.ceiling == s.Ceiling {
+	if c := b.constants; c != nil && c.ceiling.equal(&s.Ceiling) {
 		return c.sandbox
 	}
 	return b.sandbox(s)

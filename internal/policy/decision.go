@@ -5,7 +5,10 @@
 // the only package that imports OPA.
 package policy
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // Outcome of a decision.
 type Outcome string
@@ -104,6 +107,25 @@ type SandboxObligations struct {
 	DiskBytes        int64  `json:"disk_bytes,omitempty"`
 	FileBytes        int64  `json:"file_bytes,omitempty"`
 	OpenFiles        int64  `json:"open_files,omitempty"`
+	// Mounts are of parts of the workspace. Ceilings, defaults and bounds have none.
+	Mounts []Mount `json:"mounts,omitempty"`
+}
+
+// IsZero reports whether nothing is demanded.
+func (o SandboxObligations) IsZero() bool { return o.equal(&SandboxObligations{}) }
+
+func (o *SandboxObligations) equal(p *SandboxObligations) bool {
+	for _, a := range amounts {
+		if *a.of(o) != *a.of(p) {
+			return false
+		}
+	}
+	for _, w := range words {
+		if *w.of(o) != *w.of(p) {
+			return false
+		}
+	}
+	return slices.Equal(o.Mounts, p.Mounts)
 }
 
 // ExecObligations change the environment of the call.

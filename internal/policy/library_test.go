@@ -186,6 +186,9 @@ func compareFields(root, doc *schemaDoc, typ reflect.Type, at string) []string {
 			fields[name] = f
 		}
 	}
+	if at == "input.sandbox.ceiling" {
+		delete(fields, "mounts") // a ceiling has none: its workspace bounds them
+	}
 	for name, f := range fields {
 		property := doc.Properties[name]
 		if property == nil {

@@ -64,6 +64,9 @@ func checkSandbox(ob, ceiling SandboxObligations, isolations []string) []problem
 			found = append(found, *p)
 		}
 	}
+	if p := checkMounts(ob, ceiling); p != nil {
+		found = append(found, *p)
+	}
 	if isolations != nil && ob.Isolation != "" && !slices.Contains(isolations, ob.Isolation) {
 		found = append(found, problem{
 			RuleObligationUnsupported,
@@ -126,5 +129,6 @@ func Effective(ob Obligations, ceiling, defaults SandboxObligations) SandboxObli
 			*value = limit
 		}
 	}
+	out.Mounts = mountsIn(out.Mounts, out.Workspace, ceiling.Workspace)
 	return out
 }

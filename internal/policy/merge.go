@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/sandgate/sandgate/sandbox"
 )
 
 // tenantSource is how the source of a tenant's own policy begins.
@@ -12,9 +14,17 @@ const tenantSource = "tenants."
 
 // tighten merges what t says into what is demanded so far, and into the bounds
 // that hold also where nothing is demanded: of numbers the least, of words the
-// tightest, of lists the union. What cannot both be is a problem.
+// tightest, of lists the union, of mounts the intersection. What cannot both be is a problem.
 func tighten(o *Obligations, bounds *SandboxObligations, t *Tightening) *problem {
 	tenant := strings.HasPrefix(t.Source, tenantSource)
+	workspace := o.Sandbox.Workspace
+	if workspace == "" && bounds.Workspace == modeRO {
+		workspace = modeRO
+	}
+	o.Sandbox.Mounts = intersect(o.Sandbox.Mounts, workspace, t.Obligations.Sandbox.Mounts, t.Obligations.Sandbox.Workspace)
+	if len(o.Sandbox.Mounts) > sandbox.MaxMounts {
+		return conflict("%s and the rest of the policy have %d mounts together, the most is %d", t.Source, len(o.Sandbox.Mounts), sandbox.MaxMounts)
+	}
 	for _, a := range amounts {
 		if more := *a.of(&t.Obligations.Sandbox); more > 0 {
 			lower(a.of(bounds), more)
@@ -128,7 +138,7 @@ func conflict(format string, args ...any) *problem {
 // demands nothing the defaults, and never more than the ceiling or the bounds of
 // the decision.
 func (d *Decision) Cage(ceiling, defaults SandboxObligations) SandboxObligations {
-	if d.Bounds == (SandboxObligations{}) {
+	if d.Bounds.IsZero() {
 		return Effective(d.Obligations, ceiling, defaults)
 	}
 	most := d.Bounds
@@ -142,7 +152,10 @@ func (d *Decision) Cage(ceiling, defaults SandboxObligations) SandboxObligations
 			*w.of(&most) = w.tightest(*w.of(&most), limit)
 		}
 	}
-	return Effective(d.Obligations, most, defaults)
+	out := Effective(d.Obligations, most, defaults)
+	// What the bounds say of the workspace was merged into the mounts already.
+	out.Mounts = mountsIn(d.Obligations.Sandbox.Mounts, out.Workspace, ceiling.Workspace)
+	return out
 }
 
 // Both is the decision on a call that was transformed: first is about the call

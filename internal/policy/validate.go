@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/sandgate/sandgate/internal/redact"
+	"github.com/sandgate/sandgate/sandbox"
 )
 
 // Bounds of a decision, so that a policy cannot flood the journal or the model.
@@ -38,6 +40,12 @@ func validate(answers []ast.Value, cfg Config) Decision {
 	var bounds SandboxObligations
 	for i := range a.Tighten {
 		if p := tighten(&a.Obligations, &bounds, &a.Tighten[i]); p != nil && a.Outcome != Deny {
+			return refuse(p.rule, p.message, askOperator)
+		}
+	}
+	if a.Outcome != Deny && len(a.Obligations.Sandbox.Mounts) > 0 {
+		if cmp.Or(a.Obligations.Sandbox.Isolation, bounds.Isolation, cfg.Ceiling.Isolation) == string(sandbox.IsolationGVisor) {
+			p := noMounts()
 			return refuse(p.rule, p.message, askOperator)
 		}
 	}

@@ -10,7 +10,7 @@ func decisionProto(d policy.Decision) *sandgatev1.Decision {
 		DecisionId: d.ID, Outcome: decisionOutcome(d.Outcome), Reasons: reasonsProto(d.Reasons), Warnings: reasonsProto(d.Warnings),
 		Labels: d.Labels, Profile: d.Profile, PolicyRevision: d.Revision, Obligations: obligationsProto(d.Obligations),
 	}
-	if d.Bounds != (policy.SandboxObligations{}) {
+	if !d.Bounds.IsZero() {
 		out.Bounds = sandboxProto(d.Bounds)
 	}
 	if t := d.Transform; t != nil {
@@ -72,5 +72,14 @@ func sandboxProto(s policy.SandboxObligations) *sandgatev1.SandboxObligations {
 		Isolation: s.Isolation, Reuse: s.Reuse, Network: s.Network, Workspace: s.Workspace, CpuMillis: s.CPUMillis,
 		MemoryBytes: s.MemoryBytes, Pids: s.Pids, WallTimeMillis: s.WallTimeMs, OutputBytes: s.OutputBytes,
 		OutputTotalBytes: s.OutputTotalBytes, DiskBytes: s.DiskBytes, FileBytes: s.FileBytes, OpenFiles: s.OpenFiles,
+		Mounts: mountsProto(s.Mounts),
 	}
+}
+
+func mountsProto(mounts []policy.Mount) []*sandgatev1.Mount {
+	var out []*sandgatev1.Mount
+	for _, m := range mounts {
+		out = append(out, &sandgatev1.Mount{Path: validText(m.Path), Mode: m.Mode, IfExists: m.IfExists})
+	}
+	return out
 }

@@ -62,7 +62,12 @@ func usageProto(u sandbox.Usage) *sandgatev1.Usage {
 }
 
 func receiptProto(r sandbox.Receipt) *sandgatev1.Receipt {
+	var mounts []*sandgatev1.Mount
+	for _, m := range r.Mounts {
+		mounts = append(mounts, &sandgatev1.Mount{Path: validText(m.Path), Mode: m.Mode})
+	}
 	return &sandgatev1.Receipt{
+		Mounts: mounts,
 		CellId: r.CellID, CellCalls: r.CellCalls, Image: r.Image, ImageDigest: r.ImageDigest, Isolation: string(r.Isolation),
 		Runtime: validText(r.Runtime), CgroupVersion: int32of(r.CgroupVersion), Enforced: r.Enforced, Unverified: r.Unverified,
 		Uid: int32of(r.UID), HostUid: int32of(r.HostUID), NoNewPrivs: r.NoNewPrivs, SeccompMode: int32of(r.SeccompMode),

@@ -614,7 +614,9 @@ type SandboxObligations struct {
 	// Largest file that may be written, in bytes.
 	FileBytes int64 `protobuf:"varint,12,opt,name=file_bytes,json=fileBytes,proto3" json:"file_bytes,omitempty"`
 	// Open files per process.
-	OpenFiles     int64 `protobuf:"varint,13,opt,name=open_files,json=openFiles,proto3" json:"open_files,omitempty"`
+	OpenFiles int64 `protobuf:"varint,13,opt,name=open_files,json=openFiles,proto3" json:"open_files,omitempty"`
+	// What may be done with parts of the workspace. In bounds: none.
+	Mounts        []*Mount `protobuf:"bytes,14,rep,name=mounts,proto3" json:"mounts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -740,6 +742,78 @@ func (x *SandboxObligations) GetOpenFiles() int64 {
 	return 0
 }
 
+func (x *SandboxObligations) GetMounts() []*Mount {
+	if x != nil {
+		return x.Mounts
+	}
+	return nil
+}
+
+// Mount says what a call may do with a part of its workspace and all below it,
+// but for what another says of that.
+type Mount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Clean path below "/workspace".
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// "hidden", "ro" or "rw". Of a receipt also "absent": nothing is there.
+	Mode string `protobuf:"bytes,2,opt,name=mode,proto3" json:"mode,omitempty"`
+	// Whether the call runs, too, when nothing is there.
+	IfExists      bool `protobuf:"varint,3,opt,name=if_exists,json=ifExists,proto3" json:"if_exists,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mount) Reset() {
+	*x = Mount{}
+	mi := &file_sandgate_v1_decision_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mount) ProtoMessage() {}
+
+func (x *Mount) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_decision_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mount.ProtoReflect.Descriptor instead.
+func (*Mount) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Mount) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Mount) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *Mount) GetIfExists() bool {
+	if x != nil {
+		return x.IfExists
+	}
+	return false
+}
+
 // ExecObligations change the environment of a call.
 type ExecObligations struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -753,7 +827,7 @@ type ExecObligations struct {
 
 func (x *ExecObligations) Reset() {
 	*x = ExecObligations{}
-	mi := &file_sandgate_v1_decision_proto_msgTypes[7]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +839,7 @@ func (x *ExecObligations) String() string {
 func (*ExecObligations) ProtoMessage() {}
 
 func (x *ExecObligations) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_decision_proto_msgTypes[7]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +852,7 @@ func (x *ExecObligations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecObligations.ProtoReflect.Descriptor instead.
 func (*ExecObligations) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{7}
+	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ExecObligations) GetEnvSet() map[string]string {
@@ -810,7 +884,7 @@ type OutputObligations struct {
 
 func (x *OutputObligations) Reset() {
 	*x = OutputObligations{}
-	mi := &file_sandgate_v1_decision_proto_msgTypes[8]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +896,7 @@ func (x *OutputObligations) String() string {
 func (*OutputObligations) ProtoMessage() {}
 
 func (x *OutputObligations) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_decision_proto_msgTypes[8]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +909,7 @@ func (x *OutputObligations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputObligations.ProtoReflect.Descriptor instead.
 func (*OutputObligations) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{8}
+	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *OutputObligations) GetRedact() []string {
@@ -870,7 +944,7 @@ type AuditObligations struct {
 
 func (x *AuditObligations) Reset() {
 	*x = AuditObligations{}
-	mi := &file_sandgate_v1_decision_proto_msgTypes[9]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +956,7 @@ func (x *AuditObligations) String() string {
 func (*AuditObligations) ProtoMessage() {}
 
 func (x *AuditObligations) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_decision_proto_msgTypes[9]
+	mi := &file_sandgate_v1_decision_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +969,7 @@ func (x *AuditObligations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditObligations.ProtoReflect.Descriptor instead.
 func (*AuditObligations) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{9}
+	return file_sandgate_v1_decision_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AuditObligations) GetLevel() string {
@@ -952,7 +1026,7 @@ const file_sandgate_v1_decision_proto_rawDesc = "" +
 	"\asandbox\x18\x01 \x01(\v2\x1f.sandgate.v1.SandboxObligationsR\asandbox\x120\n" +
 	"\x04exec\x18\x02 \x01(\v2\x1c.sandgate.v1.ExecObligationsR\x04exec\x123\n" +
 	"\x05audit\x18\x03 \x01(\v2\x1d.sandgate.v1.AuditObligationsR\x05audit\x126\n" +
-	"\x06output\x18\x04 \x01(\v2\x1e.sandgate.v1.OutputObligationsR\x06output\"\xae\x03\n" +
+	"\x06output\x18\x04 \x01(\v2\x1e.sandgate.v1.OutputObligationsR\x06output\"\xda\x03\n" +
 	"\x12SandboxObligations\x12\x1c\n" +
 	"\tisolation\x18\x01 \x01(\tR\tisolation\x12\x14\n" +
 	"\x05reuse\x18\x02 \x01(\tR\x05reuse\x12\x18\n" +
@@ -971,7 +1045,12 @@ const file_sandgate_v1_decision_proto_rawDesc = "" +
 	"\n" +
 	"file_bytes\x18\f \x01(\x03R\tfileBytes\x12\x1d\n" +
 	"\n" +
-	"open_files\x18\r \x01(\x03R\topenFiles\"\xaa\x01\n" +
+	"open_files\x18\r \x01(\x03R\topenFiles\x12*\n" +
+	"\x06mounts\x18\x0e \x03(\v2\x12.sandgate.v1.MountR\x06mounts\"L\n" +
+	"\x05Mount\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04mode\x18\x02 \x01(\tR\x04mode\x12\x1b\n" +
+	"\tif_exists\x18\x03 \x01(\bR\bifExists\"\xaa\x01\n" +
 	"\x0fExecObligations\x12A\n" +
 	"\aenv_set\x18\x01 \x03(\v2(.sandgate.v1.ExecObligations.EnvSetEntryR\x06envSet\x12\x19\n" +
 	"\benv_drop\x18\x02 \x03(\tR\aenvDrop\x1a9\n" +
@@ -1006,7 +1085,7 @@ func file_sandgate_v1_decision_proto_rawDescGZIP() []byte {
 }
 
 var file_sandgate_v1_decision_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sandgate_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_sandgate_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_sandgate_v1_decision_proto_goTypes = []any{
 	(DecisionOutcome)(0),       // 0: sandgate.v1.DecisionOutcome
 	(*Decision)(nil),           // 1: sandgate.v1.Decision
@@ -1016,11 +1095,12 @@ var file_sandgate_v1_decision_proto_goTypes = []any{
 	(*AskTerms)(nil),           // 5: sandgate.v1.AskTerms
 	(*Obligations)(nil),        // 6: sandgate.v1.Obligations
 	(*SandboxObligations)(nil), // 7: sandgate.v1.SandboxObligations
-	(*ExecObligations)(nil),    // 8: sandgate.v1.ExecObligations
-	(*OutputObligations)(nil),  // 9: sandgate.v1.OutputObligations
-	(*AuditObligations)(nil),   // 10: sandgate.v1.AuditObligations
-	nil,                        // 11: sandgate.v1.ExecObligations.EnvSetEntry
-	nil,                        // 12: sandgate.v1.OutputObligations.PatternsEntry
+	(*Mount)(nil),              // 8: sandgate.v1.Mount
+	(*ExecObligations)(nil),    // 9: sandgate.v1.ExecObligations
+	(*OutputObligations)(nil),  // 10: sandgate.v1.OutputObligations
+	(*AuditObligations)(nil),   // 11: sandgate.v1.AuditObligations
+	nil,                        // 12: sandgate.v1.ExecObligations.EnvSetEntry
+	nil,                        // 13: sandgate.v1.OutputObligations.PatternsEntry
 }
 var file_sandgate_v1_decision_proto_depIdxs = []int32{
 	0,  // 0: sandgate.v1.Decision.outcome:type_name -> sandgate.v1.DecisionOutcome
@@ -1034,16 +1114,17 @@ var file_sandgate_v1_decision_proto_depIdxs = []int32{
 	0,  // 8: sandgate.v1.ShadowReason.would:type_name -> sandgate.v1.DecisionOutcome
 	0,  // 9: sandgate.v1.AskTerms.on_timeout:type_name -> sandgate.v1.DecisionOutcome
 	7,  // 10: sandgate.v1.Obligations.sandbox:type_name -> sandgate.v1.SandboxObligations
-	8,  // 11: sandgate.v1.Obligations.exec:type_name -> sandgate.v1.ExecObligations
-	10, // 12: sandgate.v1.Obligations.audit:type_name -> sandgate.v1.AuditObligations
-	9,  // 13: sandgate.v1.Obligations.output:type_name -> sandgate.v1.OutputObligations
-	11, // 14: sandgate.v1.ExecObligations.env_set:type_name -> sandgate.v1.ExecObligations.EnvSetEntry
-	12, // 15: sandgate.v1.OutputObligations.patterns:type_name -> sandgate.v1.OutputObligations.PatternsEntry
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	9,  // 11: sandgate.v1.Obligations.exec:type_name -> sandgate.v1.ExecObligations
+	11, // 12: sandgate.v1.Obligations.audit:type_name -> sandgate.v1.AuditObligations
+	10, // 13: sandgate.v1.Obligations.output:type_name -> sandgate.v1.OutputObligations
+	8,  // 14: sandgate.v1.SandboxObligations.mounts:type_name -> sandgate.v1.Mount
+	12, // 15: sandgate.v1.ExecObligations.env_set:type_name -> sandgate.v1.ExecObligations.EnvSetEntry
+	13, // 16: sandgate.v1.OutputObligations.patterns:type_name -> sandgate.v1.OutputObligations.PatternsEntry
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_decision_proto_init() }
@@ -1058,7 +1139,7 @@ func file_sandgate_v1_decision_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sandgate_v1_decision_proto_rawDesc), len(file_sandgate_v1_decision_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

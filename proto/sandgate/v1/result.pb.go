@@ -745,7 +745,10 @@ type Receipt struct {
 	// Network of the call: "none".
 	Network string `protobuf:"bytes,18,opt,name=network,proto3" json:"network,omitempty"`
 	// Kind of workspace: "ephemeral", "directory" or "directory:idmapped".
-	Workspace     string `protobuf:"bytes,19,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Workspace string `protobuf:"bytes,19,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// Mounts of parts of the workspace, parents first, and before them the workspace
+	// itself if it was demanded read-only.
+	Mounts        []*Mount `protobuf:"bytes,20,rep,name=mounts,proto3" json:"mounts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -913,6 +916,13 @@ func (x *Receipt) GetWorkspace() string {
 	return ""
 }
 
+func (x *Receipt) GetMounts() []*Mount {
+	if x != nil {
+		return x.Mounts
+	}
+	return nil
+}
+
 var File_sandgate_v1_result_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_result_proto_rawDesc = "" +
@@ -969,7 +979,7 @@ const file_sandgate_v1_result_proto_rawDesc = "" +
 	"\acreated\x18\x01 \x03(\tR\acreated\x12\x1a\n" +
 	"\bmodified\x18\x02 \x03(\tR\bmodified\x12\x18\n" +
 	"\adeleted\x18\x03 \x03(\tR\adeleted\x12\x1c\n" +
-	"\ttruncated\x18\x04 \x01(\bR\ttruncated\"\x94\x06\n" +
+	"\ttruncated\x18\x04 \x01(\bR\ttruncated\"\xc0\x06\n" +
 	"\aReceipt\x12\x17\n" +
 	"\acell_id\x18\x01 \x01(\tR\x06cellId\x12\x1d\n" +
 	"\n" +
@@ -996,7 +1006,8 @@ const file_sandgate_v1_result_proto_rawDesc = "" +
 	"namespaces\x18\x11 \x03(\v2$.sandgate.v1.Receipt.NamespacesEntryR\n" +
 	"namespaces\x12\x18\n" +
 	"\anetwork\x18\x12 \x01(\tR\anetwork\x12\x1c\n" +
-	"\tworkspace\x18\x13 \x01(\tR\tworkspace\x1a;\n" +
+	"\tworkspace\x18\x13 \x01(\tR\tworkspace\x12*\n" +
+	"\x06mounts\x18\x14 \x03(\v2\x12.sandgate.v1.MountR\x06mounts\x1a;\n" +
 	"\rEnforcedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a=\n" +
@@ -1050,6 +1061,7 @@ var file_sandgate_v1_result_proto_goTypes = []any{
 	nil,                         // 10: sandgate.v1.Receipt.NamespacesEntry
 	(*Decision)(nil),            // 11: sandgate.v1.Decision
 	(*durationpb.Duration)(nil), // 12: google.protobuf.Duration
+	(*Mount)(nil),               // 13: sandgate.v1.Mount
 }
 var file_sandgate_v1_result_proto_depIdxs = []int32{
 	0,  // 0: sandgate.v1.Result.outcome:type_name -> sandgate.v1.Outcome
@@ -1070,11 +1082,12 @@ var file_sandgate_v1_result_proto_depIdxs = []int32{
 	12, // 15: sandgate.v1.Usage.cpu_system:type_name -> google.protobuf.Duration
 	9,  // 16: sandgate.v1.Receipt.enforced:type_name -> sandgate.v1.Receipt.EnforcedEntry
 	10, // 17: sandgate.v1.Receipt.namespaces:type_name -> sandgate.v1.Receipt.NamespacesEntry
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	13, // 18: sandgate.v1.Receipt.mounts:type_name -> sandgate.v1.Mount
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_result_proto_init() }
