@@ -33,6 +33,9 @@ func ReadDir(dir string) (Package, error) {
 // ID is the revision that the package has once it decides.
 func (p Package) ID() (string, error) { return p.sources().revision() }
 
+// Data is what the data files of the package hold together.
+func (p Package) Data() (map[string]any, error) { return p.sources().documents() }
+
 // Candidate is a policy that may decide, and does not yet.
 type Candidate struct {
 	engine *Engine

@@ -225,7 +225,7 @@ func TestSignedDirectories(t *testing.T) {
 }
 
 func TestWhatIsNoBundle(t *testing.T) {
-	bomb := archive(t, map[string][]byte{"data.json": bytes.Repeat([]byte(" "), maxUnpacked+1)})
+	bomb := archive(t, map[string][]byte{"data.json": bytes.Repeat([]byte(" "), MaxUnpacked+1)})
 	for name, c := range map[string]struct {
 		raw  []byte
 		want string

@@ -23,9 +23,11 @@ import (
 // Bounds of a bundle as a file.
 const (
 	// MaxBytes is the largest bundle that is read, packed.
-	MaxBytes    = 32 << 20
-	maxUnpacked = 64 << 20
-	maxFiles    = 4_000
+	MaxBytes = 32 << 20
+	// MaxUnpacked is what its files may have together.
+	MaxUnpacked = 64 << 20
+	// MaxFiles is how many files it may have.
+	MaxFiles = 4_000
 )
 
 const (
@@ -43,7 +45,7 @@ func unpack(raw []byte) (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w (%w)", errNotBundle, err)
 	}
-	files, left := map[string][]byte{}, int64(maxUnpacked)
+	files, left := map[string][]byte{}, int64(MaxUnpacked)
 	for archive := tar.NewReader(unzipped); ; {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
@@ -59,15 +61,15 @@ func unpack(raw []byte) (map[string][]byte, error) {
 		if header.Typeflag != tar.TypeReg || strings.Contains("/"+header.Name+"/", "/../") {
 			return nil, fmt.Errorf("the bundle has %q, which is not a regular file in it", header.Name)
 		}
-		if len(files) >= maxFiles {
-			return nil, fmt.Errorf("the bundle has more than %d files", maxFiles)
+		if len(files) >= MaxFiles {
+			return nil, fmt.Errorf("the bundle has more than %d files", MaxFiles)
 		}
 		body, err := io.ReadAll(io.LimitReader(archive, left+1))
 		if err != nil {
 			return nil, fmt.Errorf("%w (%w)", errNotBundle, err)
 		}
 		if left -= int64(len(body)); left < 0 {
-			return nil, fmt.Errorf("the bundle has more than %d MiB of files", maxUnpacked>>20)
+			return nil, fmt.Errorf("the bundle has more than %d MiB of files", MaxUnpacked>>20)
 		}
 		if _, twice := files[name]; twice {
 			return nil, fmt.Errorf("the bundle has %q twice", name)
@@ -133,7 +135,7 @@ func open(files map[string][]byte, keys *Verification) (*bundle.Bundle, error) {
 	reader := bundle.NewCustomReader(&memory{files: files, names: slices.Sorted(maps.Keys(files))}).
 		WithRegoVersion(ast.RegoV1).
 		WithProcessAnnotations(true).
-		WithSizeLimitBytes(maxUnpacked)
+		WithSizeLimitBytes(MaxUnpacked)
 	if keys == nil {
 		reader = reader.WithSkipBundleVerification(true)
 	} else {

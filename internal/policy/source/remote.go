@@ -19,6 +19,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/plugins/status"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/tracing"
 
 	"github.com/sandgate/sandgate/internal/policy"
 )
@@ -49,9 +50,11 @@ func (s *Source) openPlugins(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	registerBounds()
 	store := &gatedStore{Store: inmem.New(), writing: map[uint64]bool{}}
 	manager, err := plugins.New(raw, o.ID, store,
 		plugins.Logger(newOPALogger(s.logger)), plugins.ConsoleLogger(newOPALogger(s.logger.Named("opa"))),
+		plugins.WithDistributedTracingOpts(tracing.NewOptions(bounded{})),
 		plugins.GracefulShutdownPeriod(int(stopWithin.Seconds())),
 		plugins.WithParserOptions(ast.ParserOptions{RegoVersion: ast.RegoV1, ProcessAnnotation: true}))
 	if err != nil {
@@ -183,10 +186,17 @@ func (r *remote) close(ctx context.Context) {
 	r.manager.Stop(ctx)
 }
 
-// setModules gives OPA's plugins the policy of a directory or a file, whose
-// data.system.log masks and drops what is logged.
-func (r *remote) setModules(ctx context.Context, p policy.Package) error {
+// setPolicy gives OPA's plugins the policy of a directory or a file with its data,
+// whose data.system.log masks and drops what is logged.
+func (r *remote) setPolicy(ctx context.Context, p policy.Package) error {
+	data, err := p.Data()
+	if err != nil {
+		return err
+	}
 	return storage.Txn(ctx, r.store, storage.WriteParams, func(txn storage.Transaction) error {
+		if err := r.store.Write(ctx, txn, storage.AddOp, storage.RootPath, data); err != nil {
+			return err
+		}
 		old, err := r.store.ListPolicies(ctx, txn)
 		if err != nil {
 			return err
@@ -234,7 +244,7 @@ func (s *Source) prepare(ctx context.Context, store storage.Store, txn storage.T
 	}
 	candidate, err := s.cfg.Engine.Prepare(ctx, p)
 	if err != nil {
-		return nil, err
+		return nil, blamed(p, names, err)
 	}
 	return func() {
 		candidate.Activate()
@@ -242,6 +252,24 @@ func (s *Source) prepare(ctx context.Context, store storage.Store, txn storage.T
 		s.count(nil)
 		s.cfg.Changed(ctx)
 	}, nil
+}
+
+// blamed says of which bundles a policy is that is refused: OPA tells of the one
+// that came last, and the mistake may be in another. OPA would leave out the words
+// around an error of its own that is wrapped; so none is.
+func blamed(p policy.Package, names []string, err error) error {
+	if len(names) < 2 {
+		return err
+	}
+	text := err.Error()
+	at := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return !strings.Contains(text, p.Name+"/"+name+"/")
+	})
+	text = strings.ReplaceAll(text, p.Name+"/", "")
+	if len(at) == 0 {
+		return fmt.Errorf("the policy that the bundles %s make together: %s", strings.Join(names, ", "), text)
+	}
+	return fmt.Errorf("the mistake is in the bundle %s: %s", strings.Join(at, " or "), text)
 }
 
 // snapshot reads what the store holds: all modules and data of the bundles.

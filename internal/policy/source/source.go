@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -175,12 +176,23 @@ func (s *Source) read() (policy.Package, error) {
 }
 
 // activate lets a policy decide, unless err or the engine refuses it, and tells.
+// The masks of the decision log change first: what a new policy wants kept out of
+// the log must not get into it by the masks of the one before.
 func (s *Source) activate(ctx context.Context, p policy.Package, err error) error {
 	s.seen = fingerprint(p, err)
+	var next *policy.Candidate
+	if err == nil {
+		next, err = s.cfg.Engine.Prepare(ctx, p)
+	}
+	if err == nil && s.remote != nil {
+		if err = s.remote.setPolicy(ctx, p); err != nil {
+			err = fmt.Errorf("OPA's plugins do not take the policy: %w", err)
+		}
+	}
 	if err != nil {
 		s.cfg.Engine.Refuse(p.Name, err)
-	} else if err = s.cfg.Engine.Activate(ctx, p); err == nil && s.remote != nil {
-		err = s.remote.setModules(ctx, p)
+	} else {
+		next.Activate()
 	}
 	s.count(err)
 	s.cfg.Changed(ctx)
