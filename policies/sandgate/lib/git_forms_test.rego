@@ -763,12 +763,193 @@ list -z
 `,
 }
 
-test_reads[line] if {
-	some sub, table in _reads
-	some rest in _lines(table)
-	line := concat(" ", [sub, rest])
-	git.read_only(_fact(line))
+# One test for each subcommand, so that what fails tells where.
+test_reads_blame[line] if {
+	some line in _lines(_reads.blame)
+	_reads_as("blame", line)
 }
+
+test_reads_bisect[line] if {
+	some line in _lines(_reads.bisect)
+	_reads_as("bisect", line)
+}
+
+test_reads_branch[line] if {
+	some line in _lines(_reads.branch)
+	_reads_as("branch", line)
+}
+
+test_reads_cat_file[line] if {
+	some line in _lines(_reads["cat-file"])
+	_reads_as("cat-file", line)
+}
+
+test_reads_check_attr[line] if {
+	some line in _lines(_reads["check-attr"])
+	_reads_as("check-attr", line)
+}
+
+test_reads_check_ignore[line] if {
+	some line in _lines(_reads["check-ignore"])
+	_reads_as("check-ignore", line)
+}
+
+test_reads_cherry[line] if {
+	some line in _lines(_reads.cherry)
+	_reads_as("cherry", line)
+}
+
+test_reads_config[line] if {
+	some line in _lines(_reads.config)
+	_reads_as("config", line)
+}
+
+test_reads_count_objects[line] if {
+	some line in _lines(_reads["count-objects"])
+	_reads_as("count-objects", line)
+}
+
+test_reads_describe[line] if {
+	some line in _lines(_reads.describe)
+	_reads_as("describe", line)
+}
+
+test_reads_diff[line] if {
+	some line in _lines(_reads.diff)
+	_reads_as("diff", line)
+}
+
+test_reads_diff_files[line] if {
+	some line in _lines(_reads["diff-files"])
+	_reads_as("diff-files", line)
+}
+
+test_reads_diff_index[line] if {
+	some line in _lines(_reads["diff-index"])
+	_reads_as("diff-index", line)
+}
+
+test_reads_diff_tree[line] if {
+	some line in _lines(_reads["diff-tree"])
+	_reads_as("diff-tree", line)
+}
+
+test_reads_for_each_ref[line] if {
+	some line in _lines(_reads["for-each-ref"])
+	_reads_as("for-each-ref", line)
+}
+
+test_reads_grep[line] if {
+	some line in _lines(_reads.grep)
+	_reads_as("grep", line)
+}
+
+test_reads_log[line] if {
+	some line in _lines(_reads.log)
+	_reads_as("log", line)
+}
+
+test_reads_ls_files[line] if {
+	some line in _lines(_reads["ls-files"])
+	_reads_as("ls-files", line)
+}
+
+test_reads_ls_tree[line] if {
+	some line in _lines(_reads["ls-tree"])
+	_reads_as("ls-tree", line)
+}
+
+test_reads_merge_base[line] if {
+	some line in _lines(_reads["merge-base"])
+	_reads_as("merge-base", line)
+}
+
+test_reads_name_rev[line] if {
+	some line in _lines(_reads["name-rev"])
+	_reads_as("name-rev", line)
+}
+
+test_reads_notes[line] if {
+	some line in _lines(_reads.notes)
+	_reads_as("notes", line)
+}
+
+test_reads_range_diff[line] if {
+	some line in _lines(_reads["range-diff"])
+	_reads_as("range-diff", line)
+}
+
+test_reads_reflog[line] if {
+	some line in _lines(_reads.reflog)
+	_reads_as("reflog", line)
+}
+
+test_reads_remote[line] if {
+	some line in _lines(_reads.remote)
+	_reads_as("remote", line)
+}
+
+test_reads_rev_list[line] if {
+	some line in _lines(_reads["rev-list"])
+	_reads_as("rev-list", line)
+}
+
+test_reads_rev_parse[line] if {
+	some line in _lines(_reads["rev-parse"])
+	_reads_as("rev-parse", line)
+}
+
+test_reads_shortlog[line] if {
+	some line in _lines(_reads.shortlog)
+	_reads_as("shortlog", line)
+}
+
+test_reads_show[line] if {
+	some line in _lines(_reads.show)
+	_reads_as("show", line)
+}
+
+test_reads_show_branch[line] if {
+	some line in _lines(_reads["show-branch"])
+	_reads_as("show-branch", line)
+}
+
+test_reads_show_ref[line] if {
+	some line in _lines(_reads["show-ref"])
+	_reads_as("show-ref", line)
+}
+
+test_reads_stash[line] if {
+	some line in _lines(_reads.stash)
+	_reads_as("stash", line)
+}
+
+test_reads_status[line] if {
+	some line in _lines(_reads.status)
+	_reads_as("status", line)
+}
+
+test_reads_symbolic_ref[line] if {
+	some line in _lines(_reads["symbolic-ref"])
+	_reads_as("symbolic-ref", line)
+}
+
+test_reads_tag[line] if {
+	some line in _lines(_reads.tag)
+	_reads_as("tag", line)
+}
+
+test_reads_whatchanged[line] if {
+	some line in _lines(_reads.whatchanged)
+	_reads_as("whatchanged", line)
+}
+
+test_reads_worktree[line] if {
+	some line in _lines(_reads.worktree)
+	_reads_as("worktree", line)
+}
+
+_reads_as(sub, rest) if git.read_only(_fact(concat(" ", [sub, rest])))
 
 # Every one of these with something behind it that the subcommand is not known to take, or that is elsewhere.
 _bare := {sub | some sub, _ in _reads} - {"notes", "remote", "bisect", "worktree", "stash", "config", "reflog", "grep"}

@@ -7,20 +7,20 @@ package sandgate.lib.names
 # title: acts
 # description: >-
 #   The library knows of something that the program does to data, to the system or over the network. Of all others there
-#   is nothing to ask. The programs of the tables of verbs are repeated here, since a set in the body of a function costs
-#   next to nothing and a table has to be fetched.
+#   is nothing to ask. The programs of the tables of verbs are repeated here, unless the rules below know them, since a
+#   set in the body of a function costs next to nothing and a table has to be fetched.
 acts(program) if program in {
-	"apk", "aws", "az", "brew", "btrfs", "bun", "bundle", "busybox", "cabal", "cargo", "cdk", "chattr", "chgrp",
-	"chmod", "chown", "composer", "conda", "corepack", "cp", "crictl", "crontab", "dart", "dmsetup", "docker",
-	"docker-compose", "dotnet", "dpkg", "eksctl", "find", "flutter", "flyctl", "fuser", "gcloud", "gem", "getent",
-	"gh", "gio", "go", "gpg", "gpg2", "gradle", "gradlew", "helm", "heroku", "hg", "incus", "install", "ip",
+	"btrfs", "busybox", "cabal", "cargo", "cdk", "chattr", "chgrp",
+	"chmod", "chown", "corepack", "cp", "crictl", "crontab", "dart", "dmsetup", "docker",
+	"docker-compose", "dotnet", "dpkg", "eksctl", "find", "flutter", "fuser", "getent",
+	"gio", "go", "gpg", "gpg2", "gradle", "gradlew", "helm", "hg", "incus", "install", "ip",
 	"ip6tables", "ipset", "iptables", "iptables-legacy", "iptables-nft", "k3d", "kind", "kubectl", "loginctl",
-	"losetup", "luarocks", "lxc", "mamba", "mdadm", "micromamba", "minikube", "mix", "modprobe", "mount",
-	"multipass", "mv", "mvn", "mvnw", "nerdctl", "nft", "nix", "nix-collect-garbage", "nix-env", "npm", "nvme",
-	"oc", "opam", "openssl", "ostree", "pacman", "paru", "php", "pip", "pipenv", "pipx", "pnpm", "pnpx", "pod",
-	"podman", "podman-compose", "poetry", "pulumi", "rclone", "resolvectl", "rpm", "rsync", "scalar", "serverless",
-	"service", "setfacl", "sls", "snap", "sst", "systemctl", "tar", "tee", "terraform", "terragrunt", "tofu", "ufw",
-	"uv", "vagrant", "vboxmanage", "virsh", "yarn", "yay", "zfs", "zpool", "zypper",
+	"losetup", "luarocks", "lxc", "mdadm", "minikube", "mix", "modprobe", "mount",
+	"multipass", "mv", "mvn", "mvnw", "nerdctl", "nft", "nix", "nix-collect-garbage", "nix-env", "nvme",
+	"oc", "opam", "openssl", "ostree", "pacman", "paru", "php", "pod",
+	"podman", "podman-compose", "pulumi", "resolvectl", "rpm", "scalar", "serverless",
+	"service", "setfacl", "sls", "sst", "systemctl", "tar", "tee", "terraform", "terragrunt", "tofu", "ufw",
+	"uv", "vagrant", "vboxmanage", "virsh", "yay", "zfs", "zpool",
 }
 
 acts(program) if strings.any_prefix_match(program, ["git", "mke2fs", "mkfs", "pip", "py"])
@@ -39,7 +39,7 @@ acts(program) if package_manager(program)
 destructive(program) if program in {
 	"badblocks", "blkdiscard", "blkzone", "cfdisk", "cryptsetup", "dd", "debugfs", "del-cli", "delgroup",
 	"deluser", "dropdb", "dropuser", "fdisk", "fsck", "gdisk", "groupdel", "halt", "hdparm", "init", "kill",
-	"killall", "killall5", "lvreduce", "lvremove", "mkdosfs", "mke2fs", "mkexfatfs", "mkntfs", "mkreiserfs",
+	"killall", "killall5", "lvreduce", "lvremove", "mkdosfs", "mkexfatfs", "mkntfs", "mkreiserfs",
 	"mkswap", "newfs", "nwipe", "parted", "pkill", "poweroff", "pvmove", "pvremove", "reboot", "rimraf", "rm",
 	"rmdir", "rmmod", "scrub", "sfdisk", "sgdisk", "shred", "shutdown", "skill", "srm", "swapoff", "telinit",
 	"trash", "trash-empty", "trash-put", "truncate", "umount", "unlink", "userdel", "vgreduce",
@@ -48,7 +48,7 @@ destructive(program) if program in {
 
 # METADATA
 # title: destructive verbs
-# description: Arguments with which a command destroys; any position counts.
+# description: Arguments with which a command destroys, beside those of package managers; any position counts.
 destructive_verbs := {
 	"apk": {"del"},
 	"aws": {"delete-bucket", "delete-object", "rm", "terminate-instances"},
@@ -56,7 +56,6 @@ destructive_verbs := {
 	"btrfs": {"delete"},
 	"cargo": {"clean", "uninstall"},
 	"cdk": {"destroy", "remove"},
-	"conda": {"remove", "uninstall"},
 	"crictl": {"rm", "rmi", "rmp", "stop", "stopp"},
 	"crontab": {"-r"},
 	"dmsetup": {"remove", "remove_all", "wipe_table"},
@@ -86,9 +85,7 @@ destructive_verbs := {
 	"loginctl": {"kill-session", "kill-user", "terminate-seat", "terminate-session", "terminate-user"},
 	"losetup": {"--detach", "--detach-all", "-D", "-d"},
 	"lxc": {"delete", "purge"},
-	"mamba": {"remove", "uninstall"},
 	"mdadm": {"--remove", "--stop", "--zero-superblock", "-S"},
-	"micromamba": {"remove", "uninstall"},
 	"minikube": {"delete"},
 	"modprobe": {"--remove", "-r"},
 	"multipass": {"delete", "purge"},
@@ -148,23 +145,23 @@ network(program) if program in {
 
 # METADATA
 # title: network verbs
-# description: Arguments with which a command reaches the network; any position counts.
+# description: Arguments with which a command reaches the network, beside those of package managers; any position counts.
 network_verbs := {
-	"apk": {"fetch", "update", "upgrade"},
+	"apk": {"fetch"},
 	"brew": {"fetch", "search", "tap"},
-	"bun": {"add", "i", "install", "update", "x"},
+	"bun": {"i", "x"},
 	"busybox": {"ftpget", "ftpput", "nc", "nslookup", "ping", "telnet", "wget"},
 	"cabal": {"download", "install", "update"},
 	"cargo": {"add", "binstall", "fetch", "install", "login", "owner", "publish", "search", "update", "yank"},
-	"composer": {"create-project", "install", "outdated", "require", "update"},
-	"conda": {"create", "install", "search", "update"},
+	"composer": {"create-project", "outdated", "require"},
+	"conda": {"create", "search"},
 	"corepack": {"install", "prepare"},
 	"dart": {"get", "install", "update"},
 	"docker": {"build", "buildx", "login", "pull", "push", "run", "search", "up"},
 	"docker-compose": {"build", "pull", "push", "run", "up"},
 	"dotnet": {"add", "nuget", "restore", "tool"},
 	"flutter": {"get", "install", "update"},
-	"gem": {"fetch", "install", "push", "update"},
+	"gem": {"fetch", "push"},
 	"getent": {"ahosts", "ahostsv4", "ahostsv6", "hosts"},
 	"go": {"download", "get", "install", "tidy"},
 	"gpg": {
@@ -183,7 +180,7 @@ network_verbs := {
 	"hg": {"clone", "incoming", "outgoing", "pull", "push"},
 	"kubectl": {"apply", "attach", "cp", "exec", "port-forward", "proxy"},
 	"luarocks": {"download", "install", "update"},
-	"mamba": {"create", "install", "search", "update"},
+	"mamba": {"create", "search"},
 	"mix": {"deps.get", "hex.publish", "local.hex"},
 	"mount": {"-tcifs", "-tnfs", "-tnfs4", "cifs", "nfs", "nfs4", "smb3"},
 	"mvn": {
@@ -198,22 +195,22 @@ network_verbs := {
 	"nix": {"develop", "flake", "profile", "run", "shell"},
 	"nix-env": {"--install", "--upgrade", "-i", "-iA", "-u"},
 	"npm": {
-		"add", "audit", "ci", "create", "deprecate", "dist-tag", "exec", "i", "info", "init", "install",
-		"login", "outdated", "ping", "publish", "search", "show", "update", "view", "whoami",
+		"audit", "ci", "create", "deprecate", "dist-tag", "exec", "i", "info", "init",
+		"login", "outdated", "ping", "publish", "search", "show", "view", "whoami",
 	},
 	"oc": {"apply", "attach", "cp", "exec", "port-forward", "proxy"},
 	"opam": {"download", "install", "update"},
 	"openssl": {"s_client", "s_server", "s_time"},
-	"pacman": {"-S", "-Sy", "-Syu", "-Syyu"},
+	"pacman": {"-S"},
 	"php": {"-S"},
 	"pip": {"download", "index", "install", "search", "wheel"},
 	"pipenv": {"install", "sync", "update"},
-	"pipx": {"install", "run", "upgrade"},
-	"pnpm": {"add", "create", "dlx", "fetch", "i", "info", "install", "outdated", "up", "update"},
+	"pipx": {"run"},
+	"pnpm": {"create", "dlx", "fetch", "i", "info", "outdated", "up"},
 	"pod": {"get", "install", "update"},
 	"podman": {"build", "buildx", "login", "pull", "push", "run", "search", "up"},
 	"podman-compose": {"build", "pull", "push", "run", "up"},
-	"poetry": {"add", "install", "publish", "update"},
+	"poetry": {"publish"},
 	"resolvectl": {"query"},
 	"rpm": {"--import"},
 	"scalar": {"clone"},
@@ -221,7 +218,7 @@ network_verbs := {
 	"terraform": {"init"},
 	"tofu": {"init"},
 	"uv": {"add", "install", "lock", "pip", "sync", "tool"},
-	"yarn": {"add", "create", "dlx", "info", "install", "outdated", "up", "upgrade"},
+	"yarn": {"create", "dlx", "info", "outdated", "up"},
 	"zypper": {"dup", "in", "ref", "refresh", "se", "search", "up"},
 }
 

@@ -291,6 +291,7 @@ pnpm remove left-pad
 poetry remove requests
 port uninstall vim
 snap remove vim
+yarn remove left-pad
 yum erase vim
 zypper rm vim
 `
@@ -692,7 +693,11 @@ pip index versions x
 pip install requests
 pip search x
 pip wheel requests
+pip3.12 download requests
+pip3.12 index versions x
 pip3.12 install requests
+pip3.12 search x
+pip3.12 wheel requests
 pipenv install
 pipenv sync
 pipenv update
@@ -779,6 +784,8 @@ dnf reinstall vim
 dnf5 download vim
 flatpak install x
 microdnf upgrade
+conda update numpy
+mamba install numpy
 micromamba install numpy
 pip3 download requests
 pkg install vim
