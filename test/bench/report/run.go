@@ -55,6 +55,10 @@ const (
 	CellSessions     = "idle sessions"
 )
 
+// Cold is the name of the arm in which a part is done each time after a fork+exec of
+// the command, which is not timed.
+func Cold(arm string) string { return arm + ", after a fork+exec" }
+
 // Stages that lie between client and daemon: from a time that the one has read off
 // the clock of this machine to one that the other has.
 const (
