@@ -46,12 +46,28 @@ ask contains {
 	"command": command.index,
 } if {
 	some command in input.call.shell.commands
-
 	shell.network(command)
-	count(calls.hosts(input.call)) == 0
+	_unsure(command)
 }
 
 _resident(host) if {
 	some pattern in _hosts
 	glob.match(pattern, null, host)
+}
+
+# No host is named, or not every one.
+_unsure(command) if count(calls.hosts({"shell": {"commands": [command]}, "args": {}})) == 0
+
+_unsure(command) if {
+	some i, arg in command.args
+	arg.dynamic
+	not calls.takes_text(command, i)
+	not regex.match(`^[A-Za-z]+://[^/@]+/`, object.get(arg, "prefix", ""))
+}
+
+# What is reached is not what the URL says, or is written in a file.
+_unsure(command) if {
+	lower(command.base) in {"curl", "wget"}
+	some arg in command.args
+	regex.match(`^(--(resolve|connect-to|config|input-file|unix-socket|abstract-unix-socket)(=|$)|-K)`, arg.value)
 }

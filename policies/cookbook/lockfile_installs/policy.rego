@@ -34,6 +34,7 @@ deny contains {
 _installs(program, command) if {
 	some verb in _verbs[program]
 	verb in shell.values(command)
+	not _runs_script(program, command)
 }
 
 _installs(program, command) if {
@@ -44,7 +45,68 @@ _installs(program, command) if {
 	verb in shell.values(command)
 }
 
-_installs(program, _) if program in {"npx", "pnpx", "bunx", "uvx"}
+_installs(program, command) if {
+	regex.match(`^pip[0-9.]+$`, program)
+	some verb in _verbs.pip
+	verb in shell.values(command)
+}
+
+_installs(program, _) if program in {"bunx", "cpan", "cpanm", "easy_install", "npx", "pnpx", "uvx"}
+
+# npm init makes a file, npm init NAME fetches what makes it.
+_installs("npm", command) if {
+	command.args[0].value in {"create", "init", "innit"}
+	some arg in array.slice(command.args, 1, count(command.args))
+	not startswith(object.get(arg, "value", "?"), "-")
+}
+
+_installs("npm", command) if {
+	{"audit", "fix"} - shell.values(command) == set()
+}
+
+_installs("go", command) if {
+	{"mod", "tidy"} - shell.values(command) == set()
+}
+
+# A package with a version is fetched to be run.
+_installs("go", command) if {
+	command.args[0].value in {"run", "tool"}
+	some arg in command.args
+	regex.match(`^[a-z0-9.-]+\.[a-z]+/.*@`, arg.value)
+}
+
+_installs("go", command) if {
+	command.args[0].value == "run"
+	some arg in command.args
+	regex.match(`^[^-/][^@]*@[a-z0-9.]+$`, arg.value)
+}
+
+_installs("uv", command) if {
+	some arg in command.args
+	regex.match(`^--with(-requirements|-editable)?(=|$)`, arg.value)
+}
+
+# The package managers that corepack brings, under its name.
+_installs("corepack", command) if {
+	some verb in (({"add", "dlx", "i", "up", "update", "upgrade", "use"} | _verbs.npm) - {"x"})
+	verb in shell.values(command)
+}
+
+_installs("pacman", command) if {
+	some word in shell.values(command)
+	regex.match(`^(-[a-zA-Z]*S[a-zA-Z]*|--sync)$`, word)
+	not regex.match(`^-S[sigl]+$`, word)
+}
+
+_installs("nix-env", command) if {
+	some word in shell.values(command)
+	regex.match(`^(-[iu][A-Za-z]*|--install|--upgrade)$`, word)
+}
+
+_runs_script(program, command) if {
+	program in {"bun", "npm", "pnpm", "yarn"}
+	command.args[0].value in {"run", "run-script"}
+}
 
 _installs("yarn", command) if {
 	every word in shell.values(command) {
@@ -65,15 +127,15 @@ _pip_verbs := {"download", "install", "wheel"}
 
 _verbs := {
 	"npm": {"add", "ci", "exec", "i", "in", "ins", "inst", "insta", "instal", "install", "isntall", "install-test", "it", "update", "up", "upgrade", "x"},
-	"yarn": {"add", "dlx", "install", "up", "upgrade"},
-	"pnpm": {"add", "dlx", "i", "install", "up", "update"},
+	"yarn": {"add", "create", "dlx", "install", "up", "upgrade"},
+	"pnpm": {"add", "create", "dlx", "i", "install", "up", "update"},
 	"bun": {"add", "i", "install", "update", "x"},
 	"pip": _pip_verbs,
 	"pip3": _pip_verbs,
 	"pipx": {"inject", "install", "run", "upgrade"},
 	"uv": {"add", "pip", "sync", "tool"},
 	"poetry": {"add", "install", "update"},
-	"cargo": {"add", "install", "update"},
+	"cargo": {"add", "binstall", "install", "update"},
 	"go": {"get", "install"},
 	"gem": {"install", "update"},
 	"bundle": {"add", "install", "update"},
@@ -82,7 +144,14 @@ _verbs := {
 	"apt-get": {"install"},
 	"apk": {"add"},
 	"brew": {"install"},
+	"deno": {"add", "install"},
 	"dnf": {"install"},
+	"dotnet": {"add", "install"},
+	"flatpak": {"install"},
+	"luarocks": {"install"},
+	"pipenv": {"install", "update", "upgrade"},
+	"snap": {"install"},
+	"zypper": {"in", "install"},
 	"yum": {"install"},
 	"conda": {"install", "create"},
 	"mamba": {"install", "create"},
@@ -94,12 +163,12 @@ _locked("npm", words) if {
 }
 
 _locked("yarn", words) if {
-	words & {"add", "dlx", "up", "upgrade"} == set()
+	words & {"--no-immutable", "add", "create", "dlx", "up", "upgrade"} == set()
 	words & {"--immutable", "--frozen-lockfile"} != set()
 }
 
 _locked("pnpm", words) if {
-	words & {"add", "dlx", "up", "update"} == set()
+	words & {"--no-frozen-lockfile", "add", "create", "dlx", "up", "update"} == set()
 	"--frozen-lockfile" in words
 }
 
@@ -121,6 +190,11 @@ _locked("uv", words) if {
 _locked("poetry", words) if {
 	words & {"add", "update"} == set()
 	"install" in words
+}
+
+_locked("pipenv", words) if {
+	words & {"update", "upgrade"} == set()
+	"--deploy" in words
 }
 
 _locked("cargo", words) if {

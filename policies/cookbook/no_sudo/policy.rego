@@ -5,6 +5,8 @@
 #   wrapped.
 package cookbook.no_sudo
 
+import data.sandgate.lib.python
+
 # METADATA
 # title: policy
 # description: Its name, by which it is switched on.
@@ -26,7 +28,8 @@ deny contains {
 	some command in input.call.shell.commands
 
 	lower(command.base) in {
-		"doas", "gosu", "pkexec", "run0", "runuser", "setpriv", "su", "su-exec", "sudo", "sudoedit", "sudo-rs", "systemd-run",
+		"chroot", "doas", "gosu", "machinectl", "newgrp", "nsenter", "pkexec", "run0", "runuser", "setcap", "setpriv", "sg", "su",
+		"su-exec", "sudo", "sudo-rs", "sudoedit", "systemd-run", "unshare",
 	}
 }
 
@@ -45,7 +48,36 @@ deny contains {
 } if {
 	some command in input.call.shell.commands
 
-	lower(command.base) == "chmod"
-	some arg in command.args
-	regex.match(`^([ugoa]*[+=][rwxXt]*s[rwxXst]*|0*[2-7][0-7]{3})$`, arg.value)
+	some mode in _modes(lower(command.base), command)
+	some part in split(mode, ",")
+	regex.match(`^([ugoa]*([-+=][rwxXt]*)*[+=][rwxXt]*s[rwxXst]*|0*[2-7][0-7]{3})$`, part)
 }
+
+_modes("chmod", command) := {arg.value | some arg in command.args}
+
+_modes("install", command) := {command.args[i + 1].value |
+	some i, arg in command.args
+	regex.match(`^(-[a-zA-Z]*m|--mode)$`, arg.value)
+} | {arg.eq.value |
+	some arg in command.args
+	arg.eq.name == "--mode"
+}
+
+# METADATA
+# title: other-user
+# description: A Python program that becomes somebody else (os, "Process Parameters").
+# custom:
+#   rule: other-user
+deny contains {
+	"rule": "other-user",
+	"message": "this program becomes another user",
+	"remediation": "leave that out",
+	"severity": "high",
+} if {
+	some program in _programs
+	python.touches(program, {"os.setegid", "os.seteuid", "os.setgid", "os.setresuid", "os.setreuid", "os.setuid"})
+}
+
+_programs contains input.call.python
+
+_programs contains command.python if some command in input.call.shell.commands

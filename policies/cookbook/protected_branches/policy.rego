@@ -31,7 +31,7 @@ deny contains {
 
 	some ref in command.git.push.refs
 	some pattern in _patterns
-	glob.match(pattern, ["/"], trim_prefix(ref.dst, "refs/heads/"))
+	glob.match(pattern, ["/"], trim_prefix(trim_prefix(ref.dst, "refs/"), "heads/"))
 }
 
 # METADATA
@@ -76,6 +76,13 @@ _unnamed(push) if count(push.refs) == 0
 _unnamed(push) if push.complete != true
 
 _unnamed(push) if push.all
+
+# The lone colon stands for every branch that both sides have.
+_unnamed(push) if {
+	some ref in push.refs
+	not ref.dst
+	not ref.src
+}
 
 _unnamed(push) if {
 	some ref in push.refs

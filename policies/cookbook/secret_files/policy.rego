@@ -37,8 +37,66 @@ deny contains {
 	"remediation": "work without the secret: ask the user for what you need to know",
 	"severity": "high",
 } if {
-	some path in calls.named_paths(input.call)
+	some path in calls.named_paths(_reading)
 	_secret(path)
+}
+
+# METADATA
+# title: secret-file-in-word
+# description: >-
+#   A file that is named in a part of a word, such as a revision and a path of git or the two sides of a mount, or by
+#   a variable that is set for a program.
+# custom:
+#   rule: secret-file-in-word
+deny contains {
+	"rule": "secret-file-in-word",
+	"message": sprintf("%s holds secrets", [part]),
+	"remediation": "work without the secret: ask the user for what you need to know",
+	"severity": "high",
+	"command": command.index,
+} if {
+	some command in _reading.shell.commands
+	some part in _parts(command)
+	_secret(part)
+}
+
+_parts(command) := {part |
+	some arg in command.args
+	contains(arg.value, ":")
+	not regex.match(`[\s]`, arg.value)
+	some part in split(arg.value, ":")
+} | {variable.value | some variable in command.env}
+
+# METADATA
+# title: reading
+# description: The call without the words that are only printed or compared, and without the patterns of grep.
+_reading := input.call if not input.call.shell
+
+_reading := object.union(input.call, {"shell": {"commands": [object.union(command, {"args": _files(command)}) |
+	some command in input.call.shell.commands
+]}}) if {
+	input.call.shell
+}
+
+_files(command) := [] if {
+	_mentions(command)
+} else := [arg | some i, arg in command.args; i != _pattern(command)]
+
+_mentions(command) if {
+	lower(command.base) in {"[", "basename", "dirname", "echo", "printf", "test"}
+	every around in command.context {
+		not around in {"cmdsubst", "procsubst", "|"}
+	}
+}
+
+default _pattern(_) := -1
+
+# The first operand, unless an option before it could take or be the pattern.
+_pattern(command) := min([i | some i, arg in command.args; not startswith(object.get(arg, "value", "-"), "-")]) if {
+	lower(command.base) in {"egrep", "fgrep", "grep"}
+	every arg in command.args {
+		not regex.match(`^(-[A-Za-z0-9]*[efABCmdD]|--[a-z-]+$)`, object.get(arg, "value", "-e"))
+	}
 }
 
 # METADATA
@@ -62,6 +120,64 @@ deny contains {
 	last != "*"
 	some name in {".env", ".netrc", ".ssh", ".aws", "id_rsa", "id_ed25519", "server.key", "server.pem", "credentials.json"}
 	glob.match(last, ["/"], name)
+}
+
+# METADATA
+# title: secret-file-by-pattern
+# description: A pattern that a program matches itself; find when it hands on what it finds, grep --include, rg --glob.
+# custom:
+#   rule: secret-file-by-pattern
+deny contains {
+	"rule": "secret-file-by-pattern",
+	"message": sprintf("the pattern %s matches files that hold secrets", [pattern]),
+	"remediation": "name the files one by one",
+	"severity": "high",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+	some pattern in _all_patterns(command)
+	last := _last(pattern)
+	last != "*"
+	some name in {".env", ".netrc", ".ssh", ".aws", "id_rsa", "id_ed25519", "server.key", "server.pem", "credentials.json"}
+	glob.match(last, ["/"], name)
+}
+
+_all_patterns(command) := _looped(command) | {pattern |
+	some pattern in _own_patterns(lower(command.base), command)
+}
+
+# What a loop over a pattern gives to a variable.
+_looped(command) := {possible.value |
+	some arg in command.args
+	some possible in arg.may
+	regex.match(`[*?\[]`, possible.value)
+}
+
+_own_patterns("find", command) := {command.args[i + 1].value |
+	some i, arg in command.args
+	arg.value in {"-iname", "-ipath", "-iwholename", "-name", "-path", "-wholename"}
+} if {
+	_hands_on(command)
+}
+
+_own_patterns(program, command) := {arg.eq.value |
+	some arg in command.args
+	arg.eq.name in {"--glob", "--iglob", "--include"}
+} | {command.args[i + 1].value |
+	some i, arg in command.args
+	arg.value in {"--glob", "--iglob", "--include", "-g"}
+} if {
+	program in {"egrep", "fgrep", "grep", "rg"}
+}
+
+_hands_on(command) if {
+	some around in command.context
+	around in {"cmdsubst", "procsubst", "|"}
+}
+
+_hands_on(command) if {
+	some arg in command.args
+	arg.value in {"-exec", "-execdir", "-ok", "-okdir"}
 }
 
 # METADATA

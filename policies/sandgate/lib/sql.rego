@@ -27,12 +27,12 @@ statements(program, command) := {upper(regex.replace(word, `(?s)/\*.*?\*/|--[^\n
 	clients[program]
 	some arg in command.args
 	arg.literal == true
-	word := arg.value
+	word := regex.replace(arg.value, `^--[a-z-]+=`, "")
 	regex.match(`[ \t\n;(]`, word)
 } | {upper(redirect.target) |
 	clients[program]
 	some redirect in command.redirects
-	redirect.class == "herestring"
+	redirect.class in {"heredoc", "herestring"}
 	redirect.static == true
 }
 
