@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -91,6 +92,7 @@ func runPolicyMutate(cmd *cobra.Command, flags *mutateFlags, dir string) error {
 			}
 		}
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // many short compilations, little that stays
 	report, err := mutate.Run(cmd.Context(), src, opts)
 	if err != nil {
 		return err

@@ -96,10 +96,13 @@ type lab struct {
 	library map[string]*ast.Module
 	all     map[string]*ast.Module // with tests
 	checks  []*check
-	base    map[string]string // compiled text of each module of the library
+
+	libraryGraph, allGraph *graph
+	deciding               map[string]*ast.Module // what a decision needs
 
 	mu   sync.Mutex
-	best map[place]*check // that last killed a mutant of a rule
+	base map[string]string // compiled text of each module of the library
+	best map[place]*check  // that last killed a mutant of a rule
 }
 
 // Run tries the changes. The error means that there is nothing to try: the
@@ -170,9 +173,8 @@ func newLab(ctx context.Context, src policy.Source, opts Options) (*lab, error) 
 	if err := policy.CheckCompiled(ctx, plain.compiler, l.store); err != nil {
 		return nil, fmt.Errorf("the daemon would refuse the policy as it is: %w", err)
 	}
-	for name, mod := range plain.compiler.Modules {
-		l.base[name] = mod.String()
-	}
+	l.libraryGraph, l.allGraph = newGraph(l.library), newGraph(l.all)
+	l.deciding = l.libraryGraph.closure(l.libraryGraph.named(ast.MustParseRef(policy.DecisionRef))...)
 	return l, l.measure(ctx)
 }
 
@@ -206,11 +208,11 @@ func (l *lab) measure(ctx context.Context) error {
 				begin := time.Now()
 				why := prog.fails(ctx, c, time.Minute)
 				c.took = time.Since(begin)
-				touched := placeTracer{}
+				touched, cases := placeTracer{}, &caseTracer{}
 				if why == "" {
-					why = prog.fails(ctx, c, time.Minute, touched)
+					why = prog.fails(ctx, c, time.Minute, touched, cases)
 				}
-				c.touches = touched
+				c.touches, c.once = touched, cases.distinct()
 				if why != "" {
 					mu.Lock()
 					failed = append(failed, fmt.Errorf("%s: %s", c.name, why))
@@ -279,92 +281,6 @@ func (l *lab) tryAll(ctx context.Context, sites []Site) []Mutant {
 	}
 	wg.Wait()
 	return mutants
-}
-
-func (l *lab) try(ctx context.Context, s Site) Mutant {
-	m := Mutant{Site: s, Status: Survived}
-	changed := mutated(l.library[s.File], s)
-	mods := maps.Clone(l.library)
-	mods[s.File] = changed
-	prog, err := compileLibrary(ctx, mods, l.store)
-	switch {
-	case err != nil:
-		m.Status, m.Why = Invalid, err.Error()
-		return m
-	case prog.compiler.Modules[s.File].String() == l.base[s.File]:
-		m.Status = Equivalent
-		return m
-	}
-	if err := policy.CheckCompiled(ctx, prog.compiler, l.store); err != nil {
-		m.Status, m.By, m.Why = Killed, "the checks of the daemon", err.Error()
-		return m
-	}
-	cases, tests := l.relevant(s)
-	if l.run(ctx, prog, cases, &m) || len(tests) == 0 {
-		return m
-	}
-	mods = maps.Clone(l.all)
-	mods[s.File] = changed
-	if prog, err = compileTests(ctx, mods, l.store); err != nil {
-		m.Status, m.Why = Invalid, err.Error()
-		return m
-	}
-	l.run(ctx, prog, tests, &m)
-	return m
-}
-
-// relevant are the scenarios and the Rego tests that touch a site, the likeliest
-// to notice first.
-func (l *lab) relevant(s Site) (cases, tests []*check) {
-	l.mu.Lock()
-	best := l.best[s.rule]
-	l.mu.Unlock()
-	add := func(c *check) {
-		if c.ref == "" {
-			cases = append(cases, c)
-		} else {
-			tests = append(tests, c)
-		}
-	}
-	touched := func(p place) bool {
-		return p.row > 0 && slices.ContainsFunc(l.checks, func(c *check) bool { return c.touches[p] })
-	}
-	at := s.expr
-	if !touched(at) {
-		at = s.rule
-	}
-	everything := !touched(at) // a default or a constant leaves no trace
-	for _, c := range l.checks {
-		if c != best && (everything || c.touches[at]) {
-			add(c)
-		}
-	}
-	if best != nil && best.ref == "" {
-		return append([]*check{best}, cases...), tests
-	}
-	if best != nil {
-		return cases, append([]*check{best}, tests...)
-	}
-	return cases, tests
-}
-
-// run runs checks until one fails, which kills the mutant.
-func (l *lab) run(ctx context.Context, prog *programme, checks []*check, m *Mutant) bool {
-	for _, c := range checks {
-		m.Tests++
-		why := prog.fails(ctx, c, l.opts.CheckTimeout)
-		if ctx.Err() != nil {
-			return true
-		}
-		if why != "" {
-			m.Status, m.By, m.Why = Killed, c.name, short(why)
-			l.mu.Lock()
-			l.best[m.rule] = c
-			l.mu.Unlock()
-			return true
-		}
-	}
-	return false
 }
 
 func (r *Report) count(mutants []Mutant) {

@@ -24,7 +24,9 @@ type check struct {
 	name string
 	// ref is the document of a Rego test, empty for a scenario.
 	ref   string
-	table bool // the Rego test is a table of cases
+	file  string // of a Rego test
+	table bool   // the Rego test is a table of cases
+	once  bool   // no case of the table is begun twice
 	input ast.Value
 	want  scenario.Want
 
@@ -98,8 +100,13 @@ func (p *programme) fails(ctx context.Context, c *check, limit time.Duration, tr
 	if c.table {
 		tracers = append(tracers, cases)
 	}
+	if c.once {
+		cases.stop = cancel
+	}
 	answers, err := question.Ask(ctx, ast.NewObject(), tracers...)
 	switch {
+	case cases.failed != nil:
+		return fmt.Sprintf("case %v is not true", cases.failed)
 	case err != nil:
 		return "the evaluation failed: " + err.Error()
 	case len(answers) != 1:
@@ -115,8 +122,15 @@ func (p *programme) fails(ctx context.Context, c *check, limit time.Duration, tr
 // judging is the configuration that decisions of mutants are judged under.
 var judging = policy.Config{Isolations: []string{"runc", "gvisor"}}
 
-// caseTracer notes the cases of a table test that were begun.
-type caseTracer struct{ begun []*ast.Array }
+// caseTracer notes the cases of a table test that were begun, and with stop ends
+// the test at the first one that was not passed when the next one begins, which
+// tells only where no case is begun twice.
+type caseTracer struct {
+	begun  []*ast.Array
+	passed bool // the last one
+	stop   context.CancelFunc
+	failed *ast.Array
+}
 
 // Enabled implements [topdown.QueryTracer].
 func (*caseTracer) Enabled() bool { return true }
@@ -126,14 +140,35 @@ func (*caseTracer) Config() topdown.TraceConfig { return topdown.TraceConfig{Plu
 
 // TraceEvent implements [topdown.QueryTracer].
 func (t *caseTracer) TraceEvent(e topdown.Event) {
-	if e.Op != topdown.TestCaseOp {
-		return
-	}
-	if expr, ok := e.Node.(*ast.Expr); ok {
-		if name, ok := expr.Operand(0).Value.(*ast.Array); ok {
-			t.begun = append(t.begun, name)
+	switch e.Op {
+	case topdown.ExitOp:
+		if rule, ok := e.Node.(*ast.Rule); ok && testRef(rule.Head.Ref()[:1]) != nil {
+			t.passed = true
 		}
+	case topdown.TestCaseOp:
+		expr, ok := e.Node.(*ast.Expr)
+		if !ok {
+			return
+		}
+		name, ok := expr.Operand(0).Value.(*ast.Array)
+		if !ok {
+			return
+		}
+		if t.stop != nil && t.failed == nil && len(t.begun) > 0 && !t.passed {
+			t.failed = t.begun[len(t.begun)-1]
+			t.stop()
+		}
+		t.begun, t.passed = append(t.begun, name), false
 	}
+}
+
+// distinct reports whether no case was begun twice.
+func (t *caseTracer) distinct() bool {
+	seen := ast.NewSet()
+	for _, name := range t.begun {
+		seen.Add(ast.NewTerm(name))
+	}
+	return seen.Len() == len(t.begun)
 }
 
 func (t *caseTracer) failing(answer ast.Value) string {
@@ -196,7 +231,7 @@ func (t placeTracer) TraceEvent(e topdown.Event) {
 // regoChecks lists the Rego tests of a compiled policy.
 func regoChecks(compiler *ast.Compiler) []*check {
 	byRef := map[string]*check{}
-	for _, mod := range compiler.Modules {
+	for file, mod := range compiler.Modules {
 		for _, rule := range mod.Rules {
 			ref := rule.Head.Ref().GroundPrefix()
 			if len(ref) == 0 || !strings.HasPrefix(lastName(ref), tester.TestPrefix) && rule.Head.DocKind() != ast.PartialObjectDoc {
@@ -207,7 +242,7 @@ func regoChecks(compiler *ast.Compiler) []*check {
 				continue
 			}
 			full := mod.Package.Path.Extend(ref).String()
-			byRef[full] = &check{name: full, ref: full, table: rule.Head.DocKind() == ast.PartialObjectDoc}
+			byRef[full] = &check{name: full, ref: full, file: file, table: rule.Head.DocKind() == ast.PartialObjectDoc}
 		}
 	}
 	list := make([]*check, 0, len(byRef))

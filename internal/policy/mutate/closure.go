@@ -1,0 +1,72 @@
+package mutate
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// graph tells which modules a module cannot be compiled or run without, so that
+// a mutant costs no more than the part of the policy that it can change.
+type graph struct {
+	mods  map[string]*ast.Module
+	refs  map[string][]ast.Ref // of a module: what it names of data
+	paths map[string]ast.Ref   // the package of a module
+}
+
+func newGraph(mods map[string]*ast.Module) *graph {
+	g := &graph{mods: mods, refs: map[string][]ast.Ref{}, paths: map[string]ast.Ref{}}
+	for name, mod := range mods {
+		g.paths[name] = mod.Package.Path
+		seen := map[string]bool{}
+		ast.WalkRefs(mod, func(ref ast.Ref) bool {
+			if !ref.HasPrefix(ast.DefaultRootRef) {
+				return false
+			}
+			ground := ref.GroundPrefix()
+			if key := ground.String(); !seen[key] {
+				seen[key] = true
+				g.refs[name] = append(g.refs[name], ground)
+			}
+			return false
+		})
+	}
+	return g
+}
+
+// closure is the modules of begin and all that they name, by package. What is
+// named with a variable stands for every package that it may mean.
+func (g *graph) closure(begin ...string) map[string]*ast.Module {
+	out := map[string]*ast.Module{}
+	for len(begin) > 0 {
+		name := begin[0]
+		begin = begin[1:]
+		if out[name] != nil {
+			continue
+		}
+		out[name] = g.mods[name]
+		for _, ref := range g.refs[name] {
+			begin = append(begin, g.named(ref)...)
+		}
+		for other, path := range g.paths { // a package may be spread over files
+			if path.Equal(g.paths[name]) {
+				begin = append(begin, other)
+			}
+		}
+	}
+	return out
+}
+
+// named are the modules that hold some of the document at ref: its package or
+// those below it.
+func (g *graph) named(ref ast.Ref) []string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(g.paths)) {
+		path := g.paths[name]
+		if ref.HasPrefix(path) || path.HasPrefix(ref) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
