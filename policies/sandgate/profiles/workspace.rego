@@ -266,6 +266,26 @@ ask contains {
 
 # METADATA
 # title: repository-internals
+# description: A redirect to a variable that the script makes a file below .git.
+# custom:
+#   rule: repository-internals
+ask contains {
+	"rule": "repository-internals",
+	"message": "a redirect writes below .git",
+	"remediation": "leave .git to git, and its hooks and configuration to the user",
+	"severity": "high",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+	some redirect in command.redirects
+	redirect.class in {"write", "append", "read_write"}
+	some possible in redirect.may
+	some key in ["path", "real"]
+	_in_repository(possible[key])
+}
+
+# METADATA
+# title: repository-internals
 # description: A file tool that writes below .git.
 # custom:
 #   rule: repository-internals
@@ -297,6 +317,28 @@ ask contains {
 	lower(command.base) in {"mv", "rm", "rmdir", "shred"}
 	some arg in command.args
 	_whole_workspace(arg)
+}
+
+# METADATA
+# title: whole-workspace
+# description: find deletes whatever is in the workspace when no test of it says which files.
+# custom:
+#   rule: whole-workspace
+ask contains {
+	"rule": "whole-workspace",
+	"message": "find takes the whole workspace",
+	"remediation": "name the files and directories that are meant",
+	"severity": "high",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+	lower(command.base) == "find"
+	"-delete" in shell.values(command)
+	every arg in command.args {
+		arg.value in {
+			".", "./", "/workspace", "/workspace/", "-delete", "-depth", "-mindepth", "-mount", "-type", "-xdev", "1", "d", "f",
+		}
+	}
 }
 
 # METADATA
@@ -423,6 +465,21 @@ _touches_repository(program, command) if {
 	not startswith(object.get(arg, "value", ""), "--ex")
 }
 
+_touches_repository(program, command) if {
+	some arg in command.args
+	some possible in arg.may
+	some key in ["path", "real"]
+	_in_repository(possible[key])
+	not _reads(program, command)
+}
+
+# A template holds hooks.
+_touches_repository(program, command) if {
+	startswith(program, "git")
+	some variable in command.env
+	variable.name == "GIT_TEMPLATE_DIR"
+}
+
 # Configuration names programs; only keys that are mere values are left alone.
 _touches_repository(program, command) if {
 	startswith(program, "git")
@@ -438,6 +495,12 @@ _git_touches(sub, command) if {
 	sub == "config"
 	_config_writes(command)
 	not _harmless_keys(git.words(command))
+}
+
+_git_touches(sub, command) if {
+	sub in {"clone", "init"}
+	some word in git.words(command)
+	startswith(word, "--te")
 }
 
 _git_touches(sub, command) if {
@@ -492,6 +555,12 @@ _running_key(word) if startswith(word, "--file=")
 
 _whole_workspace(arg) if arg.path == "/workspace"
 
+_whole_workspace(arg) if {
+	some possible in arg.may
+	some key in ["path", "real"]
+	possible[key] == "/workspace"
+}
+
 _whole_workspace(arg) if arg.real == "/workspace"
 
 _whole_workspace(arg) if {
@@ -526,7 +595,26 @@ _network(_, command) if {
 	not _local_install(command)
 }
 
-_network(program, _) if program in {
+_network(program, command) if {
+	program in {"awk", "gawk"}
+	some arg in command.args
+	contains(arg.value, "/inet")
+}
+
+_network(program, command) if {
+	_wants_network(program)
+	not _tells(command)
+}
+
+# Of itself, without asking anybody.
+_tells(command) if {
+	count(command.args) == 1
+	command.args[0].value in {"--help", "--version", "-h", "completion"}
+}
+
+_tells(command) if command.args[0].value == "kustomize"
+
+_wants_network(program) if program in {
 	"apk", "apt", "apt-get", "brew", "dnf", "docker", "helm", "httpie", "kubectl", "nerdctl", "pacman", "podman",
 	"skopeo", "snap", "yum",
 }

@@ -8,6 +8,8 @@ _leads(command) if command.redirects != []
 
 _leads(command) if command.dir
 
+_leads(command) if command.env != []
+
 _leads(command) if command.base == "cd"
 
 # A file can be named in the middle of a word: sed 'w /etc/x', awk '{print > "/etc/x"}'.
@@ -41,12 +43,24 @@ _outside(command) := union({
 		not _below(text, _file_roots(file))
 	},
 	{command.dir | _outside_program(command.dir)},
+	{variable.value |
+		some variable in command.env
+		variable.name in _path_variables
+		_begins_outside(variable.value)
+	},
 	{"the home directory" |
 		command.base == "cd"
 		count(command.args) == 0
 		not _last_change(command)
 	},
 })
+
+# What programs read, run or look in (the manuals of bash, git and kubectl).
+_path_variables := {
+	"BASH_ENV", "CDPATH", "ENV", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_CONFIG", "GIT_CONFIG_GLOBAL",
+	"GIT_CONFIG_SYSTEM", "GIT_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_TEMPLATE_DIR", "GIT_WORK_TREE",
+	"KUBECONFIG", "RIPGREP_CONFIG_PATH",
+}
 
 # All others are plain words that are known to be inside: nothing more is asked of them.
 _notable(arg) if arg.in_workspace == false
@@ -110,7 +124,29 @@ _outside_word(command, i, arg) := union({
 		_attached_outside(attached)
 	},
 	{"the home directory" | arg.tilde},
+	{possible.value |
+		some possible in arg.may
+		_may_leave(possible, _roots(command, i, arg))
+	},
 })
+
+# What a word made of variables may become, as far as the script itself tells.
+_may_leave(possible, _) if startswith(possible.value, "~/")
+
+_may_leave(possible, _) if possible.value == "~"
+
+_may_leave(possible, roots) if {
+	not startswith(possible.value, "-")
+	possible.in_workspace == false
+	not _below(object.get(possible, "path", possible.value), roots)
+}
+
+_may_leave(possible, roots) if {
+	startswith(possible.value, "/")
+	contains(possible.value, "/..")
+	not _placed(possible)
+	not _below(possible.path, roots | {"/workspace"})
+}
 
 _file_roots(file) := _writable if {
 	file.op in {"delete", "write"}
@@ -181,6 +217,12 @@ _changes(command, i, _) if {
 	i == count(command.args) - 1
 }
 
+# What compilers make.
+_changes(command, i, facts) if {
+	lower(command.base) in {"as", "c++", "cc", "clang", "clang++", "g++", "gcc", "go", "ld", "rustc"}
+	_output(command, i, facts)
+}
+
 _changes(command, _, facts) if {
 	lower(command.base) in {"cp", "dd", "install"}
 	facts.name in {"of", "--target-directory"}
@@ -190,6 +232,13 @@ _changes(command, _, _) if {
 	lower(command.base) == "sed"
 	some word in shell.values(command)
 	regex.match(`^(-[nErsuz]*i|--in-place)`, word)
+}
+
+_output(_, _, facts) if facts.name in {"-o", "--output"}
+
+_output(command, i, _) if {
+	i > 0
+	command.args[i - 1].value == "-o"
 }
 
 _outside_redirect(redirect) := union({
@@ -214,6 +263,11 @@ _outside_redirect(redirect) := union({
 		not redirect.network
 		text := _target(redirect)
 		not _below(text, _readable)
+	},
+	{possible.value |
+		some possible in redirect.may
+		not redirect.network
+		_may_leave(possible, _redirect_roots(redirect))
 	},
 	{text |
 		_unknown_target(redirect)
@@ -424,7 +478,13 @@ _keeps_directory(cd, "sequence") if {
 
 # Words that are no paths: what is printed or compared, a pattern or a program to match with, a message.
 _is_text(command, _) if lower(command.base) in {
-	"[", "basename", "dirname", "echo", "expr", "printf", "seq", "test", "tr",
+	"[", "basename", "dirname", "expr", "seq", "test", "tr",
+}
+
+# Of these the shell expands a pattern first, which tells what is there.
+_is_text(command, i) if {
+	lower(command.base) in {"echo", "printf"}
+	not command.args[i].glob
 }
 
 _is_text(command, i) if i >= _inner(command)
