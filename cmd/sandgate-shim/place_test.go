@@ -63,7 +63,7 @@ func TestBecomesTheRuntimeOnTheProcessor(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	out, err := exec.CommandContext(t.Context(), name, "Cpus_allowed_list", "/proc/self/status").CombinedOutput() //nolint:gosec // this test
+	out, err := exec.CommandContext(t.Context(), name, "Cpus_allowed_list", "/proc/self/status").CombinedOutput()
 	if fields := strings.Fields(string(out)); err != nil || len(fields) != 2 || fields[1] != last {
 		t.Errorf("got %q, %v; want processor %s", out, err, last)
 	}

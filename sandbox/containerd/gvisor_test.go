@@ -238,7 +238,7 @@ func gvisorThreads(t *testing.T, cfg containerd.Config) (narrow, wide int) {
 			t.Fatal(err)
 		}
 		for _, file := range files {
-			text, err := os.ReadFile(file) //nolint:gosec // below /proc
+			text, err := os.ReadFile(file)
 			_, rest, ok := strings.Cut(string(text), "\nCpus_allowed_list:")
 			switch {
 			case err != nil || !ok: // it has ended
