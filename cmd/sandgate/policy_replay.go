@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,8 +53,9 @@ func newPolicyReplayCommand() *cobra.Command {
 rules. Logs are the daemon's journal, or JSON lines with "input" and "result"
 as OPA's decision logs have them.
 
-Facts are derived anew from the arguments, against an empty workspace, since a
-log holds no files. With --baseline both policies decide the same input, so that
+Facts are derived anew from the arguments. What else the policy saw (the time, the
+session, what was looked up in the workspace) is in the journal; of calls where it
+is not, or was too much, the report says that they are approximate. With --baseline both policies decide the same input, so that
 nothing but the policies differs; without it the recorded decision counts. The
 state of sessions is put together from the records before. Calls of which the
 log does not hold everything (masked secrets, cut arguments, audit level shape,
@@ -238,6 +240,9 @@ func writeReplay(w io.Writer, format string, r *replay.Report) error {
 	}
 	fmt.Fprintf(&b, "%d calls: %d same, %d widened, %d tightened, %d altered, %d not replayable (%s)\n",
 		r.Calls, r.Same, r.Widened, r.Tightened, r.Altered, r.NotReplayable, r.Duration.Round(10*time.Millisecond))
+	for _, guess := range slices.Sorted(maps.Keys(r.Approximate)) {
+		fmt.Fprintf(&b, "%d calls are approximate: %s\n", r.Approximate[guess], guess)
+	}
 	fmt.Fprintf(&b, "candidate %s, compared with %s\n", r.Candidate, r.Baseline)
 	_, err := io.WriteString(w, b.String())
 	return err

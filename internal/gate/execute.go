@@ -12,6 +12,7 @@ import (
 	"github.com/sandgate/sandgate/internal/admission"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/redact"
+	"github.com/sandgate/sandgate/internal/seen"
 	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/internal/telemetry"
 )
@@ -160,6 +161,7 @@ type way struct {
 	labels   []string         // of the session, as the decision saw them
 	seq      int64            // of the call in its session, once it was counted there
 	decision policy.Decision
+	saw      *seen.Call    // by the policy
 	decided  time.Duration // time that the decision took, facts included
 	intent   *intent       // nil before it is being written
 
@@ -228,6 +230,7 @@ func (w *way) decide(ctx context.Context) error {
 		return err
 	}
 	w.mark(telemetry.Facts)
+	w.saw = seen.Of(&in, w.looked)
 	w.decision, w.transformed, err = g.decision(ctx, w.prepared, state, in)
 	if err != nil {
 		return err

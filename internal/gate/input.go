@@ -14,6 +14,7 @@ import (
 	"github.com/sandgate/sandgate/internal/facts"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/proposal"
+	"github.com/sandgate/sandgate/internal/seen"
 	"github.com/sandgate/sandgate/internal/session"
 )
 
@@ -25,10 +26,11 @@ func (g *Gate) input(p *prepared, state *session.State) (policy.Input, error) {
 		return policy.Input{}, err
 	}
 	defer release()
+	p.looked = seen.Watch(root)
 	call, tool, err := proposal.Build(p.tool, proposal.Call{
 		ID: p.call.ID, Args: p.call.Args, Cwd: p.call.Cwd, Env: p.call.Env,
 		StdinBytes: p.call.StdinBytes, Digest: p.digest, StdinDigest: p.call.StdinDigest,
-	}, root)
+	}, p.looked)
 	if err != nil {
 		return policy.Input{}, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/sandgate/sandgate/internal/catalog"
+	"github.com/sandgate/sandgate/internal/seen"
 	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/sandbox"
 )
@@ -45,6 +46,7 @@ type prepared struct {
 	command catalog.Command
 	profile string
 	digest  string
+	looked  *seen.Workspace // what its facts were derived from; nil before
 }
 
 func (p *prepared) key() callKey { return callKey{p.call.Caller.ID, p.call.ID} }

@@ -113,7 +113,7 @@ type tally struct {
 }
 
 func newTally(examples int) *tally {
-	return &tally{examples: examples, groups: map[string]*Group{}, report: Report{Reasons: map[string]int{}}}
+	return &tally{examples: examples, groups: map[string]*Group{}, report: Report{Reasons: map[string]int{}, Approximate: map[string]int{}}}
 }
 
 func (t *tally) skip(c Call, reason string) {
@@ -177,6 +177,9 @@ func merge(tallies []*tally, opts Options) Report {
 		r.Dropped += t.report.Dropped
 		for reason, n := range t.report.Reasons {
 			r.Reasons[reason] += n
+		}
+		for guess, n := range t.report.Approximate {
+			r.Approximate[guess] += n
 		}
 		for key, g := range t.groups {
 			have, ok := all.groups[key]

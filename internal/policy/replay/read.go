@@ -17,6 +17,7 @@ import (
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/proposal"
 	"github.com/sandgate/sandgate/internal/scenario"
+	"github.com/sandgate/sandgate/internal/seen"
 )
 
 // maxLine bounds one record of a log.
@@ -89,6 +90,7 @@ type journalCall struct {
 	Peer        *policy.CallerInput `json:"peer"`
 	Decision    policy.Decision     `json:"decision"`
 	Event       string              `json:"event"` // of a session
+	Saw         *seen.Call          `json:"saw"`   // nil: written by an older daemon
 }
 
 // Read yields the calls of one log, a JSON document a line: the journal, or
@@ -308,14 +310,53 @@ func (r *Reader) rebuild(rec *record, data *journalCall, env map[string]string, 
 	if data.Agent != nil {
 		in.Agent = *data.Agent
 	}
+	workspace, guesses := r.remembered(&in, data.Saw)
 	in.Call, in.Tool, err = proposal.Build(tool, proposal.Call{
 		ID: rec.CallID, Args: data.Args, Cwd: data.Cwd, Env: env,
 		StdinBytes: data.StdinBytes, Digest: data.Digest, StdinDigest: data.StdinDigest,
-	}, r.workspace())
+	}, workspace)
 	if err != nil {
 		return Document{}, &Unreplayable{"the call is refused before the policy today"}
 	}
-	return Document{Input: &in}, nil
+	if then, ok := workspace.(*seen.Replay); ok && then.Missed {
+		guesses = append(guesses, "files are looked up that were not then")
+	}
+	return Document{Input: &in, Approximate: strings.Join(guesses, ", ")}, nil
+}
+
+// remembered puts into the input what the record says that the policy saw, and
+// tells what it does not say.
+func (r *Reader) remembered(in *policy.Input, saw *seen.Call) (workspace facts.FS, guesses []string) {
+	if saw == nil || saw.Version != seen.Version {
+		if in.Session.ID != "" {
+			guesses = append(guesses, "the session is put together from the records")
+		}
+		return r.workspace(), append(guesses, "the workspace is not recorded")
+	}
+	in.Time = saw.At
+	if r.Environment == "" {
+		in.Daemon.Environment = saw.Environment
+	}
+	if in.Session.Seq != saw.Seq {
+		guesses = append(guesses, "the log does not hold the calls before")
+		in.Session.Recent = nil
+	}
+	in.Session.Seq = saw.Seq
+	if len(saw.Counts) == 3 {
+		in.Session.Counts = map[string]int{"allow": saw.Counts[0], "ask": saw.Counts[1], "deny": saw.Counts[2]}
+	}
+	if !slices.Contains(saw.Cut, "labels") {
+		in.Session.Labels = saw.Labels
+	} else {
+		guesses = append(guesses, "too many labels to be recorded")
+	}
+	if slices.Contains(saw.Cut, "fs") {
+		return r.workspace(), append(guesses, "too many files to be recorded")
+	}
+	if r.Workspace != nil {
+		return r.Workspace, guesses
+	}
+	return saw.Workspace(), guesses
 }
 
 // Cases yields the calls of scenario files; what they want is the decision

@@ -47,6 +47,8 @@ type Call struct {
 type Document struct {
 	Input *policy.Input   // built anew
 	Raw   json.RawMessage // as it was stored
+	// Approximate says what is guessed of a document that was built anew. Empty: nothing.
+	Approximate string
 }
 
 // Unreplayable says why a call cannot be decided again: "masked", "truncated".
@@ -97,7 +99,9 @@ type Report struct {
 	Altered       int            `json:"altered"`
 	NotReplayable int            `json:"not_replayable"`
 	Reasons       map[string]int `json:"not_replayable_reasons"`
-	Groups        []Group        `json:"groups"`
+	// Approximate counts calls of which a part of the input is a guess, with what it is.
+	Approximate map[string]int `json:"approximate"`
+	Groups      []Group        `json:"groups"`
 	// Dropped counts calls of groups beyond the most that are kept.
 	Dropped  int           `json:"dropped,omitempty"`
 	Duration time.Duration `json:"duration_ns"`
@@ -181,6 +185,9 @@ func (t *tally) decide(ctx context.Context, c Call, opts Options) error {
 	if before == nil {
 		t.skip(c, "no recorded decision: use --baseline")
 		return nil
+	}
+	if doc.Approximate != "" {
+		t.report.Approximate[doc.Approximate]++
 	}
 	after, err := decideBy(ctx, opts.Candidate, doc)
 	if err != nil {
