@@ -139,7 +139,9 @@ func (s *Source) Close(ctx context.Context) {
 }
 
 // Reload reads the policy anew. Bundles come by themselves: of them it tells
-// whether the newest ones were good.
+// whether the newest ones were good. It does not make OPA ask for them, since its
+// downloader is not made for a trigger beside its own polling: both would write
+// the etag and the client that the other reads.
 func (s *Source) Reload(ctx context.Context) error {
 	if s.kind == KindBundles {
 		if e := s.cfg.Engine.Status().Error; e != "" {
