@@ -36,7 +36,8 @@ type Config struct {
 	// private one; Namespace is the containerd namespace, default "sandgate".
 	Address, Namespace string
 	// Runtimes says what is behind an isolation class. sandbox.IsolationRunc is always
-	// there, sandbox.IsolationGVisor if it is named here.
+	// there, sandbox.IsolationGVisor if it is named here. A cell in gVisor is on one
+	// processor, unless its calls may use more than 1000 thousandths of one.
 	Runtimes map[sandbox.Isolation]RuntimeClass
 
 	// IDBase and IDCount are the ids of the machine that cells are mapped to.
