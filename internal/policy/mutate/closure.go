@@ -70,3 +70,37 @@ func (g *graph) named(ref ast.Ref) []string {
 	}
 	return list
 }
+
+// callersOf lists where a compiled policy names each document. A rule that OPA's
+// index left out leaves no trace, though without one of its expressions it would
+// not have been left out; the place that asked for it does.
+func callersOf(compiler *ast.Compiler) map[string][]place {
+	callers := map[string][]place{}
+	for _, mod := range compiler.Modules {
+		ast.WalkExprs(mod, func(e *ast.Expr) bool {
+			at := placeOf(e.Location)
+			ast.WalkRefs(e, func(ref ast.Ref) bool {
+				if ref.HasPrefix(ast.DefaultRootRef) && len(ref) > 1 {
+					name := document(compiler, ref)
+					if list := callers[name]; len(list) == 0 || list[len(list)-1] != at {
+						callers[name] = append(list, at)
+					}
+				}
+				return false
+			})
+			return false
+		})
+	}
+	return callers
+}
+
+// document is the name of the rules that a reference leads to.
+func document(compiler *ast.Compiler, ref ast.Ref) string {
+	ground := ref.GroundPrefix()
+	for i := 2; i <= len(ground); i++ {
+		if len(compiler.GetRulesExact(ground[:i])) > 0 {
+			return ground[:i].String()
+		}
+	}
+	return ground.String()
+}

@@ -99,6 +99,7 @@ type lab struct {
 
 	libraryGraph, allGraph *graph
 	deciding               map[string]*ast.Module // what a decision needs
+	callers                map[string][]place     // of each document
 
 	mu   sync.Mutex
 	base map[string]string // compiled text of each module of the library
@@ -184,7 +185,7 @@ func (l *lab) measure(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("compile the tests: %w", err)
 	}
-	l.checks = regoChecks(prog.compiler)
+	l.checks, l.callers = regoChecks(prog.compiler), callersOf(prog.compiler)
 	for _, suite := range l.opts.Suites {
 		cases, err := l.scenarioChecks(suite)
 		if err != nil {

@@ -20,6 +20,7 @@ type Site struct {
 	index int    // among the sites of the file
 	rule  place  // that holds it
 	expr  place  // innermost expression that holds it; zero in a head
+	name  string // of the document that the rule is of
 }
 
 // The kinds of changes.
@@ -60,6 +61,8 @@ type mutator struct {
 	loc    *ast.Location // nearest
 	rule   place
 	expr   place
+	name   string
+	pkg    string
 }
 
 // sitesOf lists every change of a module.
@@ -86,7 +89,7 @@ func (m *mutator) site(loc *ast.Location, kind, old, changed string) bool {
 	if m.target < 0 {
 		m.sites = append(m.sites, Site{
 			File: m.file, Line: loc.Row, Col: loc.Col, Kind: kind, Old: short(old), New: short(changed),
-			index: at, rule: m.rule, expr: m.expr,
+			index: at, rule: m.rule, expr: m.expr, name: m.name,
 		})
 	}
 	return at == m.target
@@ -111,6 +114,7 @@ func short(s string) string {
 }
 
 func (m *mutator) module(mod *ast.Module) {
+	m.pkg = mod.Package.Path.String()
 	var drop []*ast.Rule
 	for _, rule := range mod.Rules {
 		if m.wholeRule(rule) {
@@ -123,6 +127,7 @@ func (m *mutator) module(mod *ast.Module) {
 // wholeRule walks a rule and reports whether it is to be taken out.
 func (m *mutator) wholeRule(rule *ast.Rule) (drop bool) {
 	m.loc, m.rule, m.expr = rule.Location, placeOf(rule.Location), place{}
+	m.name = m.pkg + "." + nameOf(rule.Head.Ref()[0])
 	name := rule.Head.String()
 	switch {
 	case rule.Default:

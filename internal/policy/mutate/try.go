@@ -164,7 +164,7 @@ func (l *lab) relevant(s Site) (best *check, cases, tests []*check) {
 	var speaking, others []*check
 	for _, c := range l.checks {
 		switch {
-		case c == best || !everything && !c.touches[at]:
+		case c == best || !everything && !c.touches[at] && !(widens(s.Kind) && c.touchesAny(l.callers[s.name])):
 		case c.ref != "":
 			tests = append(tests, c)
 		case word != "" && strings.Contains(c.name, word):
@@ -178,4 +178,18 @@ func (l *lab) relevant(s Site) (best *check, cases, tests []*check) {
 		cases = slices.Insert(cases, 0, best)
 	}
 	return best, cases, tests
+}
+
+// widens reports whether a change may make a rule true that OPA's index leaves
+// out as it is.
+func widens(kind string) bool {
+	switch kind {
+	case KindDropRule, KindDropElse, KindDropDefault, KindMember:
+		return false
+	}
+	return true
+}
+
+func (c *check) touchesAny(places []place) bool {
+	return slices.ContainsFunc(places, func(p place) bool { return c.touches[p] })
 }

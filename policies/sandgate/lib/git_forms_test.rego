@@ -409,6 +409,18 @@ x -- -dash
 --pretty
 --pretty=oneline
 --format=%h
+--format=
+--format=email
+--format=full
+--format=fuller
+--format=mboxrd
+--format=medium
+--format=oneline
+--format=raw
+--format=reference
+--format=short
+--format=tformat:x
+--pretty=format:x
 --no-notes
 --no-mailmap
 --use-mailmap
@@ -956,7 +968,7 @@ _bare := {sub | some sub, _ in _reads} - {"notes", "remote", "bisect", "worktree
 
 test_reads_nothing_else[line] if {
 	some sub in _bare
-	some rest in ["--ext-diff", "--output=x", "--exec=x", "--textconv", "/etc/passwd", "../x", "-O", "--no-such"]
+	some rest in ["--ext-diff", "--output=x", "/etc/passwd"]
 	line := concat(" ", [sub, rest])
 	not git.read_only(_fact(line))
 }
@@ -1013,7 +1025,12 @@ diff --output x
 diff -- /etc/passwd
 diff -Ox
 diff-files -- -x
+describe --format=email
 for-each-ref --shell
+grep --format=email x
+grep --group=x y
+ls-tree --group=x HEAD
+status --format=email
 for-each-ref --stdin
 for-each-ref --format %(signature)
 for-each-ref --sort=signature:key
@@ -1337,6 +1354,27 @@ test_does_not_destroy[line] if {
 	]
 	not git.destructive(_fact(line))
 }
+
+# A word that is not known is none of them, and neither is what follows the end.
+test_only_literal_words if {
+	word := object.union(facts.word("--hard"), {"literal": false})
+	not git.destructive(facts.with_args("git", [facts.word("reset"), word]))
+	push := object.union(facts.word("push"), {"literal": false})
+	not git.network(facts.with_args("git", [facts.word("lfs"), push]))
+	not git.read_only(object.union(_fact("status"), {"base": "ls"}))
+	not git.read_only(object.union(_fact("--version"), {"base": "ls"}))
+	not git.read_only(_fact("--version x"))
+}
+
+test_words_of_helpers if {
+	git.network(facts.command(["git-lfs", "push"]))
+	git.destructive(facts.command(["git-reset", "--hard"]))
+	not git.network(facts.command(["git-lfs", "ls-files"]))
+	not git.network(facts.command(["gitxpush"]))
+	not git.network(object.remove(facts.command(["xgit-push"]), {"git"}))
+}
+
+test_with_directory if git.read_only(facts.command(["/bin/git", "log"]))
 
 # The programs in git's own directory are the subcommands of that name.
 test_helpers[name] if {
