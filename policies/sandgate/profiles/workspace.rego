@@ -8,6 +8,7 @@
 package sandgate.profiles.workspace
 
 import data.sandgate.lib.git
+import data.sandgate.lib.python
 import data.sandgate.lib.shell
 
 # METADATA
@@ -149,6 +150,43 @@ ask contains {
 	"severity": "medium",
 } if {
 	"network" in input.tool.effects
+}
+
+# METADATA
+# title: network
+# description: A Python program that is seen to call for the network, in the tool or in a script.
+# custom:
+#   rule: network
+ask contains {
+	"rule": "network",
+	"message": "this Python program needs the network",
+	"remediation": "work with what is in the workspace; there is no network in the sandbox",
+	"severity": "medium",
+} if {
+	some program in _python_programs
+	some called in program.calls
+	some module in python.uses_network
+	startswith(called, concat("", [module, "."]))
+}
+
+_python_programs contains input.call.python
+
+_python_programs contains command.python if some command in input.call.shell.commands
+
+# METADATA
+# title: outside-workspace
+# description: A file that a program of the tool python is seen to open outside.
+# custom:
+#   rule: outside-workspace
+deny contains {
+	"rule": "outside-workspace",
+	"message": sprintf("%s is outside the workspace", [_text(open)]),
+	"remediation": "use paths below /workspace, or /tmp for what need not stay",
+	"severity": "high",
+} if {
+	some open in input.call.python.opens
+	open.in_workspace == false
+	not _below(_text(open), _file_roots(open))
 }
 
 # METADATA
