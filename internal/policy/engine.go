@@ -52,6 +52,8 @@ type Engine struct {
 
 	reload sync.Mutex // serialises Reload
 
+	keys keys // of memos
+
 	mu     sync.Mutex // guards status; never held while a policy is loaded
 	status Status
 }
@@ -182,7 +184,32 @@ func (e *Engine) Decide(ctx context.Context, in Input) Decision {
 		return stamp(refuse(RuleInvalidInput, "the policy input cannot be made: "+err.Error(),
 			"send arguments that are valid JSON"), in, rev.id)
 	}
-	return stamp(e.evaluate(ctx, rev, value), in, rev.id)
+	return stamp(e.remembered(ctx, rev, value), in, rev.id)
+}
+
+// remembered decides an input unless the revision has decided the same one lately.
+func (e *Engine) remembered(ctx context.Context, rev *revision, input ast.Value) Decision {
+	if rev.memo == nil {
+		return e.evaluate(ctx, rev, input)
+	}
+	if ctx.Err() != nil {
+		return e.refuseEvaluation(ctx, ctx.Err())
+	}
+	buf := e.keys.get()
+	defer e.keys.put(buf)
+	key, ok := appendKey(*buf, input)
+	*buf = key
+	if !ok { // too large to be kept
+		return e.evaluate(ctx, rev, input)
+	}
+	if d, found := rev.memo.find(key); found {
+		return d
+	}
+	d, said := e.said(ctx, rev, input)
+	if said {
+		rev.memo.keep(key, d)
+	}
+	return d
 }
 
 func stamp(d Decision, in Input, revision string) Decision {
@@ -223,13 +250,20 @@ func (e *Engine) decideValue(ctx context.Context, value ast.Value, tracers ...to
 
 // evaluate runs the policy over one input and validates what it says.
 func (e *Engine) evaluate(ctx context.Context, rev *revision, input ast.Value, tracers ...topdown.QueryTracer) Decision {
+	d, _ := e.said(ctx, rev, input, tracers...)
+	return d
+}
+
+// said tells beside the decision whether the policy made it: it follows from the
+// input alone, and not from what happened meanwhile.
+func (e *Engine) said(ctx context.Context, rev *revision, input ast.Value, tracers ...topdown.QueryTracer) (Decision, bool) {
 	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.DecisionTimeout, errDecisionTimeout)
 	defer cancel()
 	answers, err := rev.decision.ask(ctx, input, tracers...)
 	if err != nil || ctx.Err() != nil {
-		return e.refuseEvaluation(ctx, err)
+		return e.refuseEvaluation(ctx, err), false
 	}
-	return validate(answers, e.cfg)
+	return validate(answers, e.cfg), true
 }
 
 var errDecisionTimeout = errors.New("decision timeout")

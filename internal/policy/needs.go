@@ -12,10 +12,15 @@ import (
 type needs struct {
 	caller, daemon                              bool // more of it than the tenant, or the environment
 	agent, recent, counts, annotations, sandbox bool
+	ids                                         bool // of the decision or the call
+	time, session, seq, digest                  bool // session: its id
 }
 
 // allNeeds is the whole document.
-var allNeeds = needs{caller: true, agent: true, recent: true, counts: true, annotations: true, sandbox: true, daemon: true}
+var allNeeds = needs{
+	caller: true, agent: true, recent: true, counts: true, annotations: true, sandbox: true, daemon: true,
+	ids: true, time: true, session: true, seq: true, digest: true,
+}
 
 // needsOf finds what the rules read: every reference into the input, as far as
 // its keys are written down. One that takes the input, or an object in it, as a
@@ -30,6 +35,8 @@ func needsOf(compiler *ast.Compiler) needs {
 		recent: u.reads("session", "recent"), counts: u.reads("session", "counts"),
 		annotations: u.reads("tool", "annotations") || u.reads("tools"),
 		sandbox:     u.reads("sandbox"), daemon: u.readsAny("daemon", "version", "policy_revision"),
+		ids: u.reads("decision_id") || u.reads("call", "id"), time: u.reads("time"),
+		session: u.reads("session", "id"), seq: u.reads("session", "seq"), digest: u.reads("call", "digest"),
 	}
 }
 

@@ -31,6 +31,7 @@ type revision struct {
 
 	needs     needs
 	constants *constants
+	memo      *memo // nil: none
 }
 
 // load makes a revision of what the configuration names, or says why it must
@@ -77,6 +78,7 @@ func makeRevision(ctx context.Context, cfg Config, src sources) (*revision, erro
 		profiles: profileNames(compiler), rules: indexRules(compiler),
 		needs: needsOf(compiler), constants: newConstants(cfg.Ceiling),
 	}
+	rev.memo = newMemo(rev.needs)
 	patterns := newPatternCache(ctx)
 	if rev.decision, err = prepareQuery(compiler, store, patterns, decisionQuery); err != nil {
 		return nil, err

@@ -170,8 +170,12 @@ func (b *valueBuilder) fail(err error) {
 func (b *valueBuilder) input(in *Input) *ast.Term {
 	mark := len(b.items)
 	b.putText(keySchema, in.Schema)
-	b.putText(keyDecisionID, in.DecisionID)
-	b.putText(keyTime, in.Time)
+	if b.needs.ids {
+		b.putText(keyDecisionID, in.DecisionID)
+	}
+	if b.needs.time {
+		b.putText(keyTime, in.Time)
+	}
 	b.put(keyCaller, b.caller(&in.Caller))
 	if b.needs.agent && in.Agent != (AgentInput{}) {
 		b.put(keyAgent, b.agent(&in.Agent))
@@ -219,9 +223,13 @@ func (b *valueBuilder) agent(a *AgentInput) *ast.Term {
 
 func (b *valueBuilder) session(s *SessionInput) *ast.Term {
 	mark := len(b.items)
-	b.putTextIf(keyID, s.ID)
+	if b.needs.session {
+		b.putTextIf(keyID, s.ID)
+	}
 	b.putText(keyProfile, s.Profile)
-	b.putInt(keySeq, s.Seq)
+	if b.needs.seq {
+		b.putInt(keySeq, s.Seq)
+	}
 	if b.needs.counts {
 		putMap(b, keyCounts, s.Counts, func(n int) *ast.Term { return b.number(int64(n)) })
 	} else {
@@ -247,7 +255,9 @@ func (b *valueBuilder) recent(r *RecentCall) *ast.Term {
 
 func (b *valueBuilder) call(c *CallInput) *ast.Term {
 	mark := len(b.items)
-	b.putText(keyID, c.ID)
+	if b.needs.ids {
+		b.putText(keyID, c.ID)
+	}
 	b.putText(keyTool, c.Tool)
 	b.put(keyArgs, b.args(c.Args))
 	b.putText(keyCwd, c.Cwd)
@@ -256,7 +266,9 @@ func (b *valueBuilder) call(c *CallInput) *ast.Term {
 		b.putInt(keyStdinBytes, *c.StdinBytes)
 	}
 	b.putTextIf(keyStdinDigest, c.StdinDigest)
-	b.putText(keyDigest, c.Digest)
+	if b.needs.digest {
+		b.putText(keyDigest, c.Digest)
+	}
 	b.putTextIf(keyTransformedFrom, c.TransformedFrom)
 	if c.Shell != nil {
 		b.put(keyShell, b.shell(c.Shell))
@@ -325,8 +337,21 @@ func (b *valueBuilder) sandbox(s *SandboxInput) *ast.Term {
 	b.putIntIf(keyDiskBytes, c.DiskBytes)
 	b.putIntIf(keyFileBytes, c.FileBytes)
 	b.putIntIf(keyOpenFiles, c.OpenFiles)
+	if len(c.Mounts) > 0 {
+		b.put(keyMounts, list(b, c.Mounts, b.mount))
+	}
 	ceiling := b.object(mark)
 	b.put(keyCeiling, ceiling)
+	return b.object(mark)
+}
+
+func (b *valueBuilder) mount(m *Mount) *ast.Term {
+	mark := len(b.items)
+	b.putText(keyPath, m.Path)
+	b.putText(keyMode, m.Mode)
+	if m.IfExists {
+		b.putBool(keyIfExists, true)
+	}
 	return b.object(mark)
 }
 
