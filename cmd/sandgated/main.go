@@ -92,6 +92,9 @@ func serve(cmd *cobra.Command, f flags, stderr io.Writer, open daemon.OpenSandbo
 		return err
 	}
 	defer logging.Redirect(logger)()
+	if err := calmWatcher(); err != nil {
+		logger.Info("calls cost more processor time than they need to", zap.Error(err))
+	}
 	d, err := daemon.New(cfg, daemon.Options{Logger: logger, OpenSandbox: open})
 	if err != nil {
 		return err
