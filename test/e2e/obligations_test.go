@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,10 @@ default obligations := {}
 obligations := json.unmarshal(input.call.env.OBLIGE)
 
 transform := {"args": {"command": input.call.env.REWRITE}}
+
+deny contains {"rule": "labelled", "message": "the session has the label that the call must not see"} if {
+	input.call.env.NOT_AFTER in input.session.labels
+}
 `
 
 // loosening is a tenant that demands more than it may have, and allows.
@@ -35,10 +40,13 @@ obligations := {"sandbox": {"pids": 100000, "file_bytes": 1048576}}
 `
 
 type obliged struct {
-	name, demand, command string
-	stdout                []string // all of them are in it
-	outcome               sandgatev1.Outcome
-	enforced              map[string]int64 // as read back from the kernel
+	name, before, demand, command string // before runs without demands
+	alone                         bool   // without a session
+
+	stdout   []string // all of them are in it
+	outcome  sandgatev1.Outcome
+	enforced map[string]int64 // as read back from the kernel
+	mounts   []string         // likewise: "path mode"
 }
 
 func obligations() []obliged {
@@ -46,7 +54,25 @@ func obligations() []obliged {
 	return []obliged{
 		{
 			name: "workspace", demand: `{"sandbox": {"workspace": "ro"}}`, outcome: exited,
-			command: "touch x 2>/dev/null || echo refused; awk '$2 == \"/workspace\" {print $4}' /proc/mounts | grep -o '^ro'", stdout: []string{"refused\nro\n"},
+			command: "touch x 2>/dev/null || echo refused; awk '$2 == \"/workspace\" {print $4}' /proc/mounts | grep -o '^ro'", stdout: []string{"refused\nro\n"}, mounts: []string{"/workspace ro"},
+		},
+		{
+			name: "workspace without a session", alone: true, demand: `{"sandbox": {"workspace": "ro"}}`, outcome: exited,
+			command: "touch x 2>/dev/null || echo refused; awk '$2 == \"/workspace\" {w = $4} END {print w}' /proc/mounts | grep -o '^ro'", stdout: []string{"refused\nro\n"}, mounts: []string{"/workspace ro"},
+		},
+		{
+			name: "mounts", before: "mkdir -p keep hide .git/hooks; echo k >keep/k; echo s >hide/s; echo e >.env", outcome: exited,
+			demand: `{"sandbox": {"mounts": [{"path": "/workspace/keep", "mode": "ro"}, {"path": "/workspace/hide", "mode": "hidden"}, {"path": "/workspace/.env", "mode": "hidden"},
+				{"path": "/workspace/.git/hooks", "mode": "ro"}, {"path": "/workspace/none", "mode": "ro", "if_exists": true}]}}`,
+			command: `cat keep/k; echo x 2>/dev/null >keep/k || echo ro; cat hide/s .env 2>/dev/null; ls hide; mv .git g 2>/dev/null || echo pinned; touch new && echo rw
+				awk '$5 ~ "^/workspace/" {print $5, substr($6, 1, 2)}' /proc/self/mountinfo | sort`,
+			stdout: []string{"k\nro\npinned\nrw\n/workspace/.env ro\n/workspace/.git rw\n/workspace/.git/hooks ro\n/workspace/hide ro\n/workspace/keep ro\n"},
+			mounts: []string{"/workspace/.env hidden", "/workspace/.git/hooks ro", "/workspace/hide hidden", "/workspace/keep ro", "/workspace/none absent"},
+		},
+		{
+			name: "writable mounts", before: "mkdir -p build src", outcome: exited,
+			demand:  `{"sandbox": {"workspace": "ro", "mounts": [{"path": "/workspace/build", "mode": "rw"}]}}`,
+			command: "touch src/x 2>/dev/null || echo ro; touch build/x && echo rw", stdout: []string{"ro\nrw\n"}, mounts: []string{"/workspace ro", "/workspace/build rw"},
 		},
 		{
 			name: "memory_bytes", demand: `{"sandbox": {"memory_bytes": 67108864}}`, outcome: sandgatev1.Outcome_OUTCOME_OUT_OF_MEMORY,
@@ -97,7 +123,11 @@ func TestObligationsHold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d := daemontest.Start(t, "environment: testing\npool: {idle: 1}\npolicy: {dir: "+dir+"}\n"+
+	bin, err := daemontest.BinDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := daemontest.Start(t, "containerd: {runtimes: {gvisor: {binary: "+filepath.Join(bin, "runsc")+"}}}\nenvironment: testing\npool: {idle: 1}\npolicy: {dir: "+dir+"}\n"+
 		"callers: [{match: {uid: 0}, profiles: [obliged, open], tenant: acme, admin: true}]\n")
 	oblige := func(demand string) daemontest.Option {
 		return func(r *sandgatev1.ExecuteRequest) {
@@ -106,7 +136,16 @@ func TestObligationsHold(t *testing.T) {
 	}
 	for _, tt := range obligations() {
 		t.Run(tt.name, func(t *testing.T) {
-			r := d.Execute(t, daemontest.Bash(tt.command, oblige(tt.demand), daemontest.Session("obliged-"+tt.name)))
+			session := daemontest.Session("obliged-" + strings.ReplaceAll(tt.name, " ", "-"))
+			if tt.alone {
+				session = func(*sandgatev1.ExecuteRequest) {}
+			}
+			if tt.before != "" {
+				if r := d.Execute(t, daemontest.Bash(tt.before, oblige(`{}`), session)); r.GetIsError() {
+					t.Fatal(r)
+				}
+			}
+			r := d.Execute(t, daemontest.Bash(tt.command, oblige(tt.demand), session))
 			if r.GetOutcome() != tt.outcome {
 				t.Fatalf("%s %s, want %s; %s", r.GetOutcome(), r.GetMessage(), tt.outcome, daemontest.Text(r.GetStderr()))
 			}
@@ -120,6 +159,13 @@ func TestObligationsHold(t *testing.T) {
 					t.Errorf("the receipt has %s %d, want %d: %v", name, got, want, r.GetReceipt().GetEnforced())
 				}
 			}
+			var mounts []string
+			for _, m := range r.GetReceipt().GetMounts() {
+				mounts = append(mounts, m.GetPath()+" "+m.GetMode())
+			}
+			if !slices.Equal(mounts, tt.mounts) {
+				t.Errorf("the receipt has the mounts %q, want %q", mounts, tt.mounts)
+			}
 		})
 	}
 	t.Run("reuse", func(t *testing.T) {
@@ -132,6 +178,44 @@ func TestObligationsHold(t *testing.T) {
 			t.Errorf("four calls ran in %d cells, want 3: %v", len(cells), cells)
 		}
 	})
+	t.Run("reuse of a caller's cell", func(t *testing.T) {
+		cells := map[string]bool{}
+		for _, session := range []string{"one", "two"} {
+			r := d.Execute(t, daemontest.Bash("true", oblige(`{"sandbox": {"reuse": "caller"}}`), daemontest.Session(session)))
+			cells[r.GetReceipt().GetCellId()] = true
+		}
+		if len(cells) != 1 {
+			t.Errorf("two sessions of one caller ran in %v, want one cell", cells)
+		}
+	})
+	t.Run("cpu_millis slows down", func(t *testing.T) {
+		r := d.Execute(t, daemontest.Bash("timeout 1 bash -c 'while :; do :; done'; true", oblige(`{"sandbox": {"cpu_millis": 200}}`)))
+		if used := r.GetUsage().GetCpuUser().AsDuration() + r.GetUsage().GetCpuSystem().AsDuration(); used <= 0 || used > 600*time.Millisecond {
+			t.Errorf("a second of a fifth of a processor used %v of it", used)
+		}
+	})
+	t.Run("isolation", func(t *testing.T) {
+		for isolation, veiled := range map[string]bool{"runc": false, "gvisor": true} {
+			r := d.Execute(t, daemontest.Bash("cat /proc/version; touch x 2>/dev/null || echo refused", oblige(`{"sandbox": {"workspace": "ro", "isolation": "`+isolation+`"}}`)))
+			got := daemontest.Text(r.GetStdout())
+			if strings.Contains(got, "gvisor") != veiled || !strings.HasSuffix(got, "refused\n") || r.GetReceipt().GetIsolation() != isolation || slices.Contains(r.GetReceipt().GetUnverified(), "mounts") != veiled {
+				t.Errorf("%s: %s, the call sees %q, receipt %v", isolation, r.GetMessage(), got, r.GetReceipt())
+			}
+		}
+		r := d.Execute(t, daemontest.Bash("true", oblige(`{"sandbox": {"isolation": "gvisor", "mounts": [{"path": "/workspace/a", "mode": "ro"}]}}`)))
+		if r.GetOutcome() != sandgatev1.Outcome_OUTCOME_DENIED {
+			t.Errorf("mounts in gVisor: %s, want a deny", r.GetOutcome())
+		}
+	})
+	t.Run("labels", func(t *testing.T) {
+		after := func(r *sandgatev1.ExecuteRequest) { r.Call.Env["NOT_AFTER"] = "saw:secret" }
+		in := daemontest.Session("labelled")
+		first := d.Execute(t, daemontest.Bash("true", oblige(`{"output": {"labels": ["saw:secret"]}}`), after, in))
+		if next := d.Execute(t, daemontest.Bash("true", oblige(`{}`), after, in)); first.GetOutcome() != sandgatev1.Outcome_OUTCOME_EXITED || next.GetOutcome() != sandgatev1.Outcome_OUTCOME_DENIED {
+			t.Errorf("%s, then %s: want the next call to see the label", first.GetOutcome(), next.GetOutcome())
+		}
+	})
+	t.Run("file tools obey the mounts", func(t *testing.T) { fileToolsObey(t, d, oblige) })
 	t.Run("transform and audit level", func(t *testing.T) {
 		r := d.Execute(t, daemontest.Bash("echo sent", oblige(`{"audit": {"level": "shape"}}`), func(r *sandgatev1.ExecuteRequest) {
 			r.Call.CallId, r.Call.Env["REWRITE"] = "rewritten", "echo secretly rewritten"
@@ -158,7 +242,8 @@ func TestObligationsHold(t *testing.T) {
 		}
 	})
 	t.Run("unknown keys", func(t *testing.T) {
-		for _, demand := range []string{`{"sandbox": {"cpus": 1}}`, `{"exec": {"binaries": ["/bin/ls"]}}`, `{"output": {"redact": ["everything"]}}`, `{"mounts": []}`, `{"sandbox": {"network": "host"}}`} {
+		for _, demand := range []string{`{"sandbox": {"cpus": 1}}`, `{"exec": {"binaries": ["/bin/ls"]}}`, `{"output": {"redact": ["everything"]}}`, `{"mounts": []}`, `{"audit": {"keep_days": 9}}`,
+			`{"sandbox": {"mounts": [{"path": "/etc", "mode": "ro"}]}}`, `{"sandbox": {"mounts": [{"path": "/workspace/a", "mode": "ro", "source": "/etc"}]}}`, `{"sandbox": {"network": "host"}}`} {
 			if r := d.Execute(t, daemontest.Bash("true", oblige(demand))); r.GetOutcome() != sandgatev1.Outcome_OUTCOME_DENIED {
 				t.Errorf("%s: %s, want a deny", demand, r.GetOutcome())
 			}
@@ -168,4 +253,37 @@ func TestObligationsHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.WaitFootprint(t, daemontest.Footprint{NetNS: 64}, 5*time.Second)
+}
+
+// fileToolsObey reads and writes by the tools, which resolve every path in the cell,
+// what the mounts do not let be read or written.
+func fileToolsObey(t *testing.T, d *daemontest.Daemon, oblige func(string) daemontest.Option) {
+	in := daemontest.Session("tools")
+	if r := d.Execute(t, daemontest.Bash("mkdir keep hide; echo kept >keep/k; echo secret >hide/s", oblige(`{}`), in)); r.GetIsError() {
+		t.Fatal(r)
+	}
+	demand := oblige(`{"sandbox": {"mounts": [{"path": "/workspace/keep", "mode": "ro"}, {"path": "/workspace/hide", "mode": "hidden"}]}}`)
+	for _, tt := range []struct {
+		tool  string
+		args  map[string]any
+		fails bool
+		want  string
+	}{
+		{tool: "read_file", args: map[string]any{"path": "keep/k"}, want: "kept"},
+		{tool: "read_file", args: map[string]any{"path": "hide/s"}, fails: true},
+		{tool: "write_file", args: map[string]any{"path": "keep/k", "content": "other"}, fails: true},
+		{tool: "write_file", args: map[string]any{"path": "keep/new", "content": "other"}, fails: true},
+		{tool: "write_file", args: map[string]any{"path": "hide/s", "content": "other"}, fails: true},
+		{tool: "write_file", args: map[string]any{"path": "free", "content": "other"}},
+		{tool: "grep", args: map[string]any{"pattern": "secret|kept"}, want: "keep/k"},
+	} {
+		r := d.Execute(t, daemontest.Request(tt.tool, tt.args, demand, in))
+		got := daemontest.Text(r.GetStdout())
+		if r.GetIsError() != tt.fails || r.GetOutcome() != sandgatev1.Outcome_OUTCOME_EXITED || !strings.Contains(got, tt.want) || strings.Contains(got, "secret") {
+			t.Errorf("%s %v: %s %s %q %q", tt.tool, tt.args, r.GetOutcome(), r.GetMessage(), got, daemontest.Text(r.GetStderr()))
+		}
+	}
+	if r := d.Execute(t, daemontest.Bash("cat keep/k hide/s free; ls keep hide", oblige(`{}`), in)); daemontest.Text(r.GetStdout()) != "kept\nsecret\nother"+"hide:\ns\n\nkeep:\nk\n" {
+		t.Errorf("afterwards: %q", daemontest.Text(r.GetStdout()))
+	}
 }
