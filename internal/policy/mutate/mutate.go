@@ -101,6 +101,8 @@ type lab struct {
 	deciding               map[string]*ast.Module // what a decision needs
 	callers                map[string][]place     // of each document
 
+	atlas atlas
+
 	mu   sync.Mutex
 	base map[string]string // compiled text of each module of the library
 	best map[place]*check  // that last killed a mutant of a rule
@@ -151,7 +153,7 @@ func compareSites(a, b Site) int {
 }
 
 func newLab(ctx context.Context, src policy.Source, opts Options) (*lab, error) {
-	l := &lab{opts: opts, library: map[string]*ast.Module{}, base: map[string]string{}, best: map[place]*check{}}
+	l := &lab{opts: opts, library: map[string]*ast.Module{}, base: map[string]string{}, best: map[place]*check{}, atlas: atlas{ids: map[place]int{}}}
 	var err error
 	if l.all, err = src.Modules(true); err != nil {
 		return nil, err
@@ -213,7 +215,7 @@ func (l *lab) measure(ctx context.Context) error {
 				if why == "" {
 					why = prog.fails(ctx, c, time.Minute, touched, cases)
 				}
-				c.touches, c.once = touched, cases.distinct()
+				c.touches, c.once = l.atlas.set(touched), cases.distinct()
 				if why != "" {
 					mu.Lock()
 					failed = append(failed, fmt.Errorf("%s: %s", c.name, why))

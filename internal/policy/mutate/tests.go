@@ -31,7 +31,7 @@ type check struct {
 	want  scenario.Want
 
 	took    time.Duration
-	touches map[place]bool // rules and expressions that it evaluates
+	touches places // rules and expressions that it evaluates
 }
 
 // programme is a compiled policy that checks can be run on.

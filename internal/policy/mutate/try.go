@@ -152,19 +152,22 @@ func (l *lab) relevant(s Site) (best *check, cases, tests []*check) {
 	l.mu.Lock()
 	best = l.best[s.rule]
 	l.mu.Unlock()
-	touched := func(p place) bool {
-		return p.row > 0 && slices.ContainsFunc(l.checks, func(c *check) bool { return c.touches[p] })
+	at := l.atlas.id(s.expr)
+	if at < 0 {
+		at = l.atlas.id(s.rule)
 	}
-	at := s.expr
-	if !touched(at) {
-		at = s.rule
+	everything := at < 0 // a default or a constant leaves no trace
+	var callers []int
+	if widens(s.Kind) {
+		for _, p := range l.callers[s.name] {
+			callers = append(callers, l.atlas.id(p))
+		}
 	}
-	everything := !touched(at) // a default or a constant leaves no trace
 	word := strings.Trim(s.Old, "`\"")
 	var speaking, others []*check
 	for _, c := range l.checks {
 		switch {
-		case c == best || !everything && !c.touches[at] && !(widens(s.Kind) && c.touchesAny(l.callers[s.name])):
+		case c == best || !everything && !c.touches.has(at) && !c.touches.hasAny(callers):
 		case c.ref != "":
 			tests = append(tests, c)
 		case word != "" && strings.Contains(c.name, word):
@@ -188,8 +191,4 @@ func widens(kind string) bool {
 		return false
 	}
 	return true
-}
-
-func (c *check) touchesAny(places []place) bool {
-	return slices.ContainsFunc(places, func(p place) bool { return c.touches[p] })
 }
