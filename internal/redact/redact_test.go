@@ -39,6 +39,10 @@ func TestAll(t *testing.T) {
 		{name: "private key on one line", names: []string{"private-key"}, text: strings.ReplaceAll(pemKey, "\n", `\n`) + " z", want: "[masked] z", counts: map[string]int64{"private-key": 1}},
 		{name: "edges of cut output", names: []string{"aws-key"}, before: true, after: true, text: "HIJKLMNOP x AKIAABC", want: "[masked] x [masked]", counts: map[string]int64{}},
 		{name: "the end of a key at a cut", names: []string{"private-key"}, before: true, text: "abc\ndef\n-----END PRIVATE KEY-----\nz", want: "[masked]\nz", counts: map[string]int64{}},
+		{name: "colours before and within", names: []string{"aws-key"}, text: "\x1b[31m" + awsKey + "\x1b[0m \x1b[1mAKIA\x1b[m\x1b[K" + awsKey[4:] + "\x1b[0m", want: "\x1b[31m[masked]\x1b[0m \x1b[1m[masked]\x1b[0m", counts: map[string]int64{"aws-key": 2}},
+		{name: "colours within what is kept", names: []string{"bearer"}, text: "Bea\x1b[1mrer \x1b[mabcdefghijklmnop\x1b[0m\n", want: "Bea\x1b[1mrer \x1b[m[masked]\x1b[0m\n", counts: map[string]int64{"bearer": 1}},
+		{name: "the end and the beginning of a line", patterns: map[string]string{"pin": `^\d{4}$`}, text: "1234\n5678\r\n91011\n1213", want: "[masked]\n[masked]\r\n91011\n[masked]", counts: map[string]int64{"pin": 3}},
+		{name: "no UTF-8", patterns: map[string]string{"t": `T-\d+`}, text: "\xff\xfeT-1\x80\x00T-2é", want: "\xff\xfe[masked]\x80\x00[masked]é", counts: map[string]int64{"t": 2}},
 		{name: "nothing", names: []string{"aws-key"}, text: "plain", want: "plain", counts: map[string]int64{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -96,13 +100,47 @@ func TestVeryLongLine(t *testing.T) {
 	}
 }
 
-// A secret of which a gap in the output shows one half only is not told.
+// What comes out of a stream with a gap is what All makes of its two ends: no part
+// of a secret of which the gap has the rest, nor of a key that began or ended there.
 func TestGap(t *testing.T) {
-	s := rules(t, nil, "aws-key").Stream(map[string]int64{})
-	out := string(s.Write([]byte("one\ntwo AKIAABCD"))) + string(s.Gap())
-	out += string(s.Write([]byte("MNOP"))) + string(s.Write([]byte("QR three\n"))) + string(s.Flush())
-	if want := "one\ntwo [masked] three\n"; out != want {
-		t.Errorf("%q, want %q", out, want)
+	keyHead, keyTail := "one\n-----BEGIN PRIVATE KEY-----\nMIIEabc\nxyz", "MIIEdef\nuvw\n-----END PRIVATE KEY-----\nthree\n"
+	for _, tt := range []struct{ head, tail, want string }{
+		{"one\ntwo AKIAABCD", "MNOPQR three\n", "one\ntwo [masked][masked] three\n"},
+		{keyHead, keyTail, "one\n[masked][masked]\nthree\n"},
+		{"one\n", keyTail, "one\n[masked]\nthree\n"},
+		{keyHead, "", "one\n[masked]"},
+		{"one " + awsKey + "\n", "x " + awsKey + "\n", "one [masked]\n[masked] [masked]\n"},
+	} {
+		for size := 1; size < 40; size += 6 {
+			s := rules(t, nil, "aws-key", "private-key").Stream(map[string]int64{})
+			out := inPieces(s, tt.head, size) + string(s.Gap()) + inPieces(s, tt.tail, size) + string(s.Flush())
+			if out != tt.want {
+				t.Errorf("%q, gap, %q in pieces of %d: %q, want %q", tt.head, tt.tail, size, out, tt.want)
+			}
+		}
+	}
+}
+
+func inPieces(s *Stream, text string, size int) string {
+	var out []byte
+	for len(text) > 0 {
+		n := min(size, len(text))
+		out = append(out, s.Write([]byte(text[:n]))...)
+		text = text[n:]
+	}
+	return string(out)
+}
+
+// Secrets that overlap are cut nowhere, wherever a long line is let out.
+func TestOverlapsInALongLine(t *testing.T) {
+	r := rules(t, map[string]string{"a": `A[x]{1000}B[y]{1000}`, "b": `B[y]{1000}C[z]{1000}`})
+	secret := "A" + strings.Repeat("x", 1000) + "B" + strings.Repeat("y", 1000) + "C" + strings.Repeat("z", 1000)
+	for before := maxLine - 9000; before < maxLine+1000; before += 500 {
+		s := r.Stream(map[string]int64{})
+		out := inPieces(s, strings.Repeat(".", before)+secret+strings.Repeat(".", maxLine), 1<<10) + string(s.Flush())
+		if strings.Contains(out, "xx") || strings.Contains(out, "yy") || strings.Contains(out, "zz") {
+			t.Errorf("after %d bytes a part of a secret comes out", before)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"regexp/syntax"
@@ -88,39 +89,98 @@ func New(names []string, patterns map[string]string) (*Rules, error) {
 	return r, nil
 }
 
-// line takes the secrets out of one line and counts them.
+// line takes the secrets out of one line and counts them. The end of the line is no
+// part of what is matched, so that $ is where it is expected.
 func (r *Rules) line(text []byte, counts map[string]int64) []byte {
-	found := find(hinted, text) & r.shapes
+	body := bytes.TrimRight(text, "\r\n")
+	end := text[len(body):]
+	out := r.within(body, counts)
+	if len(end) == 0 {
+		return out
+	}
+	return append(out[:len(out):len(out)], end...)
+}
+
+// within masks all that any rule finds in the text as it came, so that no part of
+// one secret is left because another one overlaps it.
+func (r *Rules) within(text []byte, counts map[string]int64) []byte {
+	bare, at := plain(text)
+	var secrets [][2]int
+	look := func(re *regexp.Regexp, with, name string) {
+		for _, m := range re.FindAllSubmatchIndex(bare, -1) {
+			begin, end := secretIn(m, with)
+			if begin == end {
+				continue // of an assertion only; nothing to take out
+			}
+			begin, end = original(at, begin, end)
+			secrets = append(secrets, [2]int{begin, end})
+			counts[name]++
+		}
+	}
+	found := find(hinted, bare) & r.shapes
 	for i := 0; found != 0; i, found = i+1, found>>1 {
 		if found&1 != 0 {
-			text = replaced(text, shapes[i].re, shapes[i].with, shapes[i].name, counts)
+			look(shapes[i].re, shapes[i].with, shapes[i].name)
 		}
 	}
 	for _, p := range r.patterns {
-		text = replaced(text, p.re, Masked, p.name, counts)
+		look(p.re, Masked, p.name)
 	}
-	return text
-}
-
-func replaced(text []byte, re *regexp.Regexp, with, name string, counts map[string]int64) []byte {
-	matches := re.FindAllSubmatchIndex(text, -1)
-	if len(matches) == 0 {
+	if len(secrets) == 0 {
 		return text
 	}
+	slices.SortFunc(secrets, func(a, b [2]int) int { return a[0] - b[0] })
 	var out []byte
-	last := 0
-	for _, m := range matches {
-		if m[0] == m[1] {
-			continue // of an assertion only; nothing to take out
+	last, masked := 0, false
+	for _, s := range secrets {
+		if s[0] >= last || !masked {
+			out = append(append(out, text[last:s[0]]...), Masked...)
 		}
-		out = append(out, text[last:m[0]]...)
-		if with == Masked {
-			out = append(out, Masked...)
-		} else {
-			out = re.Expand(out, []byte(with), text, m)
-		}
-		last = m[1]
-		counts[name]++
+		last, masked = max(last, s[1]), true
 	}
 	return append(out, text[last:]...)
+}
+
+// secretIn is the part of a match that is taken out: not what its first group says
+// it was for, nor what follows the mask.
+func secretIn(m []int, with string) (begin, end int) {
+	if with == Masked {
+		return m[0], m[1]
+	}
+	_, after, _ := strings.Cut(with, Masked)
+	return m[3], m[1] - len(after)
+}
+
+// escapes are what terminals take for colours and the like: CSI and OSC sequences,
+// and those of two characters.
+var escapes = regexp.MustCompile(`\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])`)
+
+// plain is the text without what is meant for a terminal, which would tear a secret
+// apart or look like a letter before it, and where each of its bytes is in the text.
+// Of most texts it is the text itself, and nil.
+func plain(text []byte) (bare []byte, at []int) {
+	if bytes.IndexByte(text, 0x1b) < 0 {
+		return text, nil
+	}
+	found := escapes.FindAllIndex(text, -1)
+	if len(found) == 0 {
+		return text, nil
+	}
+	bare, at = make([]byte, 0, len(text)), make([]int, 0, len(text))
+	last := 0
+	for _, m := range append(found, []int{len(text), len(text)}) {
+		for i := last; i < m[0]; i++ {
+			bare, at = append(bare, text[i]), append(at, i)
+		}
+		last = m[1]
+	}
+	return bare, at
+}
+
+// original is where a part of the plain text is in the text.
+func original(at []int, begin, end int) (from, to int) {
+	if at == nil || begin == end {
+		return begin, end
+	}
+	return at[begin], at[end-1] + 1
 }

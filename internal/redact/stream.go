@@ -22,8 +22,8 @@ const (
 type Stream struct {
 	rules  *Rules
 	held   []byte
-	key    int // bytes of a private key that were dropped; 0: none is being read
-	cut    int // bytes that were dropped since a gap; 0: there is none to get over
+	key    int  // bytes of a private key that were dropped; 0: none is being read
+	gap    bool // since one all is held back, since what follows may be the rest of a secret
 	counts map[string]int64
 }
 
@@ -35,10 +35,10 @@ func (r *Rules) Stream(counts map[string]int64) *Stream {
 // Write takes the next piece and returns what can be let out. It keeps nothing
 // of p.
 func (s *Stream) Write(p []byte) []byte {
-	if s.cut > 0 {
-		p = s.overGap(p)
-	}
 	s.held = append(s.held, p...)
+	if s.gap {
+		return nil
+	}
 	end := bytes.LastIndexByte(s.held, '\n') + 1
 	out := s.lines(s.held[:end])
 	s.held = append(s.held[:0:0], s.held[end:]...)
@@ -49,33 +49,27 @@ func (s *Stream) Write(p []byte) []byte {
 }
 
 // Gap tells that output is missing between what came and what comes. It returns
-// what was held back, without what could be the beginning of a secret; what
-// could be the end of one is taken from what comes.
+// what was held back, without what could be the beginning of a secret. What comes is
+// held back up to the next gap or the end: only then can be told what of it is the
+// end of a secret. So it comes out as All has it, and takes as much memory.
 func (s *Stream) Gap() []byte {
 	var out []byte
 	if s.key == 0 {
-		out = s.rules.All(s.held, false, true, s.counts)
+		out = s.rules.All(s.held, s.gap, true, s.counts)
 	}
-	s.held, s.key, s.cut = nil, 0, 1
+	s.held, s.key, s.gap = nil, 0, true
 	return out
-}
-
-// overGap drops what could be the rest of a secret after a gap.
-func (s *Stream) overGap(p []byte) []byte {
-	for i, c := range p {
-		if space(c) || s.cut > overlap {
-			s.cut = 0
-			return p[i:]
-		}
-		s.cut++
-	}
-	return nil
 }
 
 // Flush returns what was held back, at the end of the output.
 func (s *Stream) Flush() []byte {
-	out := s.lines(s.held)
-	s.held = nil
+	var out []byte
+	if s.gap {
+		out = s.rules.All(s.held, true, false, s.counts)
+	} else {
+		out = s.lines(s.held)
+	}
+	s.held, s.gap = nil, false
 	return out
 }
 
@@ -87,10 +81,19 @@ func (s *Stream) part() []byte {
 		return out
 	}
 	cut := len(s.held) - overlap
-	for _, m := range s.rules.matches(s.held) {
-		if m[0] < cut && cut < m[1] { // never through a secret, unless it is as long as the line
-			cut = m[0]
-			if m[0] == 0 {
+	found := s.rules.matches(s.held)
+	for through := true; through && cut > 0; { // never through a secret, unless it is as long as the line
+		through = false
+		for _, m := range found {
+			if m[0] < cut && cut < m[1] {
+				cut, through = m[0], true // which may be within another one
+			}
+		}
+	}
+	if cut == 0 {
+		cut = len(s.held) - overlap
+		for _, m := range found {
+			if m[0] < cut && cut < m[1] {
 				cut = m[1]
 			}
 		}
@@ -103,13 +106,21 @@ func (s *Stream) part() []byte {
 // matches returns where secrets are in the text.
 func (r *Rules) matches(text []byte) [][]int {
 	var found [][]int
+	bare, at := plain(text)
+	in := func(re *regexp.Regexp) [][]int {
+		matches := re.FindAllIndex(bare, -1)
+		for _, m := range matches {
+			m[0], m[1] = original(at, m[0], m[1])
+		}
+		return matches
+	}
 	for i, s := range shapes {
 		if r.shapes&(1<<i) != 0 {
-			found = append(found, s.re.FindAllIndex(text, -1)...)
+			found = append(found, in(s.re)...)
 		}
 	}
 	for _, p := range r.patterns {
-		found = append(found, p.re.FindAllIndex(text, -1)...)
+		found = append(found, in(p.re)...)
 	}
 	return found
 }
