@@ -195,10 +195,9 @@ func (e *Engine) remembered(ctx context.Context, rev *revision, input ast.Value)
 	if ctx.Err() != nil {
 		return e.refuseEvaluation(ctx, ctx.Err())
 	}
-	buf := e.keys.get()
-	defer e.keys.put(buf)
-	key, ok := appendKey(*buf, input)
-	*buf = key
+	w := e.keys.get()
+	defer e.keys.put(w)
+	key, ok := w.of(input)
 	if !ok { // too large to be kept
 		return e.evaluate(ctx, rev, input)
 	}

@@ -83,64 +83,82 @@ func (m *memo) put(key string, d Decision) {
 	m.bytes += size
 }
 
-// keys are buffers for keys, so that looking one up makes no garbage.
+// keys are writers of keys, so that looking one up makes no garbage.
 type keys struct{ pool sync.Pool }
 
-func (k *keys) get() *[]byte {
-	if buf, ok := k.pool.Get().(*[]byte); ok {
-		return buf
+func (k *keys) get() *keyWriter {
+	if w, ok := k.pool.Get().(*keyWriter); ok {
+		return w
 	}
-	buf := make([]byte, 0, 2<<10)
-	return &buf
+	return newKeyWriter()
 }
 
-func (k *keys) put(buf *[]byte) {
-	*buf = (*buf)[:0]
-	k.pool.Put(buf)
+func (k *keys) put(w *keyWriter) { k.pool.Put(w) }
+
+// keyWriter writes values so that no two different ones are written alike, and
+// numbers as they are spelt, which OPA's order of values does not tell apart.
+type keyWriter struct {
+	key []byte
+	ok  bool // the key is whole
+
+	item   func(*ast.Term) // write, made once
+	member func(name, item *ast.Term)
 }
 
-// appendKey writes a value so that no two different ones are written alike; it
-// writes numbers as they are spelt, which OPA's order of values does not tell
-// apart. False: the key would be too long.
-func appendKey(key []byte, value ast.Value) ([]byte, bool) {
-	ok := len(key) < maxMemoKey
-	each := func(term *ast.Term) {
-		if ok {
-			key, ok = appendKey(key, term.Value)
-		}
+func newKeyWriter() *keyWriter {
+	w := &keyWriter{key: make([]byte, 0, 2<<10)}
+	w.item = func(item *ast.Term) { w.write(item.Value) }
+	w.member = func(name, item *ast.Term) {
+		w.write(name.Value)
+		w.write(item.Value)
+	}
+	return w
+}
+
+// of returns the key of an input, until the next call; false: it would be too long.
+func (w *keyWriter) of(input ast.Value) ([]byte, bool) {
+	w.key, w.ok = w.key[:0], true
+	w.write(input)
+	return w.key, w.ok
+}
+
+func (w *keyWriter) write(value ast.Value) {
+	if w.ok = w.ok && len(w.key) < maxMemoKey; !w.ok {
+		return
 	}
 	switch v := value.(type) {
 	case ast.Null:
-		key = append(key, 'n')
+		w.key = append(w.key, 'n')
 	case ast.Boolean:
 		if v {
-			return append(key, 't'), ok
+			w.key = append(w.key, 't')
+		} else {
+			w.key = append(w.key, 'f')
 		}
-		key = append(key, 'f')
 	case ast.Number:
-		key = appendText(append(key, '#'), string(v))
+		w.text('#', string(v))
 	case ast.String:
-		if len(v) > maxMemoKey {
-			return key, false
-		}
-		key = appendText(append(key, '"'), string(v))
+		w.text('"', string(v))
 	case *ast.Array:
-		key = binary.AppendUvarint(append(key, '['), uint64(v.Len())) //nolint:gosec // a length
-		v.Foreach(each)
+		w.head('[', v.Len())
+		v.Foreach(w.item)
 	case ast.Object:
-		key = binary.AppendUvarint(append(key, '{'), uint64(v.Len())) //nolint:gosec // a length
-		v.Foreach(func(name, item *ast.Term) {
-			each(name)
-			each(item)
-		})
+		w.head('{', v.Len())
+		v.Foreach(w.member)
 	default: // an input is JSON
-		return key, false
+		w.ok = false
 	}
-	return key, ok
 }
 
-func appendText(key []byte, text string) []byte {
-	return append(binary.AppendUvarint(key, uint64(len(text))), text...)
+func (w *keyWriter) head(kind byte, n int) {
+	w.key = binary.AppendUvarint(append(w.key, kind), uint64(max(n, 0))) //nolint:gosec // not negative
+}
+
+func (w *keyWriter) text(kind byte, text string) {
+	if w.ok = len(text) <= maxMemoKey; w.ok {
+		w.head(kind, len(text))
+		w.key = append(w.key, text...)
+	}
 }
 
 // clone is a decision that shares nothing that can be written to.

@@ -66,7 +66,7 @@ func TestMemoTellsInputsApart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key, ok := appendKey(nil, value)
+		key, ok := newKeyWriter().of(value)
 		if other, taken := seen[string(key)]; taken || !ok {
 			t.Errorf("%s has the key of %s", text, other)
 		}
@@ -74,12 +74,12 @@ func TestMemoTellsInputsApart(t *testing.T) {
 	}
 	one, _ := parseInput([]byte(`{"a": 1, "b": {"c": 2, "d": 3}}`))
 	two, _ := parseInput([]byte(`{"b": {"d": 3, "c": 2}, "a": 1}`))
-	a, _ := appendKey(nil, one)
-	b, _ := appendKey(nil, two)
+	a, _ := newKeyWriter().of(one)
+	b, _ := newKeyWriter().of(two)
 	if string(a) != string(b) {
 		t.Errorf("got %q and %q for the same input", a, b)
 	}
-	if _, ok := appendKey(nil, ast.String(strings.Repeat("x", maxMemoKey+1))); ok {
+	if _, ok := newKeyWriter().of(ast.String(strings.Repeat("x", maxMemoKey+1))); ok {
 		t.Error("a large input has a key")
 	}
 }
