@@ -44,7 +44,7 @@ func TestWatcherIsTheThreadThatWakesAllTheTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := switches(t)
-	for began := time.Now(); time.Since(began) < 100*time.Millisecond; { //nolint:revive // it is to be busy
+	for began := time.Now(); time.Since(began) < 100*time.Millisecond; {
 	}
 	most, number := 0, -1
 	for thread, n := range switches(t) {
