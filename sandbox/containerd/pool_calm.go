@@ -3,9 +3,9 @@ package containerd
 import "time"
 
 // The making of stock and the removal of used cells take the processors that calls
-// run on. So both wait for a lull, unless the pool is low or what waits has waited
-// long enough: a call is slowed by what it or its neighbours left behind only while
-// that cannot be helped. Of the call nothing is left in a used cell: its processes
+// run on. So both wait for a lull, unless a call waits for a cell or what is to be
+// done has waited long enough: a call is slowed by what it or its neighbours left
+// behind only while that cannot be helped. Of the call nothing is left in a used cell: its processes
 // have ended with their namespace, as init has told. A cell of which that is in doubt
 // is killed at once.
 
@@ -27,8 +27,10 @@ func (p *pool) putOff(since, now time.Time) time.Duration {
 	return max(bound, 0)
 }
 
-// low tells whether so few fresh cells of a class are left that new ones are made at
-// once: less than a quarter of what is wanted.
+// low tells whether so few fresh cells of a class are left that the making of new
+// ones waits for no lull, but only until no call has come for as long: less than a
+// quarter of what is wanted. One takes as long to make as several calls in turn take,
+// so to begin between two of them would slow the next and help none.
 func (of *classPool) low(target int) bool { return len(of.fresh)+of.making < (target+3)/4 }
 
 // lacks is how many cells of a class are to be made for stock now, and if none
@@ -43,10 +45,14 @@ func (p *pool) lacks(of *classPool, now time.Time) (n int, again time.Duration) 
 	if of.lacking.IsZero() {
 		of.lacking = now
 	}
-	if of.low(target) || p.waits() {
+	if p.waits() {
 		return n, 0
 	}
-	if again = p.putOff(of.lacking, now); again > 0 {
+	again = p.putOff(of.lacking, now)
+	if of.low(target) {
+		again = min(again, max(lull-now.Sub(p.handed), 0))
+	}
+	if again > 0 {
 		return 0, again
 	}
 	return n, 0

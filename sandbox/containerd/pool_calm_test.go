@@ -58,15 +58,22 @@ func TestNoWorkBesideCallsWhileThePoolLasts(t *testing.T) {
 	})
 }
 
-// TestLowPoolIsFilledBesideCalls: calls that do not pause find no empty pool for
-// the sake of those that run.
+// TestLowPoolIsFilledBesideCalls: while calls come one after another, none is slowed
+// even by a low pool; beside one that goes on, a low pool is filled.
 func TestLowPoolIsFilledBesideCalls(t *testing.T) {
 	calmPool(t, nil, func(t *testing.T, p *pool, m *fakeMaker) {
-		once(t, p, 7, 10*time.Millisecond, 2*time.Millisecond)
+		once(t, p, 6, 10*time.Millisecond, 2*time.Millisecond)
+		c := get(t, p, hostClass, "", "a")
+		synctest.Wait()
+		if s := p.pools()[0]; s.Making != 0 || s.Fresh != 1 {
+			t.Errorf("seven calls in turn: %+v; want none being made and one left", s)
+		}
+		time.Sleep(lull)
 		synctest.Wait()
 		if made, most, _ := m.seen(); p.pools()[0].Making != 1 || made != 8 || most > 2 {
-			t.Errorf("one cell left: %+v, %d at a time; want one being made", p.pools()[0], most)
+			t.Errorf("the last call goes on: %+v, %d at a time; want one being made", p.pools()[0], most)
 		}
+		giveBack(p, c, false)
 	})
 }
 
