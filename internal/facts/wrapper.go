@@ -100,6 +100,8 @@ var wrappers = map[string]wrapper{
 	"dtach":             {unknown: "it starts a program"},
 	"expect":            {scripts: "c", unknown: "a program of its own language"},
 	"chronic":           {},
+	"ifne":              {},
+	"logsave":           {skip: 1},
 	"pee":               {join: true},
 	"parallel":          {short: "jInNLSaPCEdswxX", join: true, unknown: "its input adds words"},
 	"xargs":             {short: "InPLdsEa", long: []string{"--max-args", "--max-procs", "--max-lines", "--delimiter", "--max-chars", "--arg-file", "--process-slot-var", "--replace", "--eof"}},
