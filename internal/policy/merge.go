@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -54,7 +55,7 @@ func tighten(o *Obligations, bounds *SandboxObligations, t *Tightening) *problem
 	level := t.Obligations.Audit.Level
 	switch {
 	case level == "" || level == o.Audit.Level:
-	case tenant && level == "shape":
+	case tenant && level == auditShape:
 		return conflict("%s wants less of the call recorded; a tenant's policy can only tighten", t.Source)
 	case o.Audit.Level != "":
 		return conflict("%s demands audit.level %q where %q is demanded", t.Source, level, o.Audit.Level)
@@ -168,9 +169,14 @@ func Both(first, second Decision, t Transform) Decision {
 	d.Shadow = append(slices.Clip(first.Shadow), second.Shadow...)
 	switch {
 	case second.Outcome != Allow && second.Outcome != Ask:
+		if first.Obligations.Audit.Level == auditShape {
+			d.Obligations.Audit.Level = auditShape
+		}
 		return d
 	case first.Outcome == Ask && second.Outcome == Allow:
 		d.Outcome, d.Reasons, d.Ask = Ask, first.Reasons, first.Ask
+	case first.Outcome == Ask && !reflect.DeepEqual(first.Ask, second.Ask):
+		return RefuseTransform(first, t, "the approvals of the call as it was sent and of what is made of it differ in their terms")
 	}
 	// A part of the policy of its own, but one that may do what the second may.
 	also := Tightening{Source: "the decision on the call as it was sent", Obligations: first.Obligations}
@@ -192,5 +198,6 @@ func Both(first, second Decision, t Transform) Decision {
 func RefuseTransform(first Decision, t Transform, why string) Decision {
 	d := refuse(RuleTransform, "the policy rewrites the arguments of this call into what cannot run: "+why, askOperator)
 	d.ID, d.Profile, d.Revision, d.Transform = first.ID, first.Profile, first.Revision, &t
+	d.Obligations.Audit = first.Obligations.Audit
 	return d
 }

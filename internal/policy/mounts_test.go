@@ -157,3 +157,41 @@ func TestMountsAreNeverLooser(t *testing.T) {
 		}
 	}
 }
+
+// TestDeniedCallsKeepTheirShape: a call of which only the shape is to be recorded is
+// denied, by a rule or since its demands cannot be met, and its shape still counts.
+func TestDeniedCallsKeepTheirShape(t *testing.T) {
+	for _, tt := range []struct{ name, decision, want string }{
+		{"denied", `"outcome": "deny", "obligations": {"audit": {"level": "shape"}}`, "shape"},
+		{"denied, by another part", `"outcome": "deny", "tighten": [{"source": "extra.e", "obligations": {"audit": {"level": "shape"}}}]`, "shape"},
+		{"a tenant hides nothing", `"outcome": "deny", "tighten": [{"source": "tenants.e", "obligations": {"audit": {"level": "shape"}}}]`, ""},
+		{"above the ceiling", `"outcome": "allow", "obligations": {"sandbox": {"pids": 9}, "audit": {"level": "shape"}}`, "shape"},
+		{"nonsense", `"outcome": "deny", "obligations": {"sandbox": {"pids": 9}, "audit": {"level": "none"}}`, ""},
+	} {
+		e := engineOf(t, `{"reasons": [{"rule": "r", "message": "m"}], `+tt.decision+`}`, Config{Ceiling: SandboxObligations{Pids: 1}})
+		d := e.Decide(t.Context(), input("test"))
+		if want := (Obligations{Audit: AuditObligations{Level: tt.want}}); d.Outcome != Deny || !cmp.Equal(d.Obligations, want) {
+			t.Errorf("%s: %s %+v, want a deny with %+v", tt.name, d.Outcome, d.Obligations, want)
+		}
+	}
+}
+
+// TestBothApprovalsHold: two approvals with different terms cannot be one.
+func TestBothApprovalsHold(t *testing.T) {
+	ask := func(quorum int, level string) Decision {
+		return Decision{
+			Outcome: Ask, Reasons: []Reason{{Rule: "r", Message: "m"}}, Ask: &AskTerms{Quorum: quorum},
+			Obligations: Obligations{Audit: AuditObligations{Level: level}},
+		}
+	}
+	if d := Both(ask(2, ""), ask(2, ""), Transform{}); d.Outcome != Ask || d.Ask.Quorum != 2 {
+		t.Errorf("alike: %+v", d)
+	}
+	if d := Both(ask(2, "shape"), ask(1, ""), Transform{}); d.Outcome != Deny || d.Obligations.Audit.Level != "shape" {
+		t.Errorf("a lesser one: %+v, want a deny that is recorded by its shape", d)
+	}
+	denied := Decision{Outcome: Deny, Reasons: []Reason{{Rule: "r", Message: "m"}}}
+	if d := Both(ask(1, "shape"), denied, Transform{}); d.Outcome != Deny || d.Obligations.Audit.Level != "shape" {
+		t.Errorf("denied: %+v, want it recorded by its shape", d)
+	}
+}

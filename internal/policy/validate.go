@@ -13,6 +13,9 @@ import (
 	"github.com/sandgate/sandgate/sandbox"
 )
 
+// auditShape is the level of audit that keeps the least.
+const auditShape = "shape"
+
 // Bounds of a decision, so that a policy cannot flood the journal or the model.
 const (
 	maxReasons     = 100
@@ -34,19 +37,25 @@ func validate(answers []ast.Value, cfg Config) Decision {
 	if p := a.read(answers[0]); p != nil {
 		return refuse(p.rule, p.message, askOperator)
 	}
+	// What is demanded cannot be, and the call is denied; but its shape still counts.
+	denied := func(p *problem, audit AuditObligations) Decision {
+		d := refuse(p.rule, p.message, askOperator)
+		d.Obligations.Audit = audit
+		return d
+	}
+	audit := a.audit()
 	if p := a.check(cfg); p != nil {
-		return refuse(p.rule, p.message, askOperator)
+		return denied(p, audit)
 	}
 	var bounds SandboxObligations
 	for i := range a.Tighten {
 		if p := tighten(&a.Obligations, &bounds, &a.Tighten[i]); p != nil && a.Outcome != Deny {
-			return refuse(p.rule, p.message, askOperator)
+			return denied(p, audit)
 		}
 	}
 	if a.Outcome != Deny && len(a.Obligations.Sandbox.Mounts) > 0 {
 		if cmp.Or(a.Obligations.Sandbox.Isolation, bounds.Isolation, cfg.Ceiling.Isolation) == string(sandbox.IsolationGVisor) {
-			p := noMounts()
-			return refuse(p.rule, p.message, askOperator)
+			return denied(noMounts(), audit)
 		}
 	}
 	d := Decision{
@@ -59,11 +68,24 @@ func validate(answers []ast.Value, cfg Config) Decision {
 	switch a.Outcome {
 	case Ask:
 		d.Ask = a.Ask
-	case Deny: // nothing runs, so there is nothing to oblige
-		d.Obligations, d.Bounds, d.Labels, d.Transform = Obligations{}, SandboxObligations{}, nil, nil
+	case Deny: // nothing runs, so there is nothing to oblige but the journal
+		d.Obligations, d.Bounds, d.Labels, d.Transform = Obligations{Audit: audit}, SandboxObligations{}, nil, nil
 	case Allow:
 	}
 	return d
+}
+
+// audit is how much of a denied call is recorded: its shape, where the profile or an
+// operator's own part of the policy demands that of calls that run.
+func (a answer) audit() AuditObligations {
+	shape := a.Obligations.Audit.Level == auditShape
+	for i := range a.Tighten {
+		shape = shape || a.Tighten[i].Obligations.Audit.Level == auditShape && !strings.HasPrefix(a.Tighten[i].Source, tenantSource)
+	}
+	if !shape {
+		return AuditObligations{}
+	}
+	return AuditObligations{Level: auditShape}
 }
 
 // orNil makes an empty list absent, as it is after a way through JSON.
@@ -199,7 +221,7 @@ func (o Obligations) check(cfg Config) *problem {
 	if err := redact.Check(o.Output.Redact, o.Output.Patterns); err != nil {
 		return invalid("obligations.output: %v", err)
 	}
-	if !slices.Contains([]string{"", "full", "shape"}, o.Audit.Level) {
+	if !slices.Contains([]string{"", "full", auditShape}, o.Audit.Level) {
 		return invalid("obligations.audit.level is %q, want full or shape", o.Audit.Level)
 	}
 	return nil
