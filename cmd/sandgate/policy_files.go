@@ -73,6 +73,9 @@ func suitesOf(dir string) ([]scenario.Suite, error) {
 	if dir == "" {
 		return suitesWhere(policies.FS, ".", "policies", comesWithPolicy)
 	}
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return nil, nil // a bundle holds no scenarios
+	}
 	return suitesWhere(os.DirFS(dir), ".", dir, comesWithPolicy)
 }
 

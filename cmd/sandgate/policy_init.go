@@ -64,21 +64,47 @@ cases:
     call: {tool: read_file, args: {path: link/key}}
     want: {outcome: deny, rules: [team-no-secrets]}
 `,
+	"ci.sh": `#!/bin/sh
+# What CI does, anywhere: it needs the program sandgate and no container.
+#   go install github.com/sandgate/sandgate/cmd/sandgate@latest
+# FORMAT=github makes annotations; BASELINE is a policy that must not be loosened.
+set -eu
+cd "$(dirname "$0")"
+format=${FORMAT:-pretty}
+sandgate policy lint . --format "$format"
+sandgate policy test . --coverage --threshold 90 --format "$format" --junit report.xml
+sandgate policy mutate . --only sandgate/extra/team/team.rego --threshold 90 --format "$format"
+sandgate policy diff "${BASELINE:-builtin}" . --fail-on widened
+sandgate policy build . -o bundle.tgz # plain opa would read a .tar.gz as data
+`,
+	"Makefile": `.PHONY: ci test lint mutate
+ci:
+	sh ci.sh
+test:
+	sandgate policy test . --coverage --threshold 90
+lint:
+	sandgate policy lint .
+mutate:
+	sandgate policy mutate . --only sandgate/extra/team/team.rego --threshold 90
+`,
 	".github/workflows/policy.yaml": `name: policy
 on: [push, pull_request]
+permissions: {contents: read}
 jobs:
   policy:
-    runs-on: ubuntu-latest
+    runs-on: ubuntu-24.04
+    env: {SANDGATE_VERSION: latest} # name a release here
     steps:
-      - uses: actions/checkout@v4
-      - uses: actions/setup-go@v5
-        with: {go-version: stable}
-      - run: go install github.com/sandgate/sandgate/cmd/sandgate@latest
-      - run: sandgate policy lint . --format github
-      - run: sandgate policy test . --coverage --threshold 80 --format github --junit report.xml
-      - run: sandgate policy mutate . --only sandgate/extra/team/team.rego --threshold 90 --format github
+      - uses: actions/checkout@v4.2.2
+      - uses: actions/setup-go@v5.5.0
+        with: {go-version: stable, cache: false}
+      - run: go install "github.com/sandgate/sandgate/cmd/sandgate@$SANDGATE_VERSION"
+      - run: FORMAT=github sh ci.sh
+      - if: always()
+        uses: actions/upload-artifact@v4.6.2
+        with: {name: policy, path: "report.xml\nbundle.tgz", if-no-files-found: warn}
 `,
-	".gitignore": "report.xml\n*.tar.gz\n",
+	".gitignore": "report.xml\n*.tar.gz\n*.tgz\n",
 	"README.md": `# Our sandgate policy
 
 - sandgate/extra/team: our own rules, for every profile
@@ -90,6 +116,7 @@ jobs:
     sandgate policy lint .
     sandgate policy mutate . --only sandgate/extra/team/team.rego
     sandgate policy diff builtin .
+    sh ci.sh        # all of it, as the workflow does
 `,
 }
 

@@ -72,7 +72,7 @@ another input schema) are counted as not replayable, with the reason.` + exitCod
 	}
 	flags.register(cmd)
 	cmd.Flags().StringArrayVar(&flags.logs, "log", nil, "journal or JSON lines; a directory of them; - for stdin; may be repeated")
-	cmd.Flags().StringVar(&flags.candidate, "candidate", "", "policy that is tried (default: the library that is built in)")
+	cmd.Flags().StringVar(&flags.candidate, "candidate", "", "policy that is tried, a directory or a bundle file (default: the library that is built in)")
 	cmd.Flags().StringVar(&flags.baseline, "baseline", "", "policy that it is compared with, \"builtin\" for the library (default: the recorded decisions)")
 	return cmd
 }
