@@ -29,8 +29,32 @@ func benchInput(profile, script string) Input {
 	return in
 }
 
+// BenchmarkDecideNew is a call that was not made before: its arguments differ in
+// every round, so that the policy is evaluated and the memo only costs.
+func BenchmarkDecideNew(b *testing.B) {
+	for _, profile := range []string{"workspace", "readonly", "open"} {
+		b.Run(profile, func(b *testing.B) {
+			e, err := New(b.Context(), Config{Version: "bench", Ceiling: SandboxObligations{Pids: 4096, WallTimeMs: 600_000}})
+			if err != nil || e.Ready() != nil {
+				b.Fatal(err, e.Ready())
+			}
+			in := e.Complete(benchInput(profile, "true"))
+			round := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				round++
+				in.Call.Args = fmt.Appendf(nil, `{"command":"true","round":%d}`, round)
+				if d := e.Decide(b.Context(), in); d.Outcome == Deny {
+					b.Fatalf("got %+v", d)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkDecideSession is the part of a call that its decision is, under each
-// profile of the library: the smallest script, and one of four commands.
+// profile of the library: the smallest script, and one of four commands. All
+// calls but the first were made before, see [memo].
 func BenchmarkDecideSession(b *testing.B) {
 	for _, profile := range []string{"workspace", "readonly", "open"} {
 		for name, script := range map[string]string{
