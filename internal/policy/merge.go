@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -108,9 +109,7 @@ func agreed(have, more map[string]string, source, what string) (map[string]strin
 		return have, nil
 	}
 	out := make(map[string]string, len(have)+len(more))
-	for name, value := range have {
-		out[name] = value
-	}
+	maps.Copy(out, have)
 	for name, value := range more {
 		if old, ok := have[name]; ok && old != value {
 			return nil, conflict("%s and another part of the policy give obligations.%s.%s different values", source, what, name)
@@ -122,7 +121,7 @@ func agreed(have, more map[string]string, source, what string) (map[string]strin
 
 // union keeps the order of have. It changes neither.
 func union(have, more []string) []string {
-	out := have[:len(have):len(have)]
+	out := slices.Clip(have)
 	for _, item := range more {
 		if !slices.Contains(out, item) {
 			out = append(out, item)

@@ -126,7 +126,9 @@ func TestCageIsNeverLooser(t *testing.T) {
 	defaults := SandboxObligations{MemoryBytes: 500, Pids: 50, Workspace: "rw", Reuse: "session", Isolation: "runc", Network: "none"}
 	for _, demanded := range []SandboxObligations{{}, {MemoryBytes: 700, Workspace: "ro"}, {MemoryBytes: 100, Pids: 10, Reuse: "never", Workspace: "rw"}} {
 		for _, more := range []SandboxObligations{
-			{}, {MemoryBytes: 1 << 40, Pids: 1 << 20, Workspace: "rw", Reuse: "caller"}, {MemoryBytes: 600, Pids: 60, Reuse: "session"},
+			{},
+			{MemoryBytes: 1 << 40, Pids: 1 << 20, Workspace: "rw", Reuse: "caller"},
+			{MemoryBytes: 600, Pids: 60, Reuse: "session"},
 			{MemoryBytes: 1, Pids: 1, Workspace: "ro", Reuse: "never", Isolation: "gvisor"},
 		} {
 			alone := Decision{Obligations: Obligations{Sandbox: demanded}}

@@ -98,7 +98,7 @@ func (r *Rules) line(text []byte, counts map[string]int64) []byte {
 	if len(end) == 0 {
 		return out
 	}
-	return append(out[:len(out):len(out)], end...)
+	return append(slices.Clip(out), end...)
 }
 
 // within masks all that any rule finds in the text as it came, so that no part of
