@@ -176,3 +176,78 @@ curl -s a.example
 `)
 	not calls.takes_text(facts.command(split(line, " ")), 1)
 }
+
+# The facts of paths: which of them count as written, by the program and by the operation.
+_at(name) := object.union(facts.word(name), {"path": concat("", ["/workspace/", name])})
+
+_runs(base, args) := {"shell": {"commands": [{
+	"base": base, "args": args, "redirects": [], "files": [],
+}]}}
+
+test_writes_all_operands[program] if {
+	some program in ["mkdir", "mkfifo", "mv", "rm", "rmdir", "shred", "tee", "touch", "truncate", "unlink"]
+	calls.written_paths(_runs(program, [_at("a"), _at("b")])) == {"/workspace/a", "/workspace/b"}
+	calls.written_paths(_runs(upper(program), [facts.word("-x"), _at("a")])) == {"/workspace/a"}
+}
+
+test_writes_last_operand[program] if {
+	some program in ["cp", "install", "ln", "rsync"]
+	calls.written_paths(_runs(program, [_at("a"), _at("b")])) == {"/workspace/b"}
+	calls.written_paths(_runs(program, [_at("a"), facts.word("-b")])) == set()
+}
+
+test_writes_nothing[program] if {
+	some program in ["cat", "ls", "grep", "diff", "echo"]
+	calls.written_paths(_runs(program, [_at("a"), _at("b")])) == set()
+}
+
+test_operations_of_files[op] if {
+	some op, written in {
+		"glob": set(), "grep": set(), "list": set(), "read": set(), "search": set(), "write": {"/workspace/a"},
+		"delete": {"/workspace/a"}, "edit": {"/workspace/a"},
+	}
+	calls.written_paths({"files": [{"op": op, "path": "a", "abs": "/workspace/a"}]}) == written
+}
+
+test_operations_of_commands[op] if {
+	some op, written in {"read": set(), "write": {"/workspace/a"}, "delete": {"/workspace/a"}}
+	calls.written_paths({"shell": {"commands": [{
+		"base": "x", "args": [], "redirects": [],
+		"files": [{"op": op, "value": "a", "path": "/workspace/a"}],
+	}]}}) == written
+}
+
+test_classes_of_redirects[class] if {
+	some class, written in {
+		"append": {"/workspace/a"}, "read_write": {"/workspace/a"}, "write": {"/workspace/a"}, "read": set(), "dup": set(),
+	}
+	calls.written_paths({"shell": {"commands": [{
+		"base": "x", "args": [], "files": [],
+		"redirects": [{"class": class, "target": "a", "path": "/workspace/a"}],
+	}]}}) == written
+}
+
+test_named_by_every_fact[fact] if {
+	some fact in ["path", "abs", "real"]
+	calls.named_paths({"files": [{fact: "/x"}]}) == {"/x"}
+}
+
+test_words_named_by_every_fact[fact] if {
+	some fact in ["path", "real", "value"]
+	calls.named_paths(_runs("x", [{fact: "/x"}])) == {"/x"}
+	calls.named_paths({"shell": {"commands": [{"base": "x", "args": [], "redirects": [], "files": [{fact: "/x"}]}]}}) == {"/x"}
+}
+
+test_redirects_named_by_every_fact[fact] if {
+	some fact in ["path", "real", "target"]
+	calls.named_paths({"shell": {"commands": [{
+		"base": "x", "args": [], "files": [],
+		"redirects": [{"class": "read", fact: "/x"}],
+	}]}}) == {"/x"}
+	every class in ["dup", "heredoc", "herestring"] {
+		calls.named_paths({"shell": {"commands": [{
+			"base": "x", "args": [], "files": [],
+			"redirects": [{"class": class, fact: "/x"}],
+		}]}}) == set()
+	}
+}
