@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -38,8 +39,8 @@ newest attempt to get one. The exit code is 1 when no policy is in force or the
 newest one was refused.
 
 With --wait it waits until the policy in force is the one that is named, by what
-its author calls it or by its whole revision, also for a daemon that only starts;
-the exit code is 124 when that has not come in time.`,
+its author calls it or by its whole revision, and calls are served, also for a
+daemon that only starts; the exit code is 124 when that has not come in time.`,
 		Example: `  sandgate policy status
   sandgate policy status --wait git:4f1c2ab --timeout 2m`,
 		Args: cobra.NoArgs,
@@ -78,14 +79,14 @@ func (f *statusFlags) status(ctx context.Context, c *client) (*sandgatev1.Policy
 	late := time.After(f.timeout)
 	var last *sandgatev1.PolicyStatus
 	for {
-		now, err := askStatus(ctx, c)
+		now, serves, err := askStatus(ctx, c)
 		if err == nil {
 			last = now
 		}
 		switch {
 		case f.wait == "":
 			return last, err
-		case err == nil && isRevision(last.GetRevision(), f.wait):
+		case err == nil && serves && isRevision(last.GetRevision(), f.wait):
 			return last, nil
 		case ctx.Err() != nil, err != nil && !errors.Is(err, errNoDaemon) && status.Code(err) != codes.Unavailable:
 			return nil, err
@@ -99,14 +100,19 @@ func (f *statusFlags) status(ctx context.Context, c *client) (*sandgatev1.Policy
 	}
 }
 
-func askStatus(ctx context.Context, c *client) (*sandgatev1.PolicyStatus, error) {
+// askStatus asks for the status of the policy, and whether calls are served.
+func askStatus(ctx context.Context, c *client) (_ *sandgatev1.PolicyStatus, serves bool, _ error) {
 	conn, err := c.dial()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer conn.Close() //nolint:errcheck // nothing is lost with it
 	resp, err := sandgatev1.NewPolicyServiceClient(conn).GetStatus(ctx, &sandgatev1.GetStatusRequest{})
-	return resp.GetStatus(), err
+	if err != nil {
+		return nil, false, err
+	}
+	health, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{Service: sandgatev1.ToolService_ServiceDesc.ServiceName})
+	return resp.GetStatus(), err == nil && health.GetStatus() == healthpb.HealthCheckResponse_SERVING, nil
 }
 
 // lateRevision ends `policy status --wait` when the revision has not come.
