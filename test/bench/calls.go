@@ -32,9 +32,13 @@ func jobs() []job {
 	const mib = 1 << 20
 	streamed := plain("32 MiB output, streamed", "bench_32m", 32*mib)
 	streamed.stream, streamed.profile = true, profileLarge
+	changing := bashJob()
+	changing.name += ", a new call each time"
+	changing.fresh = func(n int64) any { return map[string]string{"command": fmt.Sprintf("true %d", n)} }
 	return []job{
 		plain(report.CellTrue, "bench_true", 0),
 		bashJob(),
+		changing,
 		plain("cat of a file", "bench_cat", catBytes),
 		plain("python3 -c pass", "bench_python", 0),
 		plain("1 MiB output", "bench_1m", mib),

@@ -13,31 +13,42 @@ import (
 	"github.com/sandgate/sandgate/test/daemontest"
 )
 
-// decidedCalls are calls that the library allows: the targets' own, under the
-// default profile, and one with more in it.
-func decidedCalls() []struct {
+// newCall is the n-th of calls that are alike and no two the same, so that none
+// finds its decision already made.
+type newCall func(n int64) *sandgatev1.Call
+
+// decided is a call that the library allows.
+type decided struct {
 	name string
-	call *sandgatev1.Call
-} {
-	return []struct {
-		name string
-		call *sandgatev1.Call
-	}{
-		{report.CellClosedLoop, bashJob().request("", 0).GetCall()},
-		{
-			report.CellClosedLoop + ", readonly, four commands",
-			daemontest.Bash("git status && git log --oneline -n 20 | grep -v wip && cat README.md", daemontest.Profile("readonly")).GetCall(),
-		},
-		{
-			report.CellClosedLoop + ", open, read_file",
-			daemontest.Request("read_file", map[string]string{"path": "README.md"}, daemontest.Profile(profileOpen)).GetCall(),
-		},
+	call newCall
+}
+
+// decidedCalls are the targets' own call, under the default profile, and others
+// with more and less in them.
+func decidedCalls() []decided {
+	same := bashJob().request("", 0).GetCall()
+	return []decided{
+		{report.CellClosedLoop, trueCall},
+		{report.CellClosedLoop + ", the same call again", func(int64) *sandgatev1.Call { return same }},
+		{report.CellClosedLoop + ", readonly, four commands", func(n int64) *sandgatev1.Call {
+			return daemontest.Bash(fmt.Sprintf("git status && git log --oneline -n %d | grep -v wip && cat README.md", n), daemontest.Profile("readonly")).GetCall()
+		}},
+		{report.CellClosedLoop + ", open, read_file", func(n int64) *sandgatev1.Call {
+			return daemontest.Request("read_file", map[string]string{"path": fmt.Sprintf("README-%d.md", n)}, daemontest.Profile(profileOpen)).GetCall()
+		}},
 	}
 }
 
-// evaluateArm decides a call again and again.
-func (t *target) evaluateArm(name string, call *sandgatev1.Call) measure.Arm {
-	return measure.Arm{Name: name, CPU: t.cpu, Op: func(ctx context.Context, client int) error { return t.evaluate(ctx, client, call) }}
+// trueCall is the targets' call with a word that makes it a new one.
+func trueCall(n int64) *sandgatev1.Call {
+	return daemontest.Bash(fmt.Sprintf("true %d", n)).GetCall()
+}
+
+// evaluateArm decides a new call each time.
+func (t *target) evaluateArm(name string, call newCall) measure.Arm {
+	return measure.Arm{Name: name, CPU: t.cpu, Op: func(ctx context.Context, client int) error {
+		return t.evaluate(ctx, client, call(t.decided.Add(1)))
+	}}
 }
 
 // decisions measures Evaluate: nothing runs, so the daemons need no cells.
@@ -66,9 +77,8 @@ func (b *bench) openLoop(t *target) error {
 	if !b.wanted(report.GroupDecide) {
 		return nil
 	}
-	call := decidedCalls()[0].call
 	s, err := measure.Open(b.ctx, b.size.open, report.ArmSandgate, func(ctx context.Context, n int) error {
-		return t.evaluate(ctx, n%len(t.clients), call)
+		return t.evaluate(ctx, n%len(t.clients), trueCall(t.decided.Add(1)))
 	})
 	if err != nil {
 		if ctxErr := context.Cause(b.ctx); ctxErr != nil {
@@ -97,7 +107,6 @@ func (b *bench) rules(plain *target) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, more.stop()) }()
-	call := decidedCalls()[0].call
 	for _, kind := range []struct{ name, kind string }{
 		{report.CellToolRules, rulesForTools}, {report.CellCommandRules, rulesForCommands},
 	} {
@@ -113,7 +122,7 @@ func (b *bench) rules(plain *target) (err error) {
 				continue
 			}
 			c := cell{on: more, group: report.GroupRules, name: kind.name, amount: n, base: report.ArmLibrary}
-			if err := b.measureCell(c, plain.evaluateArm(report.ArmLibrary, call), more.evaluateArm(report.ArmSandgate, call)); err != nil {
+			if err := b.measureCell(c, plain.evaluateArm(report.ArmLibrary, trueCall), more.evaluateArm(report.ArmSandgate, trueCall)); err != nil {
 				return err
 			}
 		}

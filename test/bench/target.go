@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -24,6 +25,7 @@ type target struct {
 	metrics string // address of its metrics; empty: it has none
 	conns   []*grpc.ClientConn
 	clients []sandgatev1.ToolServiceClient
+	decided atomic.Int64 // numbers the calls of which no two are to be the same
 }
 
 // launch starts a daemon. Its configuration gets what every daemon here has.
@@ -88,6 +90,9 @@ type job struct {
 	profile string // empty: the daemon's default
 	stdout  int64  // bytes that it writes
 	stream  bool   // by ExecuteStream
+	// fresh makes the arguments of the n-th call, of which no two are the same.
+	// Nil: args, each time.
+	fresh func(n int64) any
 }
 
 // request makes the call of one client in a session of its own; without a
@@ -103,7 +108,11 @@ func (j job) request(prefix string, client int) *sandgatev1.ExecuteRequest {
 // arm measures the job through the daemon.
 func (t *target) arm(j job, session string) measure.Arm {
 	return measure.Arm{Name: report.ArmSandgate, CPU: t.cpu, Op: func(ctx context.Context, client int) error {
-		req := j.request(session, client)
+		call := j
+		if j.fresh != nil {
+			call.args = j.fresh(t.decided.Add(1))
+		}
+		req := call.request(session, client)
 		if j.stream {
 			return t.stream(ctx, client, req, j.stdout)
 		}

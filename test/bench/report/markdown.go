@@ -11,12 +11,12 @@ import (
 
 // groups tells the heading and the explanation of each group of cells.
 var groups = []struct{ group, heading, text string }{
-	{GroupCommands, "Commands", "One client, one session, `runc`, the cell reused. The floor is fork+exec of the same command with its output read."},
+	{GroupCommands, "Commands", "One client, one session, `runc`, the cell reused, the same call again and again, so that its decision is a remembered one (what a new one costs more is under Decisions). The floor is fork+exec of the same command with its output read."},
 	{GroupClients, "Clients", "`bash -c true`, each client on a connection and in a session of its own; the floor is as many loops of fork+exec."},
 	{GroupReuse, "Reuse of cells", "`bash -c true`, one client, the reuse that policy demands. `never` takes what the pool has and then waits for cells to be made."},
 	{GroupIsolation, "Isolation", "One client, session, the wall that policy demands."},
 	{GroupCells, "New cells", "`bash -c true`, each call in a cell that nobody used before. Full: one client, bursts no longer than the pool, which is full again before the next. Dry: closed loops for longer than the pool lasts. Cold: no pool, and nothing under way when the call comes."},
-	{GroupDecide, "Decisions", "Evaluate over the unix socket, nothing runs. Open loop: begun at a fixed rate, measured from the intended start."},
+	{GroupDecide, "Decisions", "Evaluate over the unix socket, nothing runs. No two calls are the same but where it says so: of a call that was decided a moment ago, the decision is remembered. Open loop: begun at a fixed rate, measured from the intended start."},
 	{GroupRules, "Rules", "Evaluate of a call under the default library and, in the same slices on a second daemon, under the library with more rules (`data.sandgate.extra`), none of which the call meets."},
 	{GroupSessions, "Idle sessions", "`bash -c true`, one client, while other sessions wait."},
 	{GroupNeighbours, "Beside abusers", "`bash -c true`, one client in turns alone and beside a caller whose calls do as told without end, each held by the daemon's default limits."},
