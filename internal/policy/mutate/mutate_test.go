@@ -132,7 +132,8 @@ func TestWeakTestsLetMutantsLive(t *testing.T) {
 	}
 	for _, dead := range []string{
 		"21 drop-expression", // only without it the index of OPA asks the rule
-		`drop-member "a"`, ">= 10", "drop-default"} {
+		`drop-member "a"`, ">= 10", "drop-default",
+	} {
 		if strings.Contains(got, dead) {
 			t.Errorf("survivors: got\n%s\n%q was noticed", got, dead)
 		}
