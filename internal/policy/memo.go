@@ -151,7 +151,7 @@ func (w *keyWriter) write(value ast.Value) {
 }
 
 func (w *keyWriter) head(kind byte, n int) {
-	w.key = binary.AppendUvarint(append(w.key, kind), uint64(max(n, 0))) //nolint:gosec // not negative
+	w.key = binary.AppendUvarint(append(w.key, kind), uint64(max(n, 0)))
 }
 
 func (w *keyWriter) text(kind byte, text string) {

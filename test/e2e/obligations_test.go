@@ -242,8 +242,16 @@ func TestObligationsHold(t *testing.T) {
 		}
 	})
 	t.Run("unknown keys", func(t *testing.T) {
-		for _, demand := range []string{`{"sandbox": {"cpus": 1}}`, `{"exec": {"binaries": ["/bin/ls"]}}`, `{"output": {"redact": ["everything"]}}`, `{"mounts": []}`, `{"audit": {"keep_days": 9}}`,
-			`{"sandbox": {"mounts": [{"path": "/etc", "mode": "ro"}]}}`, `{"sandbox": {"mounts": [{"path": "/workspace/a", "mode": "ro", "source": "/etc"}]}}`, `{"sandbox": {"network": "host"}}`} {
+		for _, demand := range []string{
+			`{"sandbox": {"cpus": 1}}`,
+			`{"exec": {"binaries": ["/bin/ls"]}}`,
+			`{"output": {"redact": ["everything"]}}`,
+			`{"mounts": []}`,
+			`{"audit": {"keep_days": 9}}`,
+			`{"sandbox": {"mounts": [{"path": "/etc", "mode": "ro"}]}}`,
+			`{"sandbox": {"mounts": [{"path": "/workspace/a", "mode": "ro", "source": "/etc"}]}}`,
+			`{"sandbox": {"network": "host"}}`,
+		} {
 			if r := d.Execute(t, daemontest.Bash("true", oblige(demand))); r.GetOutcome() != sandgatev1.Outcome_OUTCOME_DENIED {
 				t.Errorf("%s: %s, want a deny", demand, r.GetOutcome())
 			}
