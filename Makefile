@@ -106,9 +106,24 @@ test-cgroup2: runtimes build ## the sandbox tests on a second kernel with pure c
 	done; test/cgroup2/run -- "$${args[@]}"
 
 .PHONY: policy-test
-policy-test: bin/opa build ## Rego tests with their coverage, and the scenario files
+policy-test: bin/opa build ## what any policy repository can run: OPA's own tests, then lint, tests with coverage, a sample of mutations
 	bin/opa test policies/
+	bin/opa check --strict --schema policies/schemas policies/
+	bin/sandgate policy lint policies
 	bin/sandgate policy test policies --coverage --threshold 95
+	bin/sandgate policy mutate policies --sample 100 --threshold 80
+
+.PHONY: policy-mutate
+policy-mutate: build ## every mutation of the policies; fails when less than 90 % are noticed (some minutes)
+	bin/sandgate policy mutate policies --threshold 90
+
+.PHONY: policy-replay
+policy-replay: ## replay 100,000 records, with the time and memory that it takes
+	SANDGATE_LONG_TESTS=1 go test -count=1 -v -timeout 15m -run AHundred ./internal/policy/replay
+
+.PHONY: storm
+storm: runtimes build ## 200 revisions of a policy in a minute under 200 calls a second; needs root
+	SANDGATE_ROOT_TESTS=1 SANDGATE_BIN_DIR=$(CURDIR)/bin SANDGATE_STORM=1 go test -count=1 -v -timeout 10m -run TestReloadStorm ./test/e2e
 
 FUZZTIME ?= 3s
 
@@ -117,8 +132,9 @@ fuzz-short: ## every fuzz target for FUZZTIME (3s)
 	@tools/scripts/fuzz $(FUZZTIME)
 
 .PHONY: fuzz
-fuzz: ## every fuzz target for five minutes
-	@tools/scripts/fuzz 5m
+fuzz: ## the comparison with bash for ten minutes, every other fuzz target for one
+	@tools/scripts/fuzz 10m 'FuzzShell(Facts|Commands)'
+	@tools/scripts/fuzz 1m
 
 .PHONY: lint
 lint: bin/golangci-lint bin/buf bin/opa ## golangci-lint with gosec, buf lint and breaking, opa fmt and check
