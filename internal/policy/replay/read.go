@@ -106,12 +106,16 @@ func (r *Reader) Read(name string, in io.Reader, yield func(Call) bool) error {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("%s:%d: %w", name, n, err)
 		}
+		zeros := bytes.IndexByte(line, 0) >= 0
 		// A journal that is being written ends in zeros.
 		if line = bytes.TrimSpace(bytes.Trim(line, "\x00")); len(line) == 0 {
 			continue
 		}
 		var rec record
 		if err := json.Unmarshal(line, &rec); err != nil {
+			if zeros { // a record of which only a part is written
+				continue
+			}
 			return fmt.Errorf("%s:%d: want a JSON object a line, as the journal or a decision log has it: %w", name, n, err)
 		}
 		c, ok := r.call(fmt.Sprintf("%s:%d", name, n), &rec)

@@ -130,6 +130,26 @@ func TestSessionsArePutTogether(t *testing.T) {
 	}
 }
 
+// A journal is read while the daemon writes it: a record may be there in part, with
+// zeros behind or, between two reads, before it.
+func TestReplayOfAJournalThatIsBeingWritten(t *testing.T) {
+	whole := entry("intent", "", `{"command":"ls"}`, wasAllow, "")
+	zeros := strings.Repeat("\x00", 5000)
+	for name, text := range map[string]string{
+		"half a record, then zeros":             whole + whole[:len(whole)/2] + zeros,
+		"zeros, then the rest of a record":      whole + zeros + whole[len(whole)/2:],
+		"a record whose line has not ended yet": whole[:len(whole)-1] + zeros,
+	} {
+		if got := replayText(t, newReader(t), text, Options{Candidate: newEngine(t, nil)}); got.Calls != 1 || got.Same != 1 {
+			t.Errorf("%s: %d calls, %d the same, want one of each", name, got.Calls, got.Same)
+		}
+	}
+	err := newReader(t).Read("log", strings.NewReader(whole+whole[:len(whole)/2]), func(Call) bool { return true })
+	if err == nil || !strings.HasPrefix(err.Error(), "log:2:") {
+		t.Errorf("half a record at the end of a file that nobody writes: got the error %v, want one of log:2", err)
+	}
+}
+
 func TestReplayOfADecisionLog(t *testing.T) {
 	input := `{"schema":"sandgate.input/v1","time":"2026-01-01T00:00:00Z","caller":{"id":"a","transport":"unix"},"session":{"profile":"readonly","labels":[]},` +
 		`"call":{"id":"1","tool":"bash","args":{"command":"ls"},"cwd":"/workspace","env":{},"digest":"","shell":{"dialect":"bash","parsed":false,"commands":[]}},"tool":{"name":"bash"}}`
