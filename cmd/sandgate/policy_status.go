@@ -18,8 +18,12 @@ import (
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
 )
 
-// statusPause is how often `policy status --wait` asks.
-const statusPause = 200 * time.Millisecond
+// statusPause is how often `policy status --wait` asks, statusPatience after what
+// time it tells what it still waits for: a daemon that starts is not worth a word.
+const (
+	statusPause    = 200 * time.Millisecond
+	statusPatience = 2 * time.Second
+)
 
 // statusFlags are those of `sandgate policy status`.
 type statusFlags struct {
@@ -39,8 +43,9 @@ newest attempt to get one. The exit code is 1 when no policy is in force or the
 newest one was refused.
 
 With --wait it waits until the policy in force is the one that is named, by what
-its author calls it or by its whole revision, and calls are served, also for a
-daemon that only starts; the exit code is 124 when that has not come in time.`,
+its author calls it or by its whole revision, and calls are taken, also for a
+daemon that only starts. What it waits for is on stderr; the exit code is 124 when
+that has not come in time.`,
 		Example: `  sandgate policy status
   sandgate policy status --wait git:4f1c2ab --timeout 2m`,
 		Args: cobra.NoArgs,
@@ -58,7 +63,7 @@ daemon that only starts; the exit code is 124 when that has not come in time.`,
 }
 
 func (f *statusFlags) run(cmd *cobra.Command, c *client) error {
-	s, err := f.status(cmd.Context(), c)
+	s, err := f.status(cmd.Context(), c, cmd.ErrOrStderr())
 	if s == nil {
 		return err
 	}
@@ -73,34 +78,75 @@ func (f *statusFlags) run(cmd *cobra.Command, c *client) error {
 	return err
 }
 
-// status asks the daemon, with --wait until it has the revision. Out of time it
-// gives the last answer, if there was one, and an error.
-func (f *statusFlags) status(ctx context.Context, c *client) (*sandgatev1.PolicyStatus, error) {
-	late := time.After(f.timeout)
+// status asks the daemon, with --wait until calls are decided by the revision. Out
+// of time it gives the last answer, if there was one, and an error.
+func (f *statusFlags) status(ctx context.Context, c *client, progress io.Writer) (*sandgatev1.PolicyStatus, error) {
+	if f.wait == "" {
+		now, _, err := askStatus(ctx, c)
+		return now, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	began, told, why := time.Now(), "", "the daemon does not answer"
 	var last *sandgatev1.PolicyStatus
 	for {
-		now, serves, err := askStatus(ctx, c)
-		if err == nil {
-			last = now
-		}
-		switch {
-		case f.wait == "":
-			return last, err
-		case err == nil && serves && isRevision(last.GetRevision(), f.wait):
-			return last, nil
-		case ctx.Err() != nil, err != nil && !errors.Is(err, errNoDaemon) && status.Code(err) != codes.Unavailable:
+		switch now, serves, err := askStatus(waiting, c); {
+		case err == nil:
+			if last, why = now, f.missing(now, serves); why == "" {
+				return last, nil
+			}
+		case ctx.Err() != nil:
 			return nil, err
+		case waiting.Err() != nil: // the error only says that the time is up
+		case errors.Is(err, errNoDaemon) || status.Code(err) == codes.Unavailable:
+			why = oneLine(explain(err))
+		default:
+			return nil, err
+		}
+		if why != told && time.Since(began) >= statusPatience {
+			if _, err := fmt.Fprintf(progress, "waiting for the revision %s: %s\n", f.wait, why); err != nil {
+				return nil, err
+			}
+			told = why
 		}
 		select {
 		case <-time.After(statusPause):
-		case <-ctx.Done():
-		case <-late:
-			return last, errors.Join(err, lateRevision(f.wait))
+		case <-waiting.Done():
+			return last, &lateError{revision: f.wait, after: f.timeout, why: why}
 		}
 	}
 }
 
-// askStatus asks for the status of the policy, and whether calls are served.
+// missing is what keeps calls from being decided by the revision that is waited
+// for; empty: nothing.
+func (f *statusFlags) missing(s *sandgatev1.PolicyStatus, serves bool) string {
+	if isRevision(s.GetRevision(), f.wait) {
+		if serves {
+			return ""
+		}
+		return "it is in force, but the daemon does not take calls: its log says why"
+	}
+	text := "no policy is in force"
+	if s.GetRevision() != "" {
+		text = s.GetRevision() + " is in force"
+	}
+	for _, e := range s.GetErrors() {
+		text += "; the newest was refused: " + oneLine(e)
+	}
+	return text
+}
+
+// oneLine is a text of several lines in one, shortened.
+func oneLine(text string) string {
+	const most = 400
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
+// askStatus asks for the status of the policy, and whether calls are taken.
 func askStatus(ctx context.Context, c *client) (_ *sandgatev1.PolicyStatus, serves bool, _ error) {
 	conn, err := c.dial()
 	if err != nil {
@@ -115,14 +161,21 @@ func askStatus(ctx context.Context, c *client) (_ *sandgatev1.PolicyStatus, serv
 	return resp.GetStatus(), err == nil && health.GetStatus() == healthpb.HealthCheckResponse_SERVING, nil
 }
 
-// lateRevision ends `policy status --wait` when the revision has not come.
-type lateRevision string
+// lateError ends `policy status --wait` when calls are not decided by the revision
+// in time.
+type lateError struct {
+	revision string
+	after    time.Duration
+	why      string
+}
 
 // Error implements error.
-func (l lateRevision) Error() string { return "the revision " + string(l) + " is not in force" }
+func (l *lateError) Error() string {
+	return fmt.Sprintf("waited %s for the revision %s: %s", l.after, l.revision, l.why)
+}
 
 // ExitCode is that of a deadline that passed.
-func (lateRevision) ExitCode() int { return 124 }
+func (*lateError) ExitCode() int { return 124 }
 
 // isRevision tells whether a revision, NAME@sha256:DIGEST, is the one that is
 // meant by its name, its digest or as a whole.
