@@ -86,7 +86,7 @@ _not_allowed := {
 # description: Findings of rules in mode warn, which would have counted.
 _warnings := [finding |
 	some counted in ["deny", "ask"]
-	some [effect, finding] in _soft
+	some [effect, finding] in _said
 	effect == counted
 	_mode(finding, "warn")
 ]
@@ -95,7 +95,7 @@ _warnings := [finding |
 # title: shadow
 # description: What rules in mode shadow would have said.
 _shadow := [entry |
-	some [effect, finding] in _soft
+	some [effect, finding] in _said
 	_mode(finding, "shadow")
 	entry := {"rule": finding.rule, "would": effect, "message": finding.message}
 ]
@@ -289,45 +289,32 @@ _allowed contains finding if {
 	not _softened(finding)
 }
 
-# What is softened, each with what it would do.
-_soft contains ["deny", finding] if {
-	some finding in data.sandgate.profiles[input.session.profile].deny
-	_softened(finding)
-}
+# All that is said, each with its effect; warnings and shadow take from it what their mode is of.
+_said contains ["deny", finding] if some finding in data.sandgate.profiles[input.session.profile].deny
 
-_soft contains ["deny", finding] if {
+_said contains ["deny", finding] if {
 	some extra
 	some finding in data.sandgate.extra[extra].deny
-	_softened(finding)
 }
 
-_soft contains ["ask", finding] if {
-	some finding in data.sandgate.profiles[input.session.profile].ask
-	_softened(finding)
-}
+_said contains ["ask", finding] if some finding in data.sandgate.profiles[input.session.profile].ask
 
-_soft contains ["ask", finding] if {
+_said contains ["ask", finding] if {
 	some extra
 	some finding in data.sandgate.extra[extra].ask
-	_softened(finding)
 }
 
-_soft contains ["deny", finding] if {
+_said contains ["deny", finding] if {
 	tenant := input.caller.tenant
 	some finding in data.sandgate.tenants[tenant].deny
-	_softened(finding)
 }
 
-_soft contains ["ask", finding] if {
+_said contains ["ask", finding] if {
 	tenant := input.caller.tenant
 	some finding in data.sandgate.tenants[tenant].ask
-	_softened(finding)
 }
 
-_soft contains ["allow", finding] if {
-	some finding in data.sandgate.profiles[input.session.profile].allow
-	_softened(finding)
-}
+_said contains ["allow", finding] if some finding in data.sandgate.profiles[input.session.profile].allow
 
 # METADATA
 # title: malformed-input

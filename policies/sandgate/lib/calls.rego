@@ -125,12 +125,12 @@ _of_scp(call) := {lower(match[1]) |
 	some command in call.shell.commands
 	lower(command.base) in {"git", "mosh", "rsync", "scp", "sftp", "ssh"}
 	some arg in command.args
-	some match in regex.find_all_string_submatch_n(`^(?:[A-Za-z0-9._-]+@)([A-Za-z0-9.-]+)(?::|$)`, arg.value, 1)
+	some match in regex.find_all_string_submatch_n(`^(?:[A-Za-z0-9._-]+@)([A-Za-z0-9.-]+)(?::|$)`, arg.value, -1)
 } | {lower(match[1]) |
 	some command in call.shell.commands
 	lower(command.base) in {"rsync", "scp"}
 	some arg in command.args
-	some match in regex.find_all_string_submatch_n(`^([A-Za-z0-9.-]+):`, arg.value, 1)
+	some match in regex.find_all_string_submatch_n(`^([A-Za-z0-9.-]+):`, arg.value, -1)
 }
 
 _of_devices(call) := {lower(split(redirect.target, "/")[3]) |
@@ -145,13 +145,13 @@ _bare(call) := {lower(match[1]) |
 	lower(command.base) in _host_programs
 	some i, arg in command.args
 	not takes_text(command, i)
-	some match in regex.find_all_string_submatch_n(_bare_host, arg.value, 1)
+	some match in regex.find_all_string_submatch_n(_bare_host, arg.value, -1)
 } | {lower(match[1]) |
 	some command in call.shell.commands
 	lower(command.base) in _host_programs
 	some arg in command.args
 	arg.eq.name in _host_options
-	some match in regex.find_all_string_submatch_n(_bare_host, arg.eq.value, 1)
+	some match in regex.find_all_string_submatch_n(_bare_host, arg.eq.value, -1)
 }
 
 _bare_host := `^(?:https?:)?(?:[^/@\s]+@)?((?:[A-Za-z0-9_-]+\.)+[A-Za-z0-9-]+|localhost)\.?(?::[0-9]*)?(?:[/?#].*)?$`
@@ -167,7 +167,6 @@ _host_options := {"--host", "--proxy", "--preproxy", "--server", "--socks5", "--
 # title: takes text
 # description: The word is the value of an option of a network program that is no host, but a file, a header, a method.
 takes_text(command, i) if {
-	i > 0
 	command.args[i - 1].value in {
 		"-A", "-C", "-D", "-E", "-F", "-H", "-K", "-O", "-P", "-Q", "-T", "-U", "-X", "-b", "-c", "-d", "-e", "-f", "-i", "-m",
 		"-n", "-o", "-p", "-r", "-u", "-w", "-y", "-z",
@@ -176,7 +175,6 @@ takes_text(command, i) if {
 }
 
 takes_text(command, i) if {
-	i > 0
 	option := command.args[i - 1].value
 	startswith(option, "--")
 	not contains(option, "=")

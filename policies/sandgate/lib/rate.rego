@@ -11,12 +11,12 @@ import data.sandgate.lib.time as clock
 # title: lately
 # description: >-
 #   How many remembered calls were decided within the last seconds. One without a time counts, since it may have been.
-lately(session, now, seconds) := count([1 | some call in session.recent; _within(call, now, seconds)])
+lately(session, now, seconds) := count([call | some call in session.recent; _within(call, now, seconds)])
 
 # METADATA
 # title: lately with
 # description: The same for the calls of one tool.
-lately_with(session, now, seconds, tool) := count([1 |
+lately_with(session, now, seconds, tool) := count([call |
 	some call in session.recent
 	call.tool == tool
 	_within(call, now, seconds)

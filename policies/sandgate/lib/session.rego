@@ -31,7 +31,7 @@ calls(session) := sum([n | some n in session.counts])
 # METADATA
 # title: refused lately
 # description: How many of the last n calls that are remembered were denied.
-refused_lately(session, n) := count([1 |
+refused_lately(session, n) := count([call |
 	some call in array.slice(session.recent, count(session.recent) - n, count(session.recent))
 	call.outcome == "DENIED"
 ])

@@ -123,7 +123,6 @@ _destroys(program, command) if {
 
 _destroys(program, command) if {
 	startswith(program, "git")
-	startswith(command.base, "git")
 	git.destructive(command)
 }
 
@@ -179,7 +178,6 @@ _connects(program, command) if {
 
 _connects(program, command) if {
 	startswith(program, "git")
-	startswith(command.base, "git")
 	git.network(command)
 }
 

@@ -7,17 +7,9 @@ package sandgate.lib.sql
 
 # METADATA
 # title: clients
-# description: Clients of databases, with the options that take a statement.
+# description: Clients of databases that take statements.
 clients := {
-	"psql": {"-c", "--command"},
-	"mysql": {"-e", "--execute"},
-	"mariadb": {"-e", "--execute"},
-	"sqlite3": set(),
-	"sqlcmd": {"-Q", "-q"},
-	"clickhouse-client": {"-q", "--query"},
-	"duckdb": {"-c"},
-	"cockroach": {"-e", "--execute"},
-	"sqlplus": set(),
+	"clickhouse-client", "cockroach", "duckdb", "mariadb", "mysql", "psql", "sqlcmd", "sqlite3", "sqlplus",
 }
 
 # METADATA

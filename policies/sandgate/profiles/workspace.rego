@@ -577,7 +577,6 @@ _harmless_key(word) if {
 		`^(user|color|advice|push|pull|branch|merge|rebase|fetch|init|commit|tag|status|log)\.[a-z0-9.-]+$`,
 		lower(word),
 	)
-	not _running_key(word)
 }
 
 _running_key(word) if regex.match(
@@ -654,7 +653,7 @@ _tells(command) if command.args[0].value == "kustomize"
 
 _wants_network(program) if program in {
 	"apk", "apt", "apt-get", "brew", "dnf", "docker", "helm", "httpie", "kubectl", "nerdctl", "pacman", "podman",
-	"skopeo", "snap", "yum",
+	"snap", "yum",
 }
 
 _network(program, command) if {
@@ -663,21 +662,14 @@ _network(program, command) if {
 }
 
 _network(program, command) if {
-	program in {"bundle", "composer", "npm", "pip3", "pipx", "pnpm", "poetry", "uv", "yarn"}
-	some verb in _network_verbs[program]
-	verb in shell.values(command)
-}
-
-# yarn alone installs.
-_network(program, command) if {
-	program == "yarn"
-	command.args == []
+	program in {"npm", "pipx", "pnpm", "poetry", "yarn"}
+	_network_verbs[program] in shell.values(command)
 }
 
 _network(program, command) if {
 	program == "go"
 	command.args[0].value == "mod"
-	command.args[1].value in {"download", "tidy", "vendor"}
+	command.args[1].value == "vendor"
 }
 
 # go install of a package of the workspace is a build; with a version, or a path that is none of the workspace, it
@@ -690,14 +682,4 @@ _local_install(command) if {
 	}
 }
 
-_network_verbs := {
-	"bundle": {"install", "update"},
-	"composer": {"install", "require", "update"},
-	"npm": {"create", "init", "outdated", "search", "x"},
-	"pip3": {"download", "install", "search", "wheel"},
-	"pipx": {"inject", "install", "run", "upgrade"},
-	"pnpm": {"create", "publish", "up", "update"},
-	"poetry": {"add", "install", "lock", "update"},
-	"uv": {"add", "lock", "pip", "sync", "tool"},
-	"yarn": {"create", "publish"},
-}
+_network_verbs := {"npm": "x", "pipx": "inject", "pnpm": "publish", "poetry": "lock", "yarn": "publish"}

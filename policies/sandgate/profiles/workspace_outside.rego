@@ -190,7 +190,7 @@ _pattern_outside(arg) if _climbs(arg.value)
 
 # A value right behind the letter of an option, as in -C/etc or -xC../../etc.
 _attached(word) := {"letter": found[0][1], "path": found[0][2]} if {
-	found := regex.find_all_string_submatch_n(`^-[A-Za-z0-9]*([A-Za-z0-9])((?:/|\.\./|\.\.$|~).*)$`, word, 1)
+	found := regex.find_all_string_submatch_n(`^-[A-Za-z0-9]*([A-Za-z0-9])((?:/|\.\./|\.\.$|~).*)$`, word, -1)
 }
 
 _attached_outside(attached) if {
@@ -236,10 +236,7 @@ _changes(command, _, _) if {
 
 _output(_, _, facts) if facts.name in {"-o", "--output"}
 
-_output(command, i, _) if {
-	i > 0
-	command.args[i - 1].value == "-o"
-}
+_output(command, i, _) if command.args[i - 1].value == "-o"
 
 _outside_redirect(redirect) := union({
 	{redirect.path |
@@ -350,7 +347,6 @@ _uncertain(command) := union({
 	{redirect.target |
 		some redirect in command.redirects
 		redirect.class in {"read", "write", "append", "read_write"}
-		redirect.static == true
 		not _known(redirect)
 		_may_climb(redirect.target)
 	},
@@ -403,7 +399,7 @@ _ups(text) := count([segment |
 	segment == ".."
 ])
 
-_leading_ups(text) := count(regex.find_n(`\.\./`, regex.find_n(`^(\./|\.\./)*`, concat("", [text, "/"]), 1)[0], -1))
+_leading_ups(text) := count(regex.find_n(`\.\./`, regex.find_n(`^(\./|\.\./)*`, concat("", [text, "/"]), -1)[0], -1))
 
 # It leaves the workspace at once.
 _climbs(text) if {
@@ -422,10 +418,7 @@ _stays(text) if {
 	_ups(text) <= _depth
 }
 
-_stays(text) if {
-	_settled
-	_ups(text) <= _depth - _returned
-}
+_stays(text) if _ups(text) <= _depth - _returned
 
 # How many directories below the workspace the commands run at most, where that is known.
 _depth := count(split(trim_prefix(_base, "/workspace"), "/")) - 1 if _below(_base, {"/workspace"})
@@ -493,10 +486,7 @@ _is_text(command, i) if _option_value(command, i)
 
 _is_text(command, i) if i == _pattern_index(command)
 
-_is_text(command, i) if {
-	i > 0
-	_git_text_option(command, object.get(command.args[i - 1], "value", ""))
-}
+_is_text(command, i) if _git_text_option(command, command.args[i - 1].value)
 
 # Where the words begin of a command that another one runs, such as xargs: they are judged as those of the inner one.
 _inner(command) := max({at |
@@ -574,7 +564,6 @@ _text_long_options := {
 }
 
 _option_value(command, i) if {
-	i > 0
 	_wants_text(command, i - 1)
 	not _wants_text(command, i - 2)
 	not _dashes_before(command, i - 1)
