@@ -2,8 +2,8 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,11 +17,30 @@ import (
 )
 
 // walkthroughBegin is what the script of a person at a terminal does not need:
-// it ends at the first command that fails, and ends what it has started.
-const walkthroughBegin = `set -e -x
+// it ends at the first command that fails and names it, and ends what it has
+// started. When the test program is gone, however that came, a pipe that only it
+// holds open ends: then the script takes everything down by itself.
+const walkthroughBegin = `set -e
 trap 'exit 1' TERM
-trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
+trap 'code=$?; set +x; echo "FAILED with exit code $code: $BASH_COMMAND"' ERR
+(
+	read -r -u 3 || true
+	trap "" TERM
+	kill -TERM 0
+	while kill -0 $$; do sleep 0.1; done
+	rm -rf --one-file-system "$PWD"
+) 2>/dev/null &
+watch=$!
+trap '{ set +e +x; started=$(jobs -p)
+	for job in $started; do [ $job = $watch ] || kill $job; done
+	for job in $started; do [ $job = $watch ] || wait $job; done
+	kill $watch; } 2>/dev/null' EXIT
+PS4='+ $SECONDS: '
+set -x
 `
+
+// walkthroughWithin bounds it: it takes a minute on a machine that is busy.
+const walkthroughWithin = 4 * time.Minute
 
 var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
@@ -48,25 +67,6 @@ func walkthrough(t *testing.T) string {
 	return script
 }
 
-// freePort is a port of loopback that nobody listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
 // TestWalkthrough does what policies/README.md tells a new author, in an empty
 // folder: a rule, its tests, a signed bundle, a daemon that takes it, a change
 // that replay tells, and its roll-out.
@@ -81,20 +81,12 @@ func TestWalkthrough(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := strings.ReplaceAll(walkthrough(t), "8765", freePort(t))
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-c", script)
-	cmd.Dir = shortDir(t)
-	cmd.Env = append(daemontest.Environ(), "SANDGATE_BIN_DIR="+bin, fmt.Sprintf("PATH=%s:%s", bin, os.Getenv("PATH")))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = time.Minute
-	out, err := cmd.CombinedOutput()
-	text := string(out)
+	dir := shortDir(t)
+	text, err := runScript(t, walkthrough(t), dir, append(daemontest.Environ(),
+		"SANDGATE_BIN_DIR="+bin, fmt.Sprintf("PATH=%s:%s", bin, os.Getenv("PATH"))))
+	t.Logf("with the seconds since the beginning:\n%s", text)
 	if err != nil {
-		log, _ := os.ReadFile(filepath.Join(cmd.Dir, "sandgated.log"))
-		t.Fatalf("%v\n%s\nlog of the daemon:\n%s", err, text, log)
+		t.Fatalf("%v\n%s", err, circumstances(bin, dir))
 	}
 	rest := text
 	for _, want := range []string{
@@ -105,6 +97,7 @@ func TestWalkthrough(t *testing.T) {
 		"house-1@sha256:",
 		"\nhello\n",
 		"\nexit code 126\n",
+		"\nexit code 126\n",
 		"\nexit code 1\n", // of replay --fail-on widened
 		"widened 1: deny no-publish -> allow",
 		"house-2@sha256:",
@@ -112,8 +105,65 @@ func TestWalkthrough(t *testing.T) {
 	} {
 		_, after, found := strings.Cut(rest, want)
 		if !found {
-			t.Fatalf("the walk-through does not print %q, or not in its place:\n%s", want, text)
+			t.Fatalf("the walk-through does not print %q, or not in its place:\n%s", want, circumstances(bin, dir))
 		}
 		rest = after
 	}
+}
+
+// runScript runs a script in dir and returns all that it printed. Whatever becomes
+// of it, nothing that it started is left.
+func runScript(t *testing.T, script, dir string, env []string) (string, error) {
+	t.Helper()
+	out, err := os.Create(filepath.Join(t.TempDir(), "out")) // no pipe: nobody waits for those who hold it open
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close() //nolint:errcheck // it was read
+	alive, held, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close() //nolint:errcheck // nothing was written
+	ctx, cancel := context.WithTimeoutCause(t.Context(), walkthroughWithin, fmt.Errorf("the walk-through took more than %s", walkthroughWithin))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", script)
+	cmd.Dir, cmd.Env = dir, env
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = out, out, []*os.File{alive}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = time.Minute
+	if err := cmd.Start(); err != nil {
+		t.Fatal(errors.Join(err, alive.Close()))
+	}
+	err = errors.Join(alive.Close(), cmd.Wait(), context.Cause(ctx))
+	if err != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // who did not end by SIGTERM
+	}
+	text, readErr := os.ReadFile(out.Name())
+	return string(text), errors.Join(err, readErr)
+}
+
+// circumstances are what a failure of the walk-through may come from: the end of
+// the daemon's log, the web server's, and programs that were not built together.
+func circumstances(bin, dir string) string {
+	var b strings.Builder
+	for _, program := range []string{"sandgate", "sandgated"} {
+		info, err := os.Stat(filepath.Join(bin, program))
+		if err != nil {
+			fmt.Fprintf(&b, "%v\n", err)
+			continue
+		}
+		fmt.Fprintf(&b, "%s is of %s\n", program, info.ModTime().Format(time.DateTime))
+	}
+	for _, name := range []string{"sandgated.log", "www.log"} {
+		raw, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			fmt.Fprintf(&b, "%v\n", err)
+			continue
+		}
+		lines := strings.SplitAfter(string(raw), "\n")
+		fmt.Fprintf(&b, "end of %s:\n%s", name, strings.Join(lines[max(0, len(lines)-40):], ""))
+	}
+	return b.String()
 }
