@@ -120,3 +120,14 @@ test_settings if {
 	count(data.cookbook.session_budget.deny) == 1 with input as limited
 		with data.sandgate.config.settings as {"session_budget": {"calls": 3, "ask_from": 2}}
 }
+
+test_labels_that_are_none if {
+	_on(["policy_made", "made", "xpolicy:made"], {}) == _nothing
+	_on(["policy:made"], {"made": ["nothing"]}) == {"deny": {"d", "unknown-cookbook-policy"}, "ask": {"a"}}
+}
+
+test_what_is_off_says_nothing if {
+	cookbook.labels == set() with input as _input([]) with data.cookbook.made as _says
+	cookbook.tighten == set() with input as _input([]) with data.cookbook.made as _says
+	cookbook.terms == set() with input as _input([]) with data.cookbook.made as _says
+}

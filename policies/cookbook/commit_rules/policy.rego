@@ -29,7 +29,7 @@ deny contains {
 	some command in input.call.shell.commands
 
 	command.git.sub == "commit"
-	some message in _subjects(command)
+	message := _subject(command.args)
 	not regex.match(_pattern, message)
 }
 
@@ -81,23 +81,15 @@ _unchecked("commit", word) if regex.match(`^-[a-zA-Z]*n[a-zA-Z]*$`, _before_valu
 _before_value(word) := regex.replace(word, `^(-[a-zA-Z]*?)[mFcCtuS].*$`, "$1")
 
 # The first -m is the subject.
-_subjects(command) := [message |
-	some i, arg in command.args
-	some message in _message(command.args, i, arg.value)
-	not _earlier(command.args, i)
-]
-
-_message(args, i, word) := {args[i + 1].value} if regex.match(`^(-[a-zA-Z]*m|--message)$`, word)
-
-_message(_, _, word) := {substring(word, 2, -1)} if {
-	startswith(word, "-m")
-	count(word) > 2
+_subject(args) := messages[min(object.keys(messages))] if {
+	messages := {i: message |
+		some i, arg in args
+		message := _message(args, i, arg.value)
+	}
 }
 
-_message(_, _, word) := {trim_prefix(word, "--message=")} if startswith(word, "--message=")
+_message(args, i, word) := args[i + 1].value if regex.match(`^(-[a-ln-zA-Z]*m|--message)$`, word)
 
-_earlier(args, i) if {
-	some j in numbers.range(0, i - 1)
-	j < i
-	count(_message(args, j, args[j].value)) > 0
-}
+_message(_, _, word) := substring(word, 2, -1) if regex.match(`^-m.`, word)
+
+_message(_, _, word) := trim_prefix(word, "--message=") if startswith(word, "--message=")

@@ -1,6 +1,7 @@
 package cookbook.commit_rules_test
 
 import data.cookbook.commit_rules as tested
+import data.cookbook.lines_test as lines
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {
@@ -31,3 +32,67 @@ test_deny[note] if {
 }
 
 test_policy if tested.policy == "commit_rules"
+
+# A word after = is one argument: the lines are split at spaces.
+_about(words, facts) := lines.about("git", object.union({"args": [{"literal": true, "value": word} | some word in words]}, facts))
+
+test_unchecked[note] if {
+	some note in [
+		"am --no-verify", "cherry-pick --no-verify", "commit --no-verify", "merge --no-verify", "push --no-verify", "rebase --no-verify",
+		"revert --no-verify", "push --no-gpg-sign", "push --no-verif", "push --no-veri", "push --no-ver", "commit -n", "commit -an",
+	]
+	input_ := lines.git(sprintf("git %s", [note]), {})
+	lines.rules(tested.deny) == {"commit-unchecked"} with input as input_
+}
+
+test_settings[name] if {
+	some name in ["commit.gpgsign", "core.hooksPath", "tag.gpgSign"]
+	input_ := lines.git("git status", {"settings": [{"name": name, "value": "x"}]})
+	lines.rules(tested.deny) == {"commit-unchecked"} with input as input_
+}
+
+test_unchecked_not[note] if {
+	some note in ["push -n", "commit -Fnotes", "log --no-verify", "commit -a", "push --verify"]
+	input_ := lines.git(sprintf("git %s", [note]), {"settings": [{"name": "user.name", "value": "x"}]})
+	count(tested.deny) == 0 with input as input_
+}
+
+test_messages[note] if {
+	some note, words in {
+		"apart": ["commit", "-m", "mend it"],
+		"in a cluster": ["commit", "-am", "mend it"],
+		"long, apart": ["commit", "--message", "mend it"],
+		"in one": ["commit", "-mmend it"],
+		"twice m": ["commit", "-mm"],
+		"long": ["commit", "--message=mend it"],
+		"the first counts": ["commit", "-m", "mend it", "-m", "fix: y"],
+		"the first counts, long": ["commit", "--message=mend it", "-m", "fix: y"],
+	}
+	input_ := _about(words, {"git": {"sub": "commit"}})
+	lines.rules(tested.deny) == {"commit-message"} with input as input_
+}
+
+test_good_messages[note] if {
+	some note, words in {
+		"apart": ["commit", "-m", "fix: x"],
+		"in a cluster": ["commit", "-am", "fix: x"],
+		"long, apart": ["commit", "--message", "fix: x"],
+		"in one": ["commit", "-mfix: x"],
+		"long": ["commit", "--message=fix(a/b)!: x"],
+		"the first counts": ["commit", "-m", "fix: x", "-m", "why"],
+		"none": ["commit"],
+	}
+	input_ := _about(words, {"git": {"sub": "commit"}})
+	count(tested.deny) == 0 with input as input_
+}
+
+test_only_of_commits if {
+	input_ := _about(["tag", "-m", "one"], {"git": {"sub": "tag"}})
+	count(tested.deny) == 0 with input as input_
+}
+
+test_pattern_of_settings if {
+	input_ := _about(["commit", "-m", "ABC-1 x"], {"git": {"sub": "commit"}})
+	count(tested.deny) == 1 with input as input_
+	count(tested.deny) == 0 with input as input_ with data.sandgate.config.settings as {"commit_rules": {"pattern": "^[A-Z]+-[0-9]+ "}}
+}

@@ -56,16 +56,18 @@ _resident(host) if {
 }
 
 # No host is named, or not every one.
-_unsure(command) if count(calls.hosts({"shell": {"commands": [command]}, "args": {}})) == 0
+_unsure(command) if count(calls.hosts({"shell": {"commands": [command]}})) == 0
 
 _unsure(command) if {
 	some i, arg in command.args
 	arg.dynamic
 	not calls.takes_text(command, i)
-	not regex.match(`^[A-Za-z]+://[^/@]+/`, object.get(arg, "prefix", ""))
+	not _known_host(arg)
 }
 
 # What is reached is not what the URL says, or is written in a file.
+_known_host(arg) if regex.match(`^[A-Za-z]+://[^/@]+/`, arg.prefix)
+
 _unsure(command) if {
 	lower(command.base) in {"curl", "wget"}
 	some arg in command.args

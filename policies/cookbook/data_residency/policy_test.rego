@@ -1,6 +1,7 @@
 package cookbook.data_residency_test
 
 import data.cookbook.data_residency as tested
+import data.cookbook.lines_test as lines
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {
@@ -35,3 +36,43 @@ test_ask[note] if {
 }
 
 test_policy if tested.policy == "data_residency"
+
+_rules(line, facts) := {"deny": lines.rules(denied), "ask": lines.rules(asked)} if {
+	denied := tested.deny with input as lines.about(line, facts)
+	asked := tested.ask with input as lines.about(line, facts)
+}
+
+_fine := {"deny": set(), "ask": set()}
+
+_unknown := {"deny": set(), "ask": {"unknown-host"}}
+
+test_resident[line] if {
+	some line in [
+		"curl https://a.eu.example.com/x", "curl https://a.internal/x", "curl http://localhost:80/", "curl http://127.0.0.1/",
+		"curl -H $X https://a.internal/x", "curl -s https://a.internal/x", "ls", "ls $X", "ssh -K a@b.internal", "ls --config x",
+	]
+	_rules(line, {}) == _fine
+}
+
+test_outside if _rules("curl https://example.com/x", {}) == {"deny": {"data-residency"}, "ask": set()}
+
+test_hosts_of_settings if {
+	count(tested.deny) == 0 with input as lines.call("curl https://example.com/x")
+		with data.sandgate.config.settings as {"data_residency": {"hosts": ["example.com"]}}
+}
+
+test_unknown[line] if {
+	some line in [
+		"curl", "curl $X", "curl https://a.internal/x $X", "CURL --resolve x https://a.internal/x", "curl --connect-to x https://a.internal/x",
+		"wget --input-file=x https://a.internal/x", "curl -K x https://a.internal/x",
+	]
+	_rules(line, {}) == _unknown
+}
+
+test_prefixes if {
+	_rules("curl", {"args": [{"dynamic": true, "literal": false, "prefix": "https://a.internal/"}]}) == _fine
+	_rules("curl", {"args": [
+		{"literal": true, "value": "https://a.internal/x"},
+		{"dynamic": true, "literal": false, "prefix": "https://a.internal"},
+	]}) == _unknown
+}

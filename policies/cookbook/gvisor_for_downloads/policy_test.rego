@@ -1,6 +1,7 @@
 package cookbook.gvisor_for_downloads_test
 
 import data.cookbook.gvisor_for_downloads as tested
+import data.cookbook.lines_test as lines
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {
@@ -19,3 +20,19 @@ test_labels[note] if {
 }
 
 test_policy if tested.policy == "gvisor_for_downloads"
+
+test_each_label if {
+	tested.labels == {"downloaded"} with input as object.union(lines.call("curl https://x/"), {"tool": {"effects": ["execute"]}})
+	tested.labels == {"downloaded"} with input as {"call": {}, "tool": {"effects": ["network"]}}
+	tested.labels == set() with input as object.union(lines.call("ls"), {"tool": {"effects": ["execute"]}})
+}
+
+_said(labels, effects) := said if {
+	said := tested.obligations with input as {"session": {"labels": labels}, "tool": {"effects": effects}, "call": {}}
+}
+
+test_cage if {
+	_said(["downloaded"], ["execute"]) == {"sandbox": {"isolation": "gvisor", "reuse": "never"}}
+	not _said(["other"], ["execute"])
+	not _said(["downloaded"], ["read"])
+}

@@ -6,6 +6,7 @@
 package cookbook.kubectl_readonly_production
 
 import data.sandgate.lib.kubectl
+import data.sandgate.lib.shell
 
 # METADATA
 # title: policy
@@ -109,19 +110,19 @@ _changes(program, command) if {
 }
 
 _changes("helm", command) if {
-	some word in _words(command)
+	some word in shell.values(command)
 	word in {"del", "delete", "install", "rollback", "un", "uninstall", "upgrade"}
 	_in_production(command)
 }
 
 _in_production(command) if {
-	some word in _words(command)
+	some word in shell.values(command)
 	some pattern in _patterns
 	glob.match(pattern, null, lower(word))
 }
 
 _in_production(command) if {
-	every word in _words(command) {
+	every word in shell.values(command) {
 		not startswith(word, "--kube-context")
 	}
 }
@@ -130,5 +131,3 @@ _in_production(command) if {
 	some arg in command.args
 	not arg.literal
 }
-
-_words(command) := {arg.value | some arg in command.args; arg.literal}

@@ -1,6 +1,7 @@
 package cookbook.kubectl_readonly_production_test
 
 import data.cookbook.kubectl_readonly_production as tested
+import data.cookbook.lines_test as lines
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
 _cases := {
@@ -37,3 +38,69 @@ test_deny[note] if {
 }
 
 test_policy if tested.policy == "kubectl_readonly_production"
+
+_deleting := {"complete": true, "known": true, "verb": "delete", "resources": [], "flags": {}}
+
+_rules(facts) := lines.rules(found) if {
+	found := tested.deny with input as lines.about("kubectl x", {"kubectl": object.union(_deleting, facts)})
+}
+
+test_places[context] if {
+	some context in ["prod", "eu-PROD-1", "live", "my-live-1"]
+	_rules({"context": context}) == {"production-kubectl"}
+	_rules({"context": context, "verb": "get"}) == set()
+	_rules({"context": context, "dry_run": "server"}) == set()
+	_rules({"context": "dev", "namespace": context}) == {"production-kubectl"}
+}
+
+test_elsewhere if _rules({"context": "dev"}) == set()
+
+test_clusters_of_settings if {
+	input_ := lines.about("kubectl x", {"kubectl": object.union(_deleting, {"context": "main"})})
+	count(tested.deny) == 1 with input as input_ with data.sandgate.config.settings as {"kubectl_readonly_production": {"clusters": ["main"]}}
+	count(tested.deny) == 0 with input as input_
+}
+
+test_verb_is_told if {
+	unknown := tested.deny with input as lines.about("kubectl x", {"kubectl": {"complete": false}})
+	{finding.message | some finding in unknown} == {"kubectl with a verb that is not known may change production"}
+	known := tested.deny with input as lines.about("kubectl x", {"kubectl": _deleting})
+	{finding.message | some finding in known} == {"kubectl delete may change production"}
+}
+
+test_not_understood[program] if {
+	some program in ["kubectl", "oc", "OC"]
+	lines.rules(tested.deny) == {"production-kubectl"} with input as lines.call(sprintf("%s get pods", [program]))
+}
+
+_configured(line, facts, script, env) := lines.rules(found) if {
+	input_ := object.union(lines.about(line, facts), {"call": {"shell": script, "env": env}})
+	found := tested.deny with input as input_
+}
+
+test_other_config[note] if {
+	some note, given in {
+		"in the script": [{"variables": ["KUBECONFIG"]}, {}],
+		"of the call": [{}, {"KUBECONFIG": "x"}],
+	}
+	dev := object.union(_deleting, {"context": "dev"})
+	_configured("kubectl x", {"kubectl": dev}, given[0], given[1]) == {"production-kubectl"}
+	_configured("kubectl x", {"kubectl": object.union(dev, {"verb": "get"})}, given[0], given[1]) == set()
+	_configured("kubectl x", {"kubectl": object.union(dev, {"dry_run": "client"})}, given[0], given[1]) == set()
+	_configured("kubectl x", {"kubectl": dev}, {"variables": ["HOME"]}, {"HOME": "x"}) == set()
+	_configured("ls", {}, given[0], given[1]) == set()
+}
+
+test_clients[line] if {
+	some line in [
+		"k9s", "kubectl.exe x", "kubectx", "k0s kubectl x", "k3s kubectl x", "microk8s kubectl x", "minikube kubectl x", "rke2 kubectl x",
+		"k0s kc x", "HELM del x", "helm delete x", "helm install x", "helm rollback x", "helm un x", "helm uninstall x", "helm upgrade x",
+		"helm upgrade x --kube-context PROD", "helm upgrade x --kube-context my-live", "helm upgrade x --kube-context $X",
+	]
+	lines.rules(tested.deny) == {"production-client"} with input as lines.call(line)
+}
+
+test_leaves_alone[line] if {
+	some line in ["ls", "ls kubectl", "k3s server", "helm list", "helm list prod", "helm upgrade x --kube-context dev", "helm upgrade x --kube-context=dev"]
+	count(tested.deny) == 0 with input as lines.call(line)
+}

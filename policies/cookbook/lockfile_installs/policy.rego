@@ -57,8 +57,10 @@ _installs(program, _) if program in {"bunx", "cpan", "cpanm", "easy_install", "n
 _installs("npm", command) if {
 	command.args[0].value in {"create", "init", "innit"}
 	some arg in array.slice(command.args, 1, count(command.args))
-	not startswith(object.get(arg, "value", "?"), "-")
+	not _option(arg)
 }
+
+_option(arg) if startswith(arg.value, "-")
 
 _installs("npm", command) if {
 	{"audit", "fix"} - shell.values(command) == set()
@@ -88,7 +90,7 @@ _installs("uv", command) if {
 
 # The package managers that corepack brings, under its name.
 _installs("corepack", command) if {
-	some verb in (({"add", "dlx", "i", "up", "update", "upgrade", "use"} | _verbs.npm) - {"x"})
+	some verb in (({"dlx", "use"} | _verbs.npm) - {"x"})
 	verb in shell.values(command)
 }
 
@@ -118,9 +120,8 @@ _installs("yarn", command) if {
 # A verb that is not readable could be any.
 _installs(program, command) if {
 	_verbs[program]
-	some arg in command.args
-	not arg.literal
-	not shell.value(command.args[0])
+	first := command.args[0]
+	not first.literal
 }
 
 _pip_verbs := {"download", "install", "wheel"}

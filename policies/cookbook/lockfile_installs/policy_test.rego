@@ -1,5 +1,6 @@
 package cookbook.lockfile_installs_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.lockfile_installs as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -58,3 +59,85 @@ test_deny[note] if {
 }
 
 test_policy if tested.policy == "lockfile_installs"
+
+_verbs := {
+	"npm": ["add", "exec", "i", "in", "ins", "inst", "insta", "instal", "install", "isntall", "install-test", "it", "update", "up", "upgrade", "x"],
+	"yarn": ["add", "create", "dlx", "install", "up", "upgrade"],
+	"pnpm": ["add", "create", "dlx", "i", "install", "up", "update"],
+	"bun": ["add", "i", "install", "update", "x"],
+	"pip": ["download", "install", "wheel"],
+	"pip3": ["download", "install", "wheel"],
+	"pip3.11": ["download", "install", "wheel"],
+	"pypy3 -m pip": ["download", "install", "wheel"],
+	"python -mpip": ["download", "install", "wheel"],
+	"pipx": ["inject", "install", "run", "upgrade"],
+	"uv": ["add", "pip", "sync", "tool", "run --with", "run --with=x", "run --with-requirements"],
+	"poetry": ["add", "update", "run add"],
+	"cargo": ["add", "binstall", "install", "update"],
+	"go": ["get", "install", "mod tidy", "run x@latest", "run example.com/x@V1", "tool example.com/x@v1"],
+	"gem": ["install", "update"],
+	"bundle": ["add", "install", "update"],
+	"composer": ["require", "update"],
+	"apt": ["install"],
+	"apt-get": ["install"],
+	"apk": ["add"],
+	"brew": ["install"],
+	"deno": ["add", "install"],
+	"dnf": ["install"],
+	"dotnet": ["add", "install"],
+	"flatpak": ["install"],
+	"luarocks": ["install"],
+	"pipenv": ["install", "update", "upgrade"],
+	"snap": ["install"],
+	"zypper": ["in", "install"],
+	"yum": ["install"],
+	"conda": ["install", "create"],
+	"mamba": ["install", "create"],
+	"corepack": ["use", "pnpm dlx", "npm i"],
+	"pacman": ["-S", "--sync", "-Syu"],
+	"nix-env": ["-iA", "-u", "--install", "--upgrade"],
+	"CARGO": ["add"],
+}
+
+test_each_verb[line] if {
+	some program, verbs in _verbs
+	some verb in verbs
+	line := sprintf("%s %s y", [program, verb])
+	lines.rules(tested.deny) == {"install-without-lockfile"} with input as lines.call(line)
+}
+
+test_installs[line] if {
+	some line in [
+		"bunx x", "cpan x", "cpanm x", "easy_install x", "npx x", "pnpx x", "uvx x",
+		"npm create vite", "npm init vite", "npm innit vite", "npm init $X", "npm audit fix",
+		"yarn", "yarn --silent", "npm $X", "pip3 $X", "go $X", "poetry $X", "composer $X",
+		"npm ci add", "npm ci -g", "npm ci --global",
+		"yarn --immutable --no-immutable", "yarn add x --immutable", "yarn create x --immutable", "yarn dlx x --immutable",
+		"yarn up x --immutable", "yarn upgrade --immutable",
+		"pnpm i --frozen-lockfile --no-frozen-lockfile", "pnpm add x --frozen-lockfile", "pnpm create x --frozen-lockfile",
+		"pnpm dlx x --frozen-lockfile", "pnpm up --frozen-lockfile", "pnpm update --frozen-lockfile",
+		"bun add y --frozen-lockfile", "bun update --frozen-lockfile", "bun x y --frozen-lockfile",
+		"uv add x --frozen", "uv pip install x --frozen", "uv tool install x --frozen",
+		"poetry add install", "poetry update install", "pipenv update --deploy", "pipenv upgrade --deploy",
+		"cargo add x --locked", "cargo update --locked", "cargo install x --require-hashes",
+		"bundle add x --frozen", "bundle update --frozen", "composer require install", "composer update install",
+		"go install ./x example.com/y@v1",
+	]
+	lines.rules(tested.deny) == {"install-without-lockfile"} with input as lines.call(line)
+}
+
+test_leaves_alone[line] if {
+	some line in [
+		"ls", "ls x", "ls $X", "npm test $X", "npm test y", "pip", "pip --version", "pip3.11 --version", "tox install x",
+		"python install", "python -m pip --version", "tox pip install x", "python -m venv x",
+		"npm init", "npm init -y", "npm fix", "npm audit", "go mod download", "go tidy", "go vet example.com/x@V1",
+		"go vet x@latest", "go run ./x", "go tool pprof x", "uv run x", "corepack enable", "corepack x",
+		"pacman -Q", "pacman -Ss x", "pacman -Si x", "nix-env -q", "bun run add", "npm run up", "pnpm run add", "yarn run up", "npm run-script up",
+		"yarn test", "yarn --help", "yarn --version", "yarn -v",
+		"npm ci", "yarn install --immutable", "yarn --frozen-lockfile", "pnpm install --frozen-lockfile", "bun install --frozen-lockfile",
+		"pip install --require-hashes -r r.txt", "pip3 install --require-hashes -r r.txt", "python3 -m pip install --require-hashes -r r.txt",
+		"uv sync --frozen", "uv sync --locked", "poetry install", "pipenv install --deploy", "cargo install --locked x",
+		"go install ./x", "go install -v ../x .", "bundle install --frozen", "bundle install --deployment", "composer install",
+	]
+	count(tested.deny) == 0 with input as lines.call(line)
+}

@@ -43,7 +43,7 @@ _migrates(program, command) if {
 }
 
 _migrates(program, command) if {
-	program in {"bin/rails", "rails", "rake", "mix", "php", "artisan", "python", "python3", "django-admin", "npx", "npm", "yarn", "pnpm"}
+	program in {"rails", "rake", "mix", "php", "artisan", "python", "python3", "django-admin", "npx", "npm", "yarn", "pnpm"}
 	some word in shell.values(command)
 	regex.match(`^(db:(migrate|rollback|drop|reset|schema:load|setup)|ecto\.(migrate|rollback|drop|reset)|migrate(:.*)?|sequelize-cli)$`, word)
 }

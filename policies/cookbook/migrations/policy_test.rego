@@ -1,5 +1,6 @@
 package cookbook.migrations_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.migrations as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -38,3 +39,48 @@ test_ask[note] if {
 }
 
 test_policy if tested.policy == "migrations"
+
+_each := {
+	"alembic": ["downgrade", "upgrade"],
+	"atlas": ["apply"],
+	"dbmate": ["down", "drop", "migrate", "rollback", "up"],
+	"flyway": ["clean", "migrate", "repair", "undo"],
+	"goose": ["down", "redo", "reset", "up"],
+	"knex": ["migrate:latest", "migrate:rollback"],
+	"liquibase": ["drop-all", "rollback", "update"],
+	"migrate": ["down", "drop", "force", "up"],
+	"prisma": ["deploy", "push", "reset"],
+	"sqitch": ["deploy", "rebase", "revert"],
+	"typeorm": ["migration:revert", "migration:run", "schema:drop", "schema:sync"],
+	"rails": ["db:migrate", "db:rollback", "db:drop", "db:reset", "db:schema:load", "db:setup"],
+	"rake": ["db:migrate"],
+	"mix": ["ecto.migrate", "ecto.rollback", "ecto.drop", "ecto.reset"],
+	"php": ["migrate", "migrate:fresh"],
+	"artisan": ["migrate"],
+	"python": ["migrate"],
+	"python3": ["migrate"],
+	"django-admin": ["migrate"],
+	"npx": ["sequelize-cli"],
+	"npm": ["migrate"],
+	"yarn": ["migrate"],
+	"pnpm": ["migrate"],
+	"psql": ["-f", "$X"],
+	"RAKE": ["db:drop"],
+}
+
+test_each_verb[line] if {
+	some program, verbs in _each
+	some verb in verbs
+	line := sprintf("%s %s x", [program, verb])
+	lines.rules(tested.ask) == {"migration"} with input as lines.call(line)
+}
+
+test_statement if {
+	input_ := lines.about("psql", {"args": [{"literal": true, "value": "-c"}, {"literal": true, "value": "alter table t add c int"}]})
+	lines.rules(tested.ask) == {"migration"} with input as input_
+}
+
+test_leaves_alone[line] if {
+	some line in ["ls", "alembic history", "make db:migrate", "make upgrade", "rails server", "mix test", "psql -c select", "python x.py"]
+	count(tested.ask) == 0 with input as lines.call(line)
+}

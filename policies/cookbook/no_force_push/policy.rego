@@ -26,8 +26,6 @@ deny contains {
 } if {
 	some command in input.call.shell.commands
 
-	lower(command.base) == "git"
-	command.git.sub == "push"
 	_forces(command.git.push)
 }
 

@@ -1,5 +1,6 @@
 package cookbook.no_force_push_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.no_force_push as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -33,3 +34,64 @@ test_deny[note] if {
 }
 
 test_policy if tested.policy == "no_force_push"
+
+_plain := {"complete": true, "delete": false, "force": false, "mirror": false}
+
+_forced(facts) := lines.rules(found) if {
+	found := tested.deny with input as lines.git("git push x", facts)
+}
+
+test_push[note] if {
+	some note, push in {
+		"incomplete": {"complete": false},
+		"delete": {"delete": true},
+		"force": {"force": true},
+		"mirror": {"mirror": true},
+	}
+	_forced({"push": object.union(_plain, push)}) == {"force-push"}
+}
+
+test_plain_push if _forced({"push": _plain}) == set()
+
+test_push_without_facts if {
+	_forced({"sub": "push"}) == {"force-push"}
+	_forced({"sub": "fetch"}) == set()
+}
+
+test_settings[name] if {
+	some name, value in {
+		"remote.origin.push": "x",
+		"remote.origin.mirror": "true",
+		"alias.p": "push -f",
+		"Alias.s": "!git send-pack",
+		"alias.h": "http-push",
+	}
+	_forced({"sub": "x", "settings": [{"name": name, "value": value}]}) == {"force-push"}
+}
+
+test_other_settings[name] if {
+	some name, value in {"remote.origin.url": "x", "alias.s": "status", "core.editor": "push", "alias.pushy": "pushover"}
+	_forced({"sub": "x", "settings": [{"name": name, "value": value}]}) == set()
+}
+
+test_behind[line] if {
+	some line in [
+		"git http-push x", "git send-pack x", "git lfs push --force-with-lease", "git subtree push -f", "git subtree push +x",
+		"git remote add --mirror=push x", "git remote add --mirror x",
+	]
+	lines.rules(tested.deny) == {"force-push"} with input as lines.git(line, {})
+}
+
+test_program_of_git if {
+	lines.rules(tested.deny) == {"force-push"} with input as lines.call("git-push x")
+	lines.rules(tested.deny) == {"force-push"} with input as lines.call("git-send-pack x")
+	count(tested.deny) == 0 with input as lines.call("git-fetch x")
+}
+
+test_not_behind[line] if {
+	some line in [
+		"git fetch-pack x", "git subtree pull --force", "git subtree push x", "git lfs push origin", "git remote add x y",
+		"git remote add --mirror=fetch x", "git stash push --force", "git clone --mirror x",
+	]
+	count(tested.deny) == 0 with input as lines.git(line, {})
+}

@@ -29,12 +29,7 @@ ask contains {
 	_rewrites(command.git.sub, command)
 }
 
-_rewrites(sub, _) if sub in {"filter-branch", "filter-repo", "rebase", "reflog", "replace", "update-ref"}
-
-_rewrites("reset", command) if {
-	some arg in command.args
-	arg.value in {"--hard", "--keep", "--merge"}
-}
+_rewrites(sub, _) if sub in {"rebase", "reflog", "update-ref"}
 
 _rewrites("commit", command) if {
 	some arg in command.args

@@ -1,5 +1,6 @@
 package cookbook.no_history_rewrite_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.no_history_rewrite as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -31,3 +32,16 @@ test_ask[note] if {
 }
 
 test_policy if tested.policy == "no_history_rewrite"
+
+test_each[line] if {
+	some line in [
+		"git rebase x", "git reflog expire", "git reflog show", "git update-ref x y", "git filter-branch", "git filter-repo", "git replace a b",
+		"git reset --hard", "git reset --keep", "git reset --merge", "git commit --am", "git commit --ame", "git commit --amend", "git stash drop",
+	]
+	lines.rules(tested.ask) == {"history-rewrite"} with input as lines.git(line, {})
+}
+
+test_leaves_alone[line] if {
+	some line in ["git status", "git reset x", "git reset --soft x", "git commit --all", "git log --amend"]
+	count(tested.ask) == 0 with input as lines.git(line, {})
+}

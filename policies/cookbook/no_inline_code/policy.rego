@@ -25,9 +25,8 @@ deny contains {
 } if {
 	some command in input.call.shell.commands
 
-	some flag in _flags(lower(command.base))
 	some arg in command.args
-	_gives(flag, arg.value)
+	regex.match(_given(lower(command.base)), arg.value)
 }
 
 # METADATA
@@ -45,34 +44,19 @@ deny contains {
 } if {
 	some command in input.call.shell.commands
 
-	count(_flags(lower(command.base))) > 0
+	_given(lower(command.base))
 	_from_input(command)
 }
 
-_flags(program) := {"c"} if regex.match(`^(python|pypy)[0-9.]*$`, program)
+_given(program) := `^-[a-zA-Z]*c` if regex.match(`^(python|pypy)[0-9.]*$`, program)
 
-_flags(program) := {"e", "E", "p", "eval", "print"} if program in {"node", "nodejs", "perl", "ruby", "bun"}
+_given(program) := `^(-[a-zA-Z]*[eEp]|(eval|print)$|--(eval|print)(=|$))` if program in {"bun", "node", "nodejs", "perl", "ruby"}
 
-_flags("php") := {"r", "R", "B", "E"}
+_given("php") := `^-[a-zA-Z]*[rRBE]`
 
-_flags("lua") := {"e"}
+_given("lua") := `^-[a-zA-Z]*e`
 
-_flags("deno") := {"eval"}
-
-_gives(flag, word) if {
-	count(flag) == 1
-	regex.match(sprintf("^-[a-zA-Z]*%s", [flag]), word)
-}
-
-_gives(flag, word) if {
-	count(flag) > 1
-	word in {flag, sprintf("--%s", [flag])}
-}
-
-_gives(flag, word) if {
-	count(flag) > 1
-	startswith(word, sprintf("--%s=", [flag]))
-}
+_given("deno") := `^(eval$|--eval(=|$))`
 
 _from_input(command) if {
 	some redirect in command.redirects

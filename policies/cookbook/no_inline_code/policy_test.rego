@@ -1,5 +1,6 @@
 package cookbook.no_inline_code_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.no_inline_code as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -36,3 +37,43 @@ test_deny[note] if {
 }
 
 test_policy if tested.policy == "no_inline_code"
+
+_rules(line, facts) := lines.rules(found) if {
+	found := tested.deny with input as lines.about(line, facts)
+}
+
+test_given[line] if {
+	some line in [
+		"python -c x", "pypy3 -Ic x", "PYTHON3 -c x", "node -e x", "nodejs -p x", "perl -ne x", "perl -E x", "ruby -e x", "bun --eval x",
+		"bun eval x", "node --print x", "node --eval=x", "php -r x", "php -R x", "php -B x", "php -E x", "lua -e x", "deno eval x",
+		"deno --eval=x", "deno --eval x",
+	]
+	_rules(line, {}) == {"inline-code"}
+}
+
+test_from_input[note] if {
+	some note, facts in {
+		"heredoc": {"redirects": [{"class": "heredoc"}]},
+		"herestring": {"redirects": [{"class": "herestring"}]},
+		"pipe": {"context": ["|"]},
+	}
+	_rules("python3", facts) == {"inline-code"}
+	_rules("lua -i", facts) == {"inline-code"}
+	_rules("lua x.lua", facts) == set()
+	_rules("cat", facts) == set()
+}
+
+test_options_that_only_tell[option] if {
+	some option in ["--help", "--version", "-V", "-v"]
+	_rules(sprintf("lua %s", [option]), {"context": ["|"]}) == set()
+}
+
+test_dash if {
+	_rules("python3 -", {}) == {"inline-code"}
+	_rules("cat -", {}) == set()
+}
+
+test_leaves_alone[line] if {
+	some line in ["python x.py", "python c", "node x.js", "deno run -eval", "bash -c x", "php x.php", "lua x", "python", "ls -e"]
+	_rules(line, {"redirects": [{"class": "read"}], "context": ["cmdsubst"]}) == set()
+}

@@ -33,11 +33,13 @@ deny contains {
 
 # An option with the value in the next word is written as one.
 _whole(args, i, arg) := sprintf("%s=%s", [arg.value, args[i + 1].value]) if {
-	arg.value in {"--cap-add", "--device", "--ipc", "--mount", "--net", "--network", "--pid", "--security-opt", "--userns", "--uts", "--volume", "-v"}
-}
+	arg.value in _separate
+} else := arg.value
 
-_whole(_, _, arg) := arg.value if {
-	not arg.value in {"--cap-add", "--device", "--ipc", "--mount", "--net", "--network", "--pid", "--security-opt", "--userns", "--uts", "--volume", "-v"}
+# Options whose value may stand apart.
+_separate := {
+	"--cap-add", "--device", "--ipc", "--mount", "--net", "--network", "--pid", "--security-opt", "--userns", "--uts",
+	"--volume", "-v",
 }
 
 _gives_rights(word) if regex.match(`^--privileged(=true)?$`, word)

@@ -1,5 +1,6 @@
 package cookbook.no_privileged_containers_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.no_privileged_containers as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -28,3 +29,27 @@ test_deny[note] if {
 }
 
 test_policy if tested.policy == "no_privileged_containers"
+
+test_each[words] if {
+	some words in [
+		"--privileged", "--privileged=true", "--cap-add ALL", "--cap-add=ALL", "--device /dev/sda", "--device=/dev/sda",
+		"--ipc host", "--net host", "--network host", "--pid host", "--userns host", "--uts host", "--net=host",
+		"--security-opt seccomp=unconfined", "--security-opt=apparmor=unconfined", "--mount type=bind,source=/etc,target=/x",
+		"--mount=type=bind,src=/,target=/x", "--volume /etc:/x", "--volume=/:/x", "-v /root/.ssh:/x", "-v/var/run/docker.sock:/x",
+	]
+	lines.rules(tested.deny) == {"privileged-container"} with input as lines.call(sprintf("docker run %s x", [words]))
+}
+
+test_each_program[program] if {
+	some program in ["docker", "nerdctl", "podman", "DOCKER"]
+	lines.rules(tested.deny) == {"privileged-container"} with input as lines.call(sprintf("%s run --privileged x", [program]))
+}
+
+test_leaves_alone[line] if {
+	some line in [
+		"ls --privileged", "docker ps", "docker run -v /workspace:/x x", "docker run --net none x", "docker run --privileged=false x",
+		"docker run host x", "docker run --security-opt no-new-privileges x", "docker run --mount type=tmpfs,target=/x x", "docker run x -v",
+		"docker run --name /etc:/x", "docker run -e --privileges",
+	]
+	count(tested.deny) == 0 with input as lines.call(line)
+}

@@ -1,5 +1,6 @@
 package cookbook.no_sudo_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.no_sudo as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -32,3 +33,40 @@ test_deny[note] if {
 }
 
 test_policy if tested.policy == "no_sudo"
+
+test_each_program[program] if {
+	some program in [
+		"chroot", "doas", "gosu", "machinectl", "newgrp", "nsenter", "pkexec", "run0", "runuser", "setcap", "setpriv", "sg", "su",
+		"su-exec", "sudo", "sudo-rs", "sudoedit", "systemd-run", "unshare", "SUDO",
+	]
+	lines.rules(tested.deny) == {"other-user"} with input as lines.call(sprintf("%s ls", [program]))
+}
+
+test_bits[line] if {
+	some line in ["chmod u+s x", "chmod u+x,g+s x", "chmod 4755 x", "chmod 02755 x", "CHMOD +s x", "install -m 4755", "install a b --mode u+s"]
+	lines.rules(tested.deny) == {"other-user-bits"} with input as lines.call(line)
+}
+
+test_bits_in_one_word if {
+	input_ := lines.about("install a b", {"args": [{"value": "--mode=4755", "eq": {"name": "--mode", "value": "4755"}}]})
+	lines.rules(tested.deny) == {"other-user-bits"} with input as input_
+	other := lines.about("install a b", {"args": [{"value": "--owner=4755", "eq": {"name": "--owner", "value": "4755"}}]})
+	count(tested.deny) == 0 with input as other
+}
+
+test_leaves_alone[line] if {
+	some line in ["ls sudo", "chmod +x x", "chmod 0755 x", "chmod a,b x", "install -m 755 a b", "install a 4755 b", "mkdir 4755 u+s"]
+	count(tested.deny) == 0 with input as lines.call(line)
+}
+
+test_python[name] if {
+	some name in ["os.setegid", "os.seteuid", "os.setgid", "os.setresuid", "os.setreuid", "os.setuid"]
+	program := {"imports": [], "calls": [name], "names": []}
+	lines.rules(tested.deny) == {"other-user"} with input as {"call": {"python": program}}
+	lines.rules(tested.deny) == {"other-user"} with input as lines.about("python x", {"python": program})
+}
+
+test_other_python if {
+	program := {"imports": ["os"], "calls": ["os.getuid"], "names": []}
+	count(tested.deny) == 0 with input as {"call": {"python": program}}
+}

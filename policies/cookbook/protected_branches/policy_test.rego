@@ -1,5 +1,6 @@
 package cookbook.protected_branches_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.protected_branches as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -37,3 +38,44 @@ test_ask[note] if {
 }
 
 test_policy if tested.policy == "protected_branches"
+
+_rules(facts) := {"deny": lines.rules(denied), "ask": lines.rules(asked)} if {
+	denied := tested.deny with input as lines.git("git push x", facts)
+	asked := tested.ask with input as lines.git("git push x", facts)
+}
+
+_push(dst) := {"push": {"complete": true, "all": false, "refs": [{"src": "x", "dst": dst}]}}
+
+test_protected[branch] if {
+	some branch in ["main", "master", "production", "release/1", "release-1", "refs/heads/main", "heads/main", "refs/main"]
+	_rules(_push(branch)) == {"deny": {"protected-branch"}, "ask": set()}
+}
+
+test_other[branch] if {
+	some branch in ["mine", "release/1/x", "main/x", "refs/heads/mine"]
+	_rules(_push(branch)) == {"deny": set(), "ask": set()}
+}
+
+_ref := {"src": "x", "dst": "mine"}
+
+test_unnamed[note] if {
+	some note, facts in {
+		"none": {"push": {"complete": true, "refs": []}},
+		"not known": {"push": {"complete": false, "refs": [_ref]}},
+		"all": {"push": {"complete": true, "all": true, "refs": [_ref]}},
+		"empty": {"push": {"complete": true, "refs": [{"force": true}]}},
+		"HEAD": {"push": {"complete": true, "refs": [{"src": "x", "dst": "HEAD"}]}},
+		"@": {"push": {"complete": true, "refs": [{"src": "x", "dst": "@"}]}},
+		"no facts": {"sub": "push"},
+	}
+	_rules(facts) == {"deny": set(), "ask": {"unnamed-branch"}}
+}
+
+test_named[note] if {
+	some note, facts in {
+		"only what is pushed": {"push": {"complete": true, "refs": [{"src": "x"}]}},
+		"deleted": {"push": {"complete": true, "refs": [{"dst": "mine"}]}},
+		"another subcommand": {"sub": "fetch"},
+	}
+	_rules(facts) == {"deny": set(), "ask": set()}
+}

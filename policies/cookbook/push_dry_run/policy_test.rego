@@ -1,5 +1,6 @@
 package cookbook.push_dry_run_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.push_dry_run as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -19,3 +20,47 @@ test_deny[note] if {
 }
 
 test_policy if tested.policy == "push_dry_run"
+
+_push := {"complete": true, "dry_run": false}
+
+_rules(line, push, facts) := lines.rules(found) if {
+	found := tested.deny with input as object.union(lines.git(line, {"push": object.union(_push, push)}), facts)
+}
+
+_made(line, push, facts) := said if {
+	said := tested.transform with input as object.union(lines.git(line, {"push": object.union(_push, push)}), facts)
+}
+
+test_alone if {
+	_rules("git push origin a:b", {}, {}) == set()
+	_made("git push origin a:b", {}, {}) == {"args": {"command": "git push origin a:b --dry-run"}}
+	_made("git push", {}, {"call": {"args": {"timeout": 5}}}) == {"args": {"command": "git push --dry-run", "timeout": 5}}
+}
+
+test_not_alone[note] if {
+	some note, given in {
+		"not known": ["git push x", {"complete": false}],
+		"more than a push": ["git push x;ls", {}],
+		"the end of options": ["git push -- x", {}],
+	}
+	_rules(given[0], given[1], {}) == {"push-not-dry"}
+	not _made(given[0], given[1], {})
+}
+
+_command := lines.git("git push x", {"push": _push}).call.shell.commands[0]
+
+test_more_commands if {
+	two := {"call": {"shell": {"commands": [_command, object.union(_command, {"index": 1, "git": {"sub": "status"}})]}}}
+	_rules("git push x", {}, two) == {"push-not-dry"}
+	not _made("git push x", {}, two)
+	redirected := {"call": {"shell": {"commands": [object.union(_command, {"redirects": [{"class": "write"}]})]}}}
+	_rules("git push x", {}, redirected) == {"push-not-dry"}
+}
+
+test_nothing_to_do if {
+	_rules("git push --dry-run", {"dry_run": true}, {}) == set()
+	not _made("git push --dry-run", {"dry_run": true}, {})
+	status := {"call": {"shell": {"commands": [object.union(_command, {"git": {"sub": "status"}})]}}}
+	_rules("git push x", {}, status) == set()
+	not _made("git push x", {}, status)
+}

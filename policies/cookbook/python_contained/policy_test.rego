@@ -1,5 +1,6 @@
 package cookbook.python_contained_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.python_contained as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -31,3 +32,18 @@ test_ask[note] if {
 }
 
 test_policy if tested.policy == "python_contained"
+
+_rules(tool, program) := {"deny": lines.rules(denied), "ask": lines.rules(asked)} if {
+	denied := tested.deny with input as {"call": {"tool": tool, "python": program}}
+	asked := tested.ask with input as {"call": {"tool": tool, "python": program}}
+}
+
+_program := {"parsed": true, "dynamic": [], "imports": [], "calls": [], "names": []}
+
+test_programs if {
+	_rules("python", _program) == {"deny": set(), "ask": set()}
+	_rules("python", object.union(_program, {"parsed": false})) == {"deny": set(), "ask": {"python-opaque"}}
+	_rules("bash", object.union(_program, {"parsed": false})) == {"deny": set(), "ask": set()}
+	_rules("python", object.union(_program, {"imports": ["subprocess"]})) == {"deny": {"python-program"}, "ask": set()}
+	_rules("python", object.union(_program, {"calls": ["socket.socket"]})) == {"deny": {"python-network"}, "ask": set()}
+}

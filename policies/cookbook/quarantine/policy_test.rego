@@ -1,5 +1,6 @@
 package cookbook.quarantine_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.quarantine as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -30,3 +31,34 @@ test_labels[note] if {
 }
 
 test_policy if tested.policy == "quarantine"
+
+_refused(n) := [{"outcome": "DENIED"} | some _ in numbers.range(1, n)]
+
+_other(n) := [{"outcome": "OK"} | some _ in numbers.range(1, n)]
+
+_says(session) := {"ask": lines.rules(asked), "labels": labels} if {
+	asked := tested.ask with input as {"session": session}
+	labels := tested.labels with input as {"session": session}
+}
+
+_kept := {"ask": {"quarantined"}, "labels": {"quarantined"}}
+
+_free := {"ask": set(), "labels": set()}
+
+test_each if {
+	_says({"labels": [], "recent": array.concat(_refused(5), _other(5))}) == _kept
+	_says({"labels": [], "recent": array.concat(_refused(5), _other(6))}) == _free
+	_says({"labels": [], "recent": array.concat(_refused(4), _other(6))}) == _free
+	_says({"labels": ["quarantined"], "recent": []}) == _kept
+	_says({"labels": ["other"], "recent": []}) == _free
+}
+
+test_cage if {
+	tested.obligations == {"sandbox": {"reuse": "never"}} with input as {"session": {"labels": ["quarantined"], "recent": []}}
+	not tested.obligations with input as {"session": {"labels": [], "recent": []}}
+}
+
+test_number_of_settings if {
+	count(tested.ask) == 1 with input as {"session": {"labels": [], "recent": _refused(2)}}
+		with data.sandgate.config.settings as {"quarantine": {"denials": 2}}
+}

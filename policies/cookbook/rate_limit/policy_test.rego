@@ -1,5 +1,6 @@
 package cookbook.rate_limit_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.rate_limit as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -16,3 +17,20 @@ test_deny[note] if {
 }
 
 test_policy if tested.policy == "rate_limit"
+
+_after(session, time) := lines.rules(found) if {
+	found := tested.deny with input as {"session": session, "time": time}
+}
+
+_calls(n) := {"recent": [{"time": "2026-11-23T12:00:00Z"} | some _ in numbers.range(1, n)]}
+
+test_bounds if {
+	_after(_calls(16), "2026-11-23T12:01:00Z") == {"rate-limit"}
+	_after(_calls(16), "2026-11-23T12:01:01Z") == set()
+	_after(_calls(14), "2026-11-23T12:00:01Z") == set()
+}
+
+test_limit_of_settings if {
+	_after(_calls(2), "2026-11-23T12:00:01Z") == set()
+	_after(_calls(2), "2026-11-23T12:00:01Z") == {"rate-limit"} with data.sandgate.config.settings as {"rate_limit": {"calls": 1, "seconds": 60}}
+}

@@ -92,10 +92,11 @@ _mentions(command) if {
 default _pattern(_) := -1
 
 # The first operand, unless an option before it could take or be the pattern.
-_pattern(command) := min([i | some i, arg in command.args; not startswith(object.get(arg, "value", "-"), "-")]) if {
+_pattern(command) := min([i | some i, arg in command.args; not startswith(arg.value, "-")]) if {
 	lower(command.base) in {"egrep", "fgrep", "grep"}
 	every arg in command.args {
-		not regex.match(`^(-[A-Za-z0-9]*[efABCmdD]|--[a-z-]+$)`, object.get(arg, "value", "-e"))
+		arg.value
+		not regex.match(`^(-[A-Za-z0-9]*[efABCmdD]|--[a-z-]+$)`, arg.value)
 	}
 }
 
@@ -118,7 +119,7 @@ deny contains {
 	arg.glob
 	last := _last(arg.value)
 	last != "*"
-	some name in {".env", ".netrc", ".ssh", ".aws", "id_rsa", "id_ed25519", "server.key", "server.pem", "credentials.json"}
+	some name in _samples
 	glob.match(last, ["/"], name)
 }
 
@@ -138,9 +139,12 @@ deny contains {
 	some pattern in _all_patterns(command)
 	last := _last(pattern)
 	last != "*"
-	some name in {".env", ".netrc", ".ssh", ".aws", "id_rsa", "id_ed25519", "server.key", "server.pem", "credentials.json"}
+	some name in _samples
 	glob.match(last, ["/"], name)
 }
+
+# Names that a pattern must not match.
+_samples := {".env", ".netrc", ".ssh", ".aws", "id_rsa", "id_ed25519", "server.key", "server.pem", "credentials.json"}
 
 _all_patterns(command) := _looped(command) | {pattern |
 	some pattern in _own_patterns(lower(command.base), command)

@@ -1,5 +1,6 @@
 package cookbook.secret_files_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.secret_files as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -53,3 +54,129 @@ test_ask[note] if {
 }
 
 test_policy if tested.policy == "secret_files"
+
+_rules(line, facts) := lines.rules(found) if {
+	found := tested.deny with input as lines.about(line, facts)
+}
+
+test_each_secret[name] if {
+	some name in [
+		".env", ".env.local", ".env.local.bak", ".git-credentials", ".netrc", "_netrc", ".npmrc", ".pgpass", ".pypirc", ".vault-token", "a.jks", "a.kdbx",
+		"a.key", "a.p12", "a.pem", "a.pfx", "credentials.json", "id_dsa", "id_ecdsa", "id_ed25519", "id_rsa", "service-account-1.json",
+		"terraform.tfstate", "terraform.tfvars", ".aws/x", ".azure/x", ".gnupg/x", ".kube/x", ".ssh/x", "secrets/x", "@.env", "<.env", ".env/", ".ENV",
+	]
+	_rules(sprintf("cat %s", [name]), {}) == {"secret-file"}
+	lines.rules(tested.deny) == {"secret-file"} with input as {"call": {"tool": "read_file", "files": [{"path": name}]}}
+}
+
+test_each_harmless[name] if {
+	some name in [
+		".env.dist", ".env.example", ".env.sample", ".env.template", "ca.pem", "cacert.pem", "README.md", "~.env", "x.env", ".envrc", "/", "secret/x", ".env.pub",
+	]
+	_rules(sprintf("cat %s", [name]), {}) == set()
+}
+
+test_names_of_settings if {
+	_rules("cat id_x", {}) == {"secret-file"} with data.sandgate.config.settings as {"secret_files": {"names": ["id_*"]}}
+	_rules("cat id_x.pub .env", {}) == set() with data.sandgate.config.settings as {"secret_files": {"names": ["id_*"]}}
+	_rules("cat id_x", {}) == set()
+}
+
+test_in_a_word if {
+	_rules("docker run -v .env:/x", {}) == {"secret-file-in-word"}
+	_rules("git commit", {"args": [{"literal": true, "value": "fix: drop a:.env"}]}) == set()
+	_rules("make", {"env": [{"name": "F", "value": ".env"}]}) == {"secret-file-in-word"}
+	_rules("make", {"env": [{"name": "F", "value": "x"}]}) == set()
+}
+
+test_mentioned[program] if {
+	some program in ["[", "basename", "dirname", "echo", "printf", "test", "ECHO"]
+	_rules(sprintf("%s .env", [program]), {"context": ["&&"]}) == set()
+	every around in ["cmdsubst", "procsubst", "|"] {
+		_rules(sprintf("%s .env", [program]), {"context": [around]}) == {"secret-file"}
+	}
+}
+
+test_mentioned_by_what_reads[around] if {
+	some around in ["cmdsubst", "procsubst", "|"]
+	_rules("echo .env", {"context": [around]}) == {"secret-file"}
+}
+
+test_searched_for[line] if {
+	some line in ["grep .env x", "egrep .env x", "fgrep .env x", "grep -i .env x", "GREP .env x"]
+	_rules(line, {}) == set()
+}
+
+test_searched[line] if {
+	some line in ["grep x .env", "grep -e x .env", "grep -f .env x", "grep $X .env", "grep .env $X", "grep --file .env x", "ag .env x"]
+	_rules(line, {}) == {"secret-file"}
+}
+
+_patterns := [".en*", ".net*", ".ss*", ".aw*", "id_r*", "id_ed*", "server.k*", "server.pe*", "cred*", "src/.e*"]
+
+test_each_pattern[pattern] if {
+	some pattern in _patterns
+	_rules("cat", {"args": [{"value": pattern, "glob": true}]}) == {"secret-file-by-pattern"}
+	_rules("cat", {"args": [{"may": [{"value": pattern}]}]}) == {"secret-file-by-pattern"}
+	_rules("cat", {"args": [{"value": pattern}]}) == set()
+}
+
+test_each_search_by_name[option] if {
+	some option in ["-iname", "-ipath", "-iwholename", "-name", "-path", "-wholename"]
+	_rules(sprintf("find . %s .en* -exec x", [option]), {}) == {"secret-file-by-pattern"}
+	_rules(sprintf("find . %s .en*", [option]), {}) == set()
+	_rules(sprintf("find . %s *", [option]), {"context": ["|"]}) == set()
+}
+
+test_each_hand[hand] if {
+	some hand in ["-exec", "-execdir", "-ok", "-okdir"]
+	_rules(sprintf("find . -name .en* %s x", [hand]), {}) == {"secret-file-by-pattern"}
+}
+
+test_each_way_on[around] if {
+	some around in ["cmdsubst", "procsubst", "|"]
+	_rules("find . -name .en*", {"context": [around]}) == {"secret-file-by-pattern"}
+}
+
+test_each_searcher[program] if {
+	some program in ["egrep", "fgrep", "grep", "rg", "RG"]
+	_rules(sprintf("%s --include .en* x", [program]), {}) == {"secret-file-by-pattern"}
+}
+
+test_each_option[option] if {
+	some option in ["--glob", "--iglob", "--include", "-g"]
+	_rules(sprintf("rg %s .en* x", [option]), {}) == {"secret-file-by-pattern"}
+}
+
+test_each_option_in_one_word[option] if {
+	some option in ["--glob", "--iglob", "--include"]
+	_rules("rg x", {"args": [{"value": option, "eq": {"name": option, "value": ".en*"}}]}) == {"secret-file-by-pattern"}
+}
+
+test_no_pattern[note] if {
+	some note, given in {
+		"everything": ["cat", {"args": [{"value": "*", "glob": true}]}],
+		"everything, in a loop": ["cat", {"args": [{"may": [{"value": "*"}]}]}],
+		"another pattern": ["cat", {"args": [{"value": "*.go", "glob": true}]}],
+		"another pattern in a loop": ["cat", {"args": [{"may": [{"value": "*.go"}]}]}],
+		"another pattern of find": ["find . -name *.go -exec x", {}],
+		"another option": ["rg --replace .en* x", {}],
+		"another option in one word": ["rg x", {"args": [{"value": "x", "eq": {"name": "--replace", "value": ".en*"}}]}],
+		"another option of find": ["find . -newer .en* -exec x", {}],
+		"another program": ["ls --include .en*", {}],
+		"another context": ["find . -name .en*", {"context": ["&&"]}],
+	}
+	_rules(given[0], given[1]) == set()
+}
+
+test_a_loop_over_a_name if _rules("cat", {"args": [{"may": [{"value": ".env"}]}]}) == {"secret-file"}
+
+test_home if {
+	lines.rules(tested.ask) == {"home-path"} with input as lines.about("cat", {"args": [{"tilde": true}]})
+	count(tested.ask) == 0 with input as lines.call("cat x")
+}
+
+test_obligations if tested.obligations == {"output": {"redact": [
+	"aws-key", "aws-secret", "bearer", "github-token", "gitlab-token", "google-key", "jwt", "package-token", "private-key",
+	"sk-key", "slack-token", "stripe-key", "url-password",
+]}}

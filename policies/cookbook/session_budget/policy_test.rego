@@ -1,5 +1,6 @@
 package cookbook.session_budget_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.session_budget as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -28,3 +29,16 @@ test_ask[note] if {
 }
 
 test_policy if tested.policy == "session_budget"
+
+_rules(session) := {"deny": lines.rules(denied), "ask": lines.rules(asked)} if {
+	denied := tested.deny with input as {"session": session}
+	asked := tested.ask with input as {"session": session}
+}
+
+test_bounds if {
+	_rules({"id": "s", "counts": {"allow": 300, "deny": 99}}) == {"deny": set(), "ask": set()}
+	_rules({"id": "s", "counts": {"allow": 300, "deny": 100}}) == {"deny": set(), "ask": {"session-budget-near"}}
+	_rules({"id": "s", "counts": {"allow": 499}}) == {"deny": set(), "ask": {"session-budget-near"}}
+	_rules({"id": "s", "counts": {"allow": 500}}) == {"deny": {"session-budget"}, "ask": {"session-budget-near"}}
+	_rules({"counts": {}}) == {"deny": {"no-session"}, "ask": set()}
+}

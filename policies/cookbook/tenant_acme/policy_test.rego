@@ -1,5 +1,6 @@
 package sandgate.tenants.acme_test # lint:ignore package-directory: an example that is copied from here
 
+import data.cookbook.lines_test as lines
 import data.sandgate.tenants.acme as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -24,3 +25,22 @@ test_ask[note] if {
 	some note, case in _not_denied
 	{finding.rule | some finding in tested.ask with input as case.input} == {rule | some rule in case.ask}
 }
+
+test_each_program[program] if {
+	some program in ["helm", "kubectl", "pulumi", "terraform", "tofu", "HELM"]
+	lines.rules(tested.deny) == {"acme-no-deploy"} with input as lines.call(program)
+	count(tested.deny) == 0 with input as lines.call(sprintf("ls %s", [program]))
+}
+
+_of_file(op, path) := lines.rules(found) if {
+	found := tested.ask with input as {"call": {"files": [{"op": op, "path": path}]}}
+}
+
+test_release_notes if {
+	_of_file("write", "RELEASE_NOTES.md") == {"acme-release-notes"}
+	_of_file("edit", "/workspace/RELEASE_NOTES.md") == {"acme-release-notes"}
+	_of_file("read", "RELEASE_NOTES.md") == set()
+	_of_file("write", "README.md") == set()
+}
+
+test_obligations if tested.obligations == {"sandbox": {"memory_bytes": 536870912}, "output": {"labels": ["tenant:acme"]}}

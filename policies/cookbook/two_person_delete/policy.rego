@@ -94,13 +94,13 @@ _deletes(program, command) if {
 }
 
 _deletes(program, command) if {
-	program in {"docker", "docker-compose", "nerdctl", "podman", "podman-compose"}
+	program in _container_tools
 	some arg in command.args
 	arg.value in {"prune", "rm", "rmi"}
 }
 
 _deletes(program, command) if {
-	program in {"docker", "docker-compose", "nerdctl", "podman", "podman-compose"}
+	program in _container_tools
 	words := {arg.value | some arg in command.args}
 	"down" in words
 	words & {"--rmi", "--volumes", "-v"} != set()
@@ -130,7 +130,6 @@ _deletes(program, command) if {
 	count(sql.statements(program, command)) == 0
 	"|" in command.context
 	sql.clients[program]
-	sql.unreadable(program, command)
 }
 
 _deletes(_, command) if python.touches(command.python, {"shutil.rmtree"})
@@ -139,3 +138,5 @@ _plans(command) if {
 	some arg in command.args
 	arg.value in {"--dry-run", "--dryrun", "--dry-run=client", "--what-if"}
 }
+
+_container_tools := {"docker", "docker-compose", "nerdctl", "podman", "podman-compose"}

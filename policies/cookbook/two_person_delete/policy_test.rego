@@ -1,5 +1,6 @@
 package cookbook.two_person_delete_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.two_person_delete as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -35,3 +36,110 @@ test_ask[note] if {
 }
 
 test_policy if tested.policy == "two_person_delete"
+
+test_each_program[program] if {
+	some program in ["blkdiscard", "dropdb", "dropuser", "rimraf", "shred", "srm", "wipe", "wipefs", "SHRED"]
+	lines.rules(tested.ask) == {"deletion"} with input as lines.call(sprintf("%s x", [program]))
+}
+
+_removing := [
+	"aws", "az", "azcopy", "borg", "doctl", "eksctl", "fly", "flyctl", "gcloud", "gh", "glab", "gsutil", "hcloud", "helm",
+	"heroku", "k3d", "kind", "linode-cli", "minikube", "mysqladmin", "oci", "pulumi", "rclone", "restic", "s3cmd", "terraform",
+	"terragrunt", "tofu", "vagrant", "velero", "virsh", "zfs", "zpool",
+]
+
+test_each_remover[program] if {
+	some program in _removing
+	lines.rules(tested.ask) == {"deletion"} with input as lines.call(sprintf("%s destroy x", [program]))
+	count(tested.ask) == 0 with input as lines.call(sprintf("%s list x", [program]))
+	every option in ["--dry-run", "--dryrun", "--dry-run=client", "--what-if"] {
+		count(tested.ask) == 0 with input as lines.call(sprintf("%s destroy %s", [program, option]))
+	}
+}
+
+test_each_plan[option] if {
+	some option in ["--dry-run", "--dryrun", "--dry-run=client", "--what-if"]
+	count(tested.ask) == 0 with input as lines.call(sprintf("terraform destroy %s", [option]))
+}
+
+test_each_container_tool[program] if {
+	some program in ["docker", "docker-compose", "nerdctl", "podman", "podman-compose"]
+	lines.rules(tested.ask) == {"deletion"} with input as lines.call(sprintf("%s rm x", [program]))
+	lines.rules(tested.ask) == {"deletion"} with input as lines.call(sprintf("%s down -v", [program]))
+}
+
+test_deletes[line] if {
+	some line in [
+		"rm -r x", "rm -fR x", "rm --recursive x", "find . -delete", "docker volume prune", "docker rmi x", "docker compose down --rmi",
+		"docker compose down --volumes", "rsync --delete a b", "rsync --remove-source-files a b", "redis-cli flushall", "valkey-cli FLUSHDB",
+		"npx rimraf x", "aws ec2 terminate-instances", "gcloud x delete", "helm uninstall x", "heroku apps:destroy",
+	]
+	lines.rules(tested.ask) == {"deletion"} with input as lines.call(line)
+}
+
+test_leaves_alone[line] if {
+	some line in [
+		"ls", "ls -r", "ls -delete", "ls rm", "rm x", "rm -f x", "find . -name x", "docker ps -v", "docker compose down", "docker compose up --volumes",
+		"make prune", "make down -v", "rsync -a b c", "cp --delete a b", "redis-cli get x", "echo flushall", "npx prettier rimraf", "npm rimraf",
+		"psql", "mongosh x", "kubectl get pods",
+	]
+	count(tested.ask) == 0 with input as lines.call(line)
+}
+
+_asks(line, facts) := lines.rules(found) if {
+	found := tested.ask with input as lines.about(line, facts)
+}
+
+_text(text) := [{"literal": true, "value": "-c"}, {"literal": true, "value": text}]
+
+_program(name) := {"python": {"imports": [], "calls": [name], "names": []}}
+
+test_facts_that_delete[note] if {
+	some note, given in {
+		"rm with an option that is not known": ["rm x", {"args": [{"dynamic": true, "prefix": "-"}]}],
+		"kubectl": ["kubectl x", {"kubectl": {"verb": "delete", "complete": true}}],
+		"a push": ["git push", {"git": {"sub": "push", "at": 0, "push": {"delete": true}}}],
+		"git": ["git reset --hard", {"git": {"sub": "reset", "at": 0}}],
+		"SQL": ["psql", {"args": _text("drop table t")}],
+		"mongo": ["mongo", {"args": _text("db.dropDatabase()")}],
+		"mongosh": ["mongosh", {"args": _text("db.a.deleteMany ({})")}],
+		"SQL from a pipe": ["psql", {"context": ["|"]}],
+		"Python": ["python x.py", _program("shutil.rmtree")],
+	}
+	_asks(given[0], given[1]) == {"deletion"}
+}
+
+test_facts_that_do_not[note] if {
+	some note, given in {
+		"rm with a file that is not known": ["rm x", {"args": [{"dynamic": true, "prefix": "a"}]}],
+		"other programs": ["ls", {"args": [{"dynamic": true, "prefix": "-"}]}],
+		"kubectl": ["kubectl x", {"kubectl": {"verb": "get", "complete": true}}],
+		"a push": ["git push", {"git": {"sub": "push", "at": 0, "push": {"delete": false}}}],
+		"git": ["git status", {"git": {"sub": "status", "at": 0}}],
+		"SQL": ["psql", {"args": _text("select 1")}],
+		"mongosh": ["mongosh", {"args": _text("db.a.find({})")}],
+		"what only names it": ["echo", {"args": _text("db.dropDatabase()")}],
+		"a pipe": ["cat", {"context": ["|"]}],
+		"SQL in a substitution": ["psql", {"context": ["cmdsubst"]}],
+		"SQL with a statement from a pipe": ["psql", {"context": ["|"], "args": _text("select 1")}],
+		"Python": ["python x.py", _program("shutil.copy")],
+	}
+	_asks(given[0], given[1]) == set()
+}
+
+_of_tool(effects, source) := lines.rules(found) if {
+	found := tested.ask with input as {"call": {"tool": "x"}, "tool": {"effects": effects, "source": source}}
+}
+
+test_tools if {
+	_of_tool(["read", "delete"], "operator") == {"deletion"}
+	_of_tool(["read"], "operator") == set()
+	_of_tool(["delete"], "builtin") == set()
+	input_ := object.union(lines.call("ls"), {"tool": {"effects": ["delete"], "source": "operator"}})
+	count(tested.ask) == 0 with input as input_
+}
+
+test_two_persons if {
+	tested.ask_terms == {"quorum": 2} with input as lines.call("shred x")
+	not tested.ask_terms with input as lines.call("ls")
+}

@@ -1,5 +1,6 @@
 package cookbook.untrusted_no_network_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.untrusted_no_network as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -29,3 +30,23 @@ test_labels[note] if {
 }
 
 test_policy if tested.policy == "untrusted_no_network"
+
+_says(labels, tool) := {"deny": lines.rules(denied), "labels": put} if {
+	given := object.union(lines.call("ls"), {"session": {"labels": labels}, "tool": object.union({"effects": ["execute"], "annotations": {}}, tool)})
+	denied := tested.deny with input as given
+	put := tested.labels with input as given
+}
+
+test_each[note] if {
+	some note, tool in {
+		"an effect": {"effects": ["network"]},
+		"an annotation": {"annotations": {"openWorldHint": true}},
+	}
+	_says([], tool) == {"deny": set(), "labels": {"saw:untrusted"}}
+	_says(["saw:untrusted"], tool) == {"deny": {"network-after-untrusted"}, "labels": {"saw:untrusted"}}
+}
+
+test_nothing if {
+	_says(["saw:untrusted"], {}) == {"deny": set(), "labels": set()}
+	_says(["saw:untrusted"], {"annotations": {"openWorldHint": false}}) == {"deny": set(), "labels": set()}
+}

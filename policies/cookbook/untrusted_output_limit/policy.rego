@@ -21,14 +21,10 @@ obligations := {
 	_untrusted
 }
 
-_untrusted if {
-	input.tool.source != "builtin"
-	input.tool.annotations.openWorldHint != false
-}
-
+# A tool that says nothing of it may be open to the world.
 _untrusted if {
 	input.tool.source != "builtin"
 	not _closed
 }
 
-_closed if is_boolean(input.tool.annotations.openWorldHint)
+_closed if input.tool.annotations.openWorldHint == false

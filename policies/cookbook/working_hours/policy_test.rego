@@ -1,5 +1,6 @@
 package cookbook.working_hours_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.working_hours as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -19,3 +20,26 @@ test_deny[note] if {
 }
 
 test_policy if tested.policy == "working_hours"
+
+_at(time, effects) := lines.rules(found) if {
+	found := tested.deny with input as {"time": time, "tool": {"effects": effects}}
+}
+
+# Berlin is an hour ahead of UTC in winter; the 23rd is a Monday.
+test_hours if {
+	_at("2026-11-23T07:00:00Z", ["write"]) == set()
+	_at("2026-11-23T06:59:00Z", ["write"]) == {"working-hours"}
+	_at("2026-11-23T16:59:00Z", ["write"]) == set()
+	_at("2026-11-23T17:00:00Z", ["write"]) == {"working-hours"}
+	_at("2026-11-22T12:00:00Z", ["write"]) == {"working-hours"}
+}
+
+test_effects if {
+	_at("2026-11-22T12:00:00Z", ["read"]) == set()
+	_at("2026-11-22T12:00:00Z", ["read", "write"]) == {"working-hours"}
+	_at("2026-11-22T12:00:00Z", []) == {"working-hours"}
+}
+
+test_hours_of_settings if {
+	_at("2026-11-23T20:00:00Z", ["write"]) == set() with data.sandgate.config.settings as {"working_hours": {"zone": "UTC", "from": 20, "to": 21}}
+}

@@ -1,5 +1,6 @@
 package cookbook.writes_in_src_test
 
+import data.cookbook.lines_test as lines
 import data.cookbook.writes_in_src as tested
 
 # Calls with the facts that sandgate derives from them, and the rules that they break.
@@ -42,3 +43,32 @@ test_ask[note] if {
 }
 
 test_policy if tested.policy == "writes_in_src"
+
+_rules(path) := lines.rules(found) if {
+	found := tested.deny with input as lines.about("echo x", {"redirects": [{"class": "write", "path": path}]})
+}
+
+test_each_directory[directory] if {
+	some directory in ["/workspace/docs", "/workspace/src", "/workspace/tests", "/tmp"]
+	_rules(sprintf("%s/x", [directory])) == set()
+	_rules(sprintf("%s/../x", [directory])) == {"write-outside-src"}
+	_rules(sprintf("%s/..", [directory])) == {"write-outside-src"}
+	_rules(sprintf("%sx", [directory])) == {"write-outside-src"}
+}
+
+test_directories_of_settings if {
+	_rules("/data/x") == {"write-outside-src"}
+	_rules("/data/x") == set() with data.sandgate.config.settings as {"writes_in_src": {"directories": ["/data"]}}
+}
+
+_asks(script) := lines.rules(found) if {
+	found := tested.ask with input as object.union(lines.call("ls"), {"call": {"shell": script}})
+}
+
+test_each_unknown if {
+	_asks({}) == set()
+	_asks({"parsed": false}) == {"write-unknown"}
+	_asks({"overflow": true}) == {"write-unknown"}
+	_asks({"opaque": true}) == {"write-unknown"}
+	count(tested.ask) == 0 with input as {"call": {}}
+}
