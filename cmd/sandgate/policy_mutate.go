@@ -35,10 +35,12 @@ text, a number or a member of a set is altered. A change that no test notices is
 reported: either a test is missing, or the policy says more than it needs.
 
 Changes that do not compile, or that compile to the same policy, do not count.
-The score is the percentage of the others that is noticed. Without DIR the
-library that is built in is tried.` + exitCodesHelp,
+The score is the percentage of the others that is noticed; it is told of each
+file, of each directory at the top of the policy, and of all that was changed,
+which is what --threshold asks about. Without DIR the library that is built in is
+tried.` + exitCodesHelp,
 		Example: `  sandgate policy mutate policies/ --threshold 90
-  sandgate policy mutate policies/ --only profiles/readonly.rego
+  sandgate policy mutate policies/ --only profiles/readonly.rego --only cookbook/no_sudo
   sandgate policy mutate policies/ --sample 200 --seed 7 --format github`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -53,7 +55,7 @@ library that is built in is tried.` + exitCodesHelp,
 	fl.StringVar(&flags.toolsDir, "tools", "", "directory with the declarations of your own tools")
 	fl.StringVar(&flags.format, "format", "pretty", "pretty, json or github (annotations)")
 	fl.Float64Var(&flags.threshold, "threshold", 0, "fail below this score in percent")
-	fl.StringArrayVar(&flags.opts.Only, "only", nil, "change only this file of the policy; may be repeated")
+	fl.StringArrayVar(&flags.opts.Only, "only", nil, "change only this file or directory of the policy; may be repeated")
 	fl.IntVar(&flags.opts.Sample, "sample", 0, "try only that many of the changes")
 	fl.Uint64Var(&flags.opts.Seed, "seed", 1, "of the sample: the same seed takes the same changes")
 	fl.DurationVar(&flags.opts.CheckTimeout, "test-timeout", 5*time.Second, "of one test on one change; a change that takes longer is noticed")
@@ -123,13 +125,20 @@ func writeMutants(w io.Writer, format string, r mutate.Report) error {
 			fmt.Fprintf(&b, "    %s\n    %s\n", p.red("- "+m.Old), p.green("+ "+orGone(m.New)))
 		}
 		for _, f := range r.Files {
-			fmt.Fprintf(&b, "%6.1f %%  %s: %d of %d noticed\n", f.Score, f.File, f.Killed, f.Killed+f.Survived)
+			writeTally(&b, f.File, f.Tally)
+		}
+		for _, d := range r.Directories {
+			writeTally(&b, d.Directory+"/", d.Tally)
 		}
 	}
 	fmt.Fprintf(&b, "%s: %d of %d changes noticed by %d tests, score %.1f %% (%d did not compile, %d were no change; %s)\n",
 		r.Source, r.Killed, r.Killed+r.Survived, r.Checks, r.Score, r.Invalid, r.Equivalent, r.Duration.Round(100*time.Millisecond))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func writeTally(b *strings.Builder, name string, t mutate.Tally) {
+	fmt.Fprintf(b, "%6.1f %%  %s: %d of %d noticed\n", t.Score, name, t.Killed, t.Killed+t.Survived)
 }
 
 func orGone(s string) string {

@@ -168,15 +168,25 @@ func TestPolicyMutateTellsOfSurvivors(t *testing.T) {
 	}
 	for _, want := range []string{
 		"own/sandgate/main.rego:7:2: drop-expression: survived", `    - input.tool.name == "bash"`, "    + (true)", "score",
+		"%  own/sandgate/main.rego: ", "%  sandgate/: ",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("got %s, want %q in it", out, want)
 		}
 	}
-	out, err = runPolicy(t, "", "mutate", "own", "--format", "json", "--threshold", "99.9")
-	var report struct{ Killed, Survived int }
+	out, err = runPolicy(t, "", "mutate", "own", "--only", "own/sandgate", "--format", "json", "--threshold", "99.9")
+	var report struct {
+		Killed, Survived int
+		Directories      []struct {
+			Directory        string
+			Killed, Survived int
+		}
+	}
 	if jerr := json.Unmarshal([]byte(out), &report); jerr != nil || report.Killed == 0 || report.Survived == 0 || exitOf(err) != exitFindings {
 		t.Errorf("json: got %s, %v", out, err)
+	}
+	if d := report.Directories; len(d) != 1 || d[0].Directory != "sandgate" || d[0].Killed != report.Killed || d[0].Survived != report.Survived {
+		t.Errorf("directories: got %s, want one with all that was changed", out)
 	}
 }
 

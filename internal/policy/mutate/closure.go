@@ -13,12 +13,16 @@ type graph struct {
 	mods  map[string]*ast.Module
 	refs  map[string][]ast.Ref // of a module: what it names of data
 	paths map[string]ast.Ref   // the package of a module
+	rules map[string][]string  // of a module: the names of its rules
 }
 
 func newGraph(mods map[string]*ast.Module) *graph {
-	g := &graph{mods: mods, refs: map[string][]ast.Ref{}, paths: map[string]ast.Ref{}}
+	g := &graph{mods: mods, refs: map[string][]ast.Ref{}, paths: map[string]ast.Ref{}, rules: map[string][]string{}}
 	for name, mod := range mods {
 		g.paths[name] = mod.Package.Path
+		for _, rule := range mod.Rules {
+			g.rules[name] = append(g.rules[name], nameOf(rule.Head.Ref()[0]))
+		}
 		seen := map[string]bool{}
 		ast.WalkRefs(mod, func(ref ast.Ref) bool {
 			if !ref.HasPrefix(ast.DefaultRootRef) {
@@ -58,13 +62,13 @@ func (g *graph) closure(begin ...string) map[string]*ast.Module {
 	return out
 }
 
-// named are the modules that hold some of the document at ref: its package or
-// those below it.
+// named are the modules that hold some of the document at ref: those of its
+// package with a rule of that name, or those below it.
 func (g *graph) named(ref ast.Ref) []string {
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(g.paths)) {
 		path := g.paths[name]
-		if ref.HasPrefix(path) || path.HasPrefix(ref) {
+		if path.HasPrefix(ref) || ref.HasPrefix(path) && slices.Contains(g.rules[name], nameOf(ref[len(path)])) {
 			list = append(list, name)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"path"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -31,7 +33,8 @@ type Options struct {
 	// Suites are the scenario files; their inputs are built by Runner.
 	Suites []scenario.Suite
 	Runner scenario.Runner
-	// Only takes the files whose shown name ends in one of these. Empty: all.
+	// Only takes the files whose shown name ends in one of these, and those below
+	// a directory whose name does. Empty: all.
 	Only []string
 	// Sample takes that many of the changes, chosen by Seed. Zero: all.
 	Sample int
@@ -64,29 +67,6 @@ type Mutant struct {
 	By     string `json:"by,omitempty"`  // the test that noticed it
 	Why    string `json:"why,omitempty"` // what it said
 	Tests  int    `json:"tests"`         // that were run on it
-}
-
-// Report is what came of a run.
-type Report struct {
-	Source     string        `json:"source"`
-	Checks     int           `json:"checks"`
-	All        int           `json:"sites"` // in the policy, before sampling
-	Killed     int           `json:"killed"`
-	Survived   int           `json:"survived"`
-	Invalid    int           `json:"invalid"`
-	Equivalent int           `json:"equivalent"`
-	Score      float64       `json:"score"` // percent of killed and survived that was killed
-	Duration   time.Duration `json:"duration_ns"`
-	Survivors  []Mutant      `json:"survivors"`
-	Files      []FileScore   `json:"files"`
-}
-
-// FileScore is the score of one file.
-type FileScore struct {
-	File     string  `json:"file"`
-	Killed   int     `json:"killed"`
-	Survived int     `json:"survived"`
-	Score    float64 `json:"score"`
 }
 
 // lab holds what every mutant is tried with.
@@ -256,14 +236,18 @@ func (l *lab) scenarioChecks(suite scenario.Suite) ([]*check, error) {
 func (l *lab) sites() []Site {
 	var sites []Site
 	for _, name := range slices.Sorted(maps.Keys(l.library)) {
-		selected := len(l.opts.Only) == 0 || slices.ContainsFunc(l.opts.Only, func(only string) bool {
-			return name == only || strings.HasSuffix(name, "/"+strings.TrimPrefix(only, "./"))
-		})
-		if selected {
+		if len(l.opts.Only) == 0 || slices.ContainsFunc(l.opts.Only, func(only string) bool { return selects(only, name) }) {
 			sites = append(sites, sitesOf(name, l.library[name])...)
 		}
 	}
 	return sites
+}
+
+// selects reports whether a file is the one that only names, or below the
+// directory that it names. Of both the last parts of the path are enough.
+func selects(only, name string) bool {
+	only = path.Clean(filepath.ToSlash(only))
+	return only == "." || strings.HasSuffix("/"+name, "/"+only) || strings.Contains("/"+name, "/"+strings.TrimPrefix(only, "/")+"/")
 }
 
 func (l *lab) tryAll(ctx context.Context, sites []Site) []Mutant {
@@ -284,41 +268,4 @@ func (l *lab) tryAll(ctx context.Context, sites []Site) []Mutant {
 	}
 	wg.Wait()
 	return mutants
-}
-
-func (r *Report) count(mutants []Mutant) {
-	files := map[string]*FileScore{}
-	for _, m := range mutants {
-		f := files[m.File]
-		if f == nil {
-			f = &FileScore{File: m.File}
-			files[m.File] = f
-		}
-		switch m.Status {
-		case Killed:
-			r.Killed++
-			f.Killed++
-		case Survived:
-			r.Survived++
-			f.Survived++
-			r.Survivors = append(r.Survivors, m)
-		case Invalid:
-			r.Invalid++
-		case Equivalent:
-			r.Equivalent++
-		}
-	}
-	r.Score = score(r.Killed, r.Survived)
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		f := files[name]
-		f.Score = score(f.Killed, f.Survived)
-		r.Files = append(r.Files, *f)
-	}
-}
-
-func score(killed, survived int) float64 {
-	if killed+survived == 0 {
-		return 100
-	}
-	return 100 * float64(killed) / float64(killed+survived)
 }

@@ -3,6 +3,7 @@ package mutate
 import (
 	"context"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -20,7 +21,8 @@ type trial struct {
 
 // try makes the change of a site and runs the checks that touch it. It compiles
 // no more of the policy than a check needs, and begins with the check that last
-// noticed a change of the same rule.
+// noticed a change of the same rule. The tests beside the file come before the
+// scenarios: these need the whole policy, and most changes are noticed by then.
 func (l *lab) try(ctx context.Context, s Site) Mutant {
 	t := &trial{lab: l, m: Mutant{Site: s, Status: Survived}, changed: mutated(l.library[s.File], s)}
 	t.run(ctx)
@@ -35,10 +37,24 @@ func (t *trial) run(ctx context.Context) {
 	if best != nil && best.ref != "" && t.regoTests(ctx, []*check{best}) {
 		return
 	}
-	if t.scenarios(ctx, cases) {
+	beside, others := t.split(tests)
+	if t.regoTests(ctx, beside) || t.scenarios(ctx, cases) {
 		return
 	}
-	t.regoTests(ctx, tests)
+	t.regoTests(ctx, others)
+}
+
+// split tells the tests in the directory of the changed file from the others.
+func (t *trial) split(tests []*check) (beside, others []*check) {
+	dir := path.Dir(t.m.File)
+	for _, c := range tests {
+		if path.Dir(c.file) == dir {
+			beside = append(beside, c)
+		} else {
+			others = append(others, c)
+		}
+	}
+	return beside, others
 }
 
 // nothing reports whether the change makes no other policy: it does not compile,
