@@ -408,6 +408,9 @@ _texts := [
 	["git log -S /x", set()], ["git show -G /x", set()], ["git diff -S /x", set()], ["git shortlog -G /x", set()],
 	["git rev-list -S /x", set()], ["git commit -S /x", {"/x"}], ["git log -T /x", {"/x"}],
 	["git log -S/x", set()], ["git commit -S/x", {"/x"}], ["git commit -m/x", set()],
+]
+
+_patterns := [
 	["rg y --regexp /x", set()], ["rg y --glob /x", set()], ["rg y --iglob /x", set()], ["rg y --replace /x", set()],
 	["rg y --type-not /x", set()], ["rg y -g /x", set()], ["rg y -r /x", set()], ["rg y -j /x", set()],
 	["sed -l /x p a", set()], ["sed p -l /x", set()], ["sort -t /x", set()], ["sort -rt /x", set()],
@@ -430,6 +433,12 @@ _texts := [
 
 test_texts[line] if {
 	some case in _texts
+	line := case[0]
+	_places(_line(line, [])) == case[1]
+}
+
+test_patterns[line] if {
+	some case in _patterns
 	line := case[0]
 	_places(_line(line, [])) == case[1]
 }
@@ -478,4 +487,25 @@ test_words_of_rg[name] if {
 		"--context", "--glob", "--iglob", "--max-count", "--max-depth", "--replace", "--type", "--type-not",
 	]
 	_places_of("rg", ["y", name, "/x"]) == set()
+}
+
+test_clusters_of_letters_before_a_pattern[program] if {
+	some program in ["egrep", "fgrep", "grep", "rg"]
+	_places_of(program, ["-rie", "/x", "a"]) == set()
+	_places_of(program, ["-rife", "/x", "a"]) == {"/x"}
+}
+
+test_sed_has_a_suffix_there if _places_of("sed", ["-nie", "/etc/x", "a"]) == {"/etc/x"}
+
+# What a subshell enters and leaves again is none of the commands after it.
+test_a_deeper_working_directory if {
+	script := {
+		"changes_directory": false,
+		"cwd": {"path": "/workspace/a/b", "in_workspace": true},
+		"commands": [
+			_parsed(0, ["cd", "x"]), _parsed(1, ["cd", ".."]), _parsed(2, ["cat", "y/../z"]),
+			_parsed(3, ["cat", "y/../../z"]), _parsed(4, ["cat", "y/../../../z"]),
+		],
+	}
+	_doubts(_changing(script)) == {"y/../../../z"}
 }

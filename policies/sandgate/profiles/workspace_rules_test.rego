@@ -319,3 +319,24 @@ test_modules_of_go[note] if {
 	note := concat(" ", case[0])
 	_rules_of(case[0]) == case[1]
 }
+
+test_configuration_by_option[option] if {
+	some option in ["-e", "--edit", "-f", "--file", "--remove-section", "--rename-section", "--file=x"]
+	_git_rules(["config", option, "user.name", "x"]) == {"repository-internals"}
+}
+
+test_configuration_by_key if {
+	_git_rules(["config", "user.name", "x"]) == _inside
+	_git_rules(["config", "--global", "User.Name", "x"]) == _inside
+	_git_rules(["config", "user.name", "x", "Core.Pager"]) == {"repository-internals"}
+	_git_rules(["config", "x.y", "x"]) == {"repository-internals"}
+	_git_rules(["config", "--get", "core.pager"]) == _inside
+	_git_rules(["config", "list"]) == _inside
+}
+
+test_a_part_of_the_workspace[program] if {
+	some program in ["mv", "rm", "rmdir", "shred"]
+	part := {"value": "a", "path": "/workspace/a", "real": "/workspace/a", "in_workspace": true}
+	_rules_of_args(program, [object.union(part, {"dynamic": false})]) == _inside
+	_rules_of_args(program, [{"dynamic": true, "may": [part]}]) == _inside
+}
