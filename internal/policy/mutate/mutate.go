@@ -189,12 +189,9 @@ func (l *lab) measure(ctx context.Context) error {
 			for i := int(next.Add(1)) - 1; i < len(l.checks) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
 				c := l.checks[i]
 				begin := time.Now()
-				why := prog.fails(ctx, c, time.Minute)
-				c.took = time.Since(begin)
 				touched, cases := placeTracer{}, &caseTracer{}
-				if why == "" {
-					why = prog.fails(ctx, c, time.Minute, touched, cases)
-				}
+				why := prog.fails(ctx, c, time.Minute, touched, cases)
+				c.took = time.Since(begin) // traced, which tells the quick from the slow as well
 				c.touches, c.once = l.atlas.set(touched), cases.distinct()
 				if why != "" {
 					mu.Lock()
