@@ -190,3 +190,37 @@ test_one_transform_of_two_packages if {
 	decision.transform == said
 	decision.outcome == "allow"
 }
+
+test_ranks_of_the_cage[note] if {
+	some case in [
+		["caller", {"reuse": "caller"}, {"reuse": "of-the-future"}, {"reuse": "caller"}],
+		["rw", {"workspace": "rw"}, {"workspace": "of-the-future"}, {"workspace": "rw"}],
+		["an unknown ceiling", {"reuse": "of-the-future"}, {"reuse": "caller"}, {"reuse": "caller"}],
+		["an object over a ceiling", {"pids": {}}, {"pids": 1}, {"pids": 1}],
+	]
+	note := case[0]
+	_lowered(case[1], case[2]) == case[3]
+}
+
+test_terms_without_a_tenant if {
+	asking := {"obligations": {}, "ask": {_finding("b")}}
+	decision := data.sandgate.decision with input as _call("made")
+		with data.sandgate.profiles.made as asking
+		with data.sandgate.tenants as {"acme": {"ask_terms": {"quorum": 3}}}
+		with data.sandgate.config as {"ask": {"on_timeout": "deny", "quorum": 1}}
+	decision.ask == {"on_timeout": "deny", "quorum": 1}
+}
+
+test_rules_of_another_tenant_are_none_of_it[key] if {
+	some key in ["deny", "ask", "labels", "obligations", "ask_terms"]
+	said := object.get({"labels": {"l"}, "obligations": {"x": 1}, "ask_terms": {"quorum": 9}}, key, {_finding("t")})
+	decision := _composed({"profile": _allowing, "tenants": {"other": {key: said}}})
+	[decision.outcome, decision.labels, decision.tighten, decision.ask] == ["allow", [], set(), {}]
+	asking := _composed({"profile": {"ask": {_finding("b")}}, "tenants": {"other": {key: said}}})
+	[asking.outcome, _rules(asking), asking.ask.quorum] == ["ask", ["b"], 1]
+}
+
+test_no_reasons_without_anything if {
+	reasons := data.sandgate.reasons with input as {} with sort as _unsorted
+	reasons == []
+}

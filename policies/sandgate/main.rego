@@ -168,7 +168,6 @@ _lowered[key] := limit if {
 
 _exceeds(_, value, limit) if {
 	is_number(value)
-	is_number(limit)
 	limit > 0
 	value > limit
 }

@@ -115,7 +115,7 @@ _softened := {
 	},
 }
 
-test_modes[note] if {
+test_softened[note] if {
 	some note, case in _softened
 	decision := _decide(case.says, case.modes)
 	decision.outcome == case.outcome

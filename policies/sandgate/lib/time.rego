@@ -20,7 +20,6 @@ day(now, zone) := time.weekday([time.parse_rfc3339_ns(now), zone])
 # description: >-
 #   The hour is from `from` on and before `to`. Hours over midnight are written from a larger to a smaller number: 22, 6.
 within_hours(now, zone, from, to) if {
-	from <= to
 	now_hour := hour(now, zone)
 	now_hour >= from
 	now_hour < to
