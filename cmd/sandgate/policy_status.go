@@ -25,6 +25,9 @@ const (
 	statusPatience = 2 * time.Second
 )
 
+// errWaited is the cause of a context that ended because --wait took too long.
+var errWaited = errors.New("the time to wait is over")
+
 // statusFlags are those of `sandgate policy status`.
 type statusFlags struct {
 	output  string
@@ -85,7 +88,7 @@ func (f *statusFlags) status(ctx context.Context, c *client, progress io.Writer)
 		now, _, err := askStatus(ctx, c)
 		return now, err
 	}
-	waiting, cancel := context.WithTimeout(ctx, f.timeout)
+	waiting, cancel := context.WithTimeoutCause(ctx, f.timeout, errWaited)
 	defer cancel()
 	began, told, why := time.Now(), "", "the daemon does not answer"
 	var last *sandgatev1.PolicyStatus
