@@ -135,12 +135,12 @@ _verbs := {
 	"pip3": _pip_verbs,
 	"pipx": {"inject", "install", "run", "upgrade"},
 	"uv": {"add", "pip", "sync", "tool"},
-	"poetry": {"add", "install", "update"},
+	"poetry": {"add", "update"}, # install goes by the lockfile
 	"cargo": {"add", "binstall", "install", "update"},
 	"go": {"get", "install"},
 	"gem": {"install", "update"},
 	"bundle": {"add", "install", "update"},
-	"composer": {"require", "install", "update"},
+	"composer": {"require", "update"}, # install goes by the lockfile
 	"apt": {"install"},
 	"apt-get": {"install"},
 	"apk": {"add"},
@@ -188,11 +188,6 @@ _locked("uv", words) if {
 	words & {"--frozen", "--locked"} != set()
 }
 
-_locked("poetry", words) if {
-	words & {"add", "update"} == set()
-	"install" in words
-}
-
 _locked("pipenv", words) if {
 	words & {"update", "upgrade"} == set()
 	"--deploy" in words
@@ -214,9 +209,4 @@ _locked("go", words) if {
 _locked("bundle", words) if {
 	words & {"add", "update"} == set()
 	words & {"--frozen", "--deployment"} != set()
-}
-
-_locked("composer", words) if {
-	words & {"require", "update"} == set()
-	"install" in words
 }
