@@ -11,9 +11,9 @@ import (
 
 // Report is what came of a run.
 type Report struct {
-	Source     string        `json:"source"`
-	Checks     int           `json:"checks"`
-	All        int           `json:"sites"` // in the policy, before sampling
+	Source string `json:"source"`
+	Checks int    `json:"checks"`
+	All    int    `json:"sites"` // in the policy, before sampling
 	Tally
 	Invalid    int           `json:"invalid"`
 	Equivalent int           `json:"equivalent"`
