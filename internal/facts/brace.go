@@ -192,6 +192,9 @@ func (b *bracer) sequence(amble []atom) [][]atom {
 	if !ok || from == "" || rest == "" {
 		return nil
 	}
+	if strings.ContainsAny(text.String(), " \t\n\v\f\r") {
+		return unknownField // bash reads numbers by strtoimax(3), which skips white space
+	}
 	to, step, hasStep := strings.Cut(rest, "..")
 	by := int64(1)
 	if hasStep {
