@@ -220,3 +220,15 @@ test_texts if {
 	calls.hosts(_call([proxied])) == {"proxy.example"}
 	calls.hosts({"args": {"n": 1, "deep": [{"url": "https://a.example/"}]}}) == {"a.example"}
 }
+
+test_other_letters_of_the_same_programs[note] if {
+	some base, names in {"wget": ["-O", "-o", "-e"], "curl": ["-o", "-d", "-H"], "nc": ["-w", "-p"], "ssh": ["-i", "-p"]}
+	some name in names
+	note := sprintf("%s %s", [base, name])
+	_hosts([base, name, "a.example"]) == set()
+}
+
+test_one_name_of_a_place_is_enough if {
+	calls.written_paths({"files": [{"op": "write", "real": "/c"}]}) == {"/c"}
+	calls.written_paths({"files": [{"op": "write", "abs": "/b"}]}) == {"/b"}
+}
