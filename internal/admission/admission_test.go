@@ -50,6 +50,13 @@ type order struct {
 	names []string
 }
 
+// soFar are those who were let in until now.
+func (o *order) soFar() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.names)
+}
+
 // queue sends a call of its own goroutine into the line and waits until it
 // stands there or was let in. A call that was let in leaves when told to.
 func (o *order) queue(t *testing.T, l *Line, r Request, leave <-chan struct{}) {
@@ -84,7 +91,7 @@ func TestCallersAreServedInTurn(t *testing.T) {
 		}
 		first.Leave()
 		synctest.Wait()
-		if diff := cmp.Diff([]string{"a", "b", "c", "a", "b", "a", "a"}, o.names); diff != "" {
+		if diff := cmp.Diff([]string{"a", "b", "c", "a", "b", "a", "a"}, o.soFar()); diff != "" {
 			t.Errorf("order (-want +got):\n%s", diff)
 		}
 		if s := l.State(); s.Running != 0 || s.Waiting != 0 || s.Used != (Resources{}) || len(l.callers) != 0 || s.Waited != 7 || s.Admitted != 8 {
@@ -133,7 +140,7 @@ func TestOneCallerCannotTakeAll(t *testing.T) {
 		close(leave)
 		greedy[0].Leave()
 		synctest.Wait()
-		if diff := cmp.Diff([]string{"greedy"}, o.names); diff != "" {
+		if diff := cmp.Diff([]string{"greedy"}, o.soFar()); diff != "" {
 			t.Errorf("let in (-want +got):\n%s", diff)
 		}
 	})
@@ -267,14 +274,14 @@ func TestALargeCallIsNotOvertakenForEver(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		passed := len(o.names) - 1
+		passed := len(o.soFar()) - 1
 		if passed != maxPassed {
 			t.Errorf("%d calls got past the large one, want %d", passed, maxPassed)
 		}
 		holder.Leave()
 		close(leaves[0])
 		synctest.Wait()
-		if !slices.Contains(o.names, "large") {
+		if !slices.Contains(o.soFar(), "large") {
 			t.Error("the large call was not let in when there was room")
 		}
 		close(forever)

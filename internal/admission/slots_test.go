@@ -35,7 +35,7 @@ func TestCallsBeginInSlots(t *testing.T) {
 		}
 		first.Leave() // its slot is free at once
 		synctest.Wait()
-		if s := l.State(); s.Running != 2 || s.Waiting != 1 || len(o.names) != 1 {
+		if s := l.State(); s.Running != 2 || s.Waiting != 1 || len(o.soFar()) != 1 {
 			t.Errorf("state: %+v after one has left, want the next let in", s)
 		}
 		// The others run on, and so their slots are free after a while.
