@@ -107,7 +107,7 @@ test-cgroup2: runtimes build ## the sandbox tests on a second kernel with pure c
 
 .PHONY: policy-test
 policy-test: bin/opa build ## what any policy repository can run: OPA's own tests, then lint, tests with coverage, a sample of mutations
-	bin/opa test policies/
+	bin/opa test --timeout 60s policies/
 	bin/opa check --strict --schema policies/schemas policies/
 	bin/sandgate policy lint policies
 	bin/sandgate policy test policies --coverage --threshold 95
