@@ -330,6 +330,16 @@ func TestDecisionLogs(t *testing.T) {
 	}
 }
 
+// first is the first event that has arrived, nil if none has.
+func (c *collector) first() map[string]any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.events) == 0 {
+		return nil
+	}
+	return c.events[0]
+}
+
 // wait returns the first event that arrives; again makes another one, since the
 // first may have been dropped.
 func (c *collector) wait(t *testing.T, again func()) map[string]any {
@@ -338,11 +348,8 @@ func (c *collector) wait(t *testing.T, again func()) map[string]any {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		c.mu.Lock()
-		n := len(c.events)
-		c.mu.Unlock()
-		if n > 0 {
-			return c.events[0]
+		if event := c.first(); event != nil {
+			return event
 		}
 		again()
 		select {
