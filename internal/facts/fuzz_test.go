@@ -143,7 +143,7 @@ var scriptSeeds = []string{
 	"a \"# \\\nb\" # \\\nc", "case a in (a) b ;& c) d ;;& *) e; esac", "a\\\n#b\nc", "a <<\\E\n\\\nE\nb", "a <<E\\\nF\nx\nEF\nb", "a <<\"E F\"\nE F\nb",
 	"a <<E\nE\\\n\nb x\nE", "a <<-E\n\tE\\\nF\nE\nb", "a <<\"E\\$\"\nE$\nb\nE\\$", "a <<é\né\nb\né", "a <<'é'\né\nb", "a <<E\"F\"\n$(b)\nEF\nc", "a <<$'E'\nE\nb",
 	"a <<A <<B\nA\\\n\n\\\nB\nb\nB", "a $(b <<E\nx\nE)\nc", "a <<E; b <<F\n${x:-$(c)}\nE\nF\nd", "a `b <<E\nE\n`\nc", "{ a <<E; }\n\\\\\nE\nb", "! ! a", "time -- a",
-	"a\"\nb\"0&7",
+	"a\"\nb\"0&7", "#\\\n\"$\\\n#\"", "a \"$\\\n(b)\"", "a $\\\n(b)", "a <<E\n$\\\n(b)\nE", "a \"$\\\n\\\n(b)\"",
 }
 
 // FuzzShellCommands holds the list of commands against bash: every command that bash runs must be in it. Every name

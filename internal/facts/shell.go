@@ -142,6 +142,11 @@ func (a *analyzer) script(text string, sc scope) error {
 	if perr != nil {
 		return fmt.Errorf("not a bash script that can be parsed: %w", perr)
 	}
+	if strings.Contains(text, "$\\\n") {
+		// Bash takes the two characters out before it looks for an expansion, so that
+		// "$\<newline>(cmd)" runs cmd; the parser takes the dollar for itself.
+		return errors.New("a line ends between a dollar and what it expands: write them on one line")
+	}
 	return nil
 }
 
