@@ -48,12 +48,12 @@ func TestNoWorkBesideCallsWhileThePoolLasts(t *testing.T) {
 		p.check(t)
 		time.Sleep(lull) // nothing runs
 		synctest.Wait()
-		if s := p.pools()[0]; s.Making == 0 || p.asideN == 5 {
-			t.Errorf("in a lull: %+v, %d set aside; want cells made and removed", s, p.asideN)
+		if s := p.pools()[0]; s.Making == 0 || aside(p) == 5 {
+			t.Errorf("in a lull: %+v, %d set aside; want cells made and removed", s, aside(p))
 		}
 		time.Sleep(5 * time.Second)
-		if s := p.pools()[0]; s.Fresh != 8 || s.Dying != 0 || p.asideN != 0 || len(m.alive) != 8 {
-			t.Errorf("later: %+v with %d alive, want eight fresh ones", s, len(m.alive))
+		if s := p.pools()[0]; s.Fresh != 8 || s.Dying != 0 || aside(p) != 0 || m.living() != 8 {
+			t.Errorf("later: %+v with %d alive, want eight fresh ones", s, m.living())
 		}
 	})
 }
@@ -90,11 +90,11 @@ func TestNothingWaitsForALullForEver(t *testing.T) {
 		if took := time.Since(began); took > patience {
 			t.Errorf("nothing made for %s, want at most %s", took, patience)
 		}
-		for len(m.alive) > 8-3 && p.pools()[0].Dying > 0 && time.Since(began) < time.Minute {
+		for m.living() > 8-3 && p.pools()[0].Dying > 0 && time.Since(began) < time.Minute {
 			time.Sleep(time.Millisecond)
 		}
-		if took := time.Since(began); took > patience+time.Second || p.asideN != 0 {
-			t.Errorf("%d used cells left after %s, want none after %s", p.asideN, took, patience)
+		if took := time.Since(began); took > patience+time.Second || aside(p) != 0 {
+			t.Errorf("%d used cells left after %s, want none after %s", aside(p), took, patience)
 		}
 		giveBack(p, stay, false)
 	})
@@ -145,4 +145,11 @@ func TestDoubtfulCellsAreKilledAtOnce(t *testing.T) {
 		}
 		giveBack(p, other, false)
 	})
+}
+
+// aside is how many used cells wait for their removal.
+func aside(p *pool) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asideN
 }

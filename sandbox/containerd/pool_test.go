@@ -74,6 +74,12 @@ func (m *fakeMaker) destroyCell(_ context.Context, c *aCell) error {
 	return nil
 }
 
+func (m *fakeMaker) living() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.alive)
+}
+
 func (m *fakeMaker) seen() (made, most, killed int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -120,8 +126,8 @@ func testPool(t *testing.T, change func(*poolConfig, *fakeMaker), run func(t *te
 			t.Error(err)
 		}
 		background.Wait()
-		if len(m.alive) != 0 || p.total() != 0 {
-			t.Errorf("%d cells left, the pool counts %d, want none", len(m.alive), p.total())
+		if m.living() != 0 || p.total() != 0 {
+			t.Errorf("%d cells left, the pool counts %d, want none", m.living(), p.total())
 		}
 		p.check(t)
 	})
