@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -85,6 +86,7 @@ type suiteRun struct {
 }
 
 func runPolicyTests(cmd *cobra.Command, flags suiteFlags, args []string) error {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // many decisions, little that stays
 	if flags.threshold < 0 || flags.threshold > 100 {
 		return fmt.Errorf("--threshold %g: want a percentage, 0 to 100", flags.threshold)
 	}
