@@ -214,7 +214,8 @@ func TestKillNineLeavesNoOrphan(t *testing.T) {
 	requireRoot(t)
 	cfg := testConfig(t)
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestCrashingDaemon$", "-test.v") //nolint:gosec // this very binary
-	child.Env = append(os.Environ(), crashEnv+"="+cfg.DataDir, "SANDGATE_BIN_DIR="+binDir)
+	child.Env = append(os.Environ(), crashEnv+"="+cfg.DataDir, "SANDGATE_BIN_DIR="+binDir,
+		"TMPDIR="+t.TempDir()) // a killed child removes nothing
 	pipe, err := child.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
