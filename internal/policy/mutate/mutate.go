@@ -73,7 +73,7 @@ type Mutant struct {
 type lab struct {
 	opts    Options
 	store   storage.Store
-	library map[string]*ast.Module
+	sources map[string]*ast.Module
 	all     map[string]*ast.Module // with tests
 	checks  []*check
 
@@ -133,7 +133,7 @@ func compareSites(a, b Site) int {
 }
 
 func newLab(ctx context.Context, src policy.Source, opts Options) (*lab, error) {
-	l := &lab{opts: opts, library: map[string]*ast.Module{}, base: map[string]string{}, best: map[place]*check{}, atlas: atlas{ids: map[place]int{}}}
+	l := &lab{opts: opts, sources: map[string]*ast.Module{}, base: map[string]string{}, best: map[place]*check{}, atlas: atlas{ids: map[place]int{}}}
 	var err error
 	if l.all, err = src.Modules(true); err != nil {
 		return nil, err
@@ -143,20 +143,20 @@ func newLab(ctx context.Context, src policy.Source, opts Options) (*lab, error) 
 	}
 	for name, mod := range l.all {
 		if !policy.IsTest(name) {
-			l.library[name] = mod
+			l.sources[name] = mod
 		}
 	}
-	if _, err := policy.Compile(ctx, l.library, l.store); err != nil {
+	if _, err := policy.Compile(ctx, l.sources, l.store); err != nil {
 		return nil, err
 	}
-	plain, err := compileLibrary(ctx, l.library, l.store)
+	plain, err := compileLibrary(ctx, l.sources, l.store)
 	if err != nil {
 		return nil, err
 	}
 	if err := policy.CheckCompiled(ctx, plain.compiler, l.store); err != nil {
 		return nil, fmt.Errorf("the daemon would refuse the policy as it is: %w", err)
 	}
-	l.libraryGraph, l.allGraph = newGraph(l.library), newGraph(l.all)
+	l.libraryGraph, l.allGraph = newGraph(l.sources), newGraph(l.all)
 	l.deciding = l.libraryGraph.closure(l.libraryGraph.named(ast.MustParseRef(policy.DecisionRef))...)
 	return l, l.measure(ctx)
 }
@@ -232,9 +232,9 @@ func (l *lab) scenarioChecks(suite scenario.Suite) ([]*check, error) {
 // sites lists every change to be tried, in the order of files and places.
 func (l *lab) sites() []Site {
 	var sites []Site
-	for _, name := range slices.Sorted(maps.Keys(l.library)) {
+	for _, name := range slices.Sorted(maps.Keys(l.sources)) {
 		if len(l.opts.Only) == 0 || slices.ContainsFunc(l.opts.Only, func(only string) bool { return selects(only, name) }) {
-			sites = append(sites, sitesOf(name, l.library[name])...)
+			sites = append(sites, sitesOf(name, l.sources[name])...)
 		}
 	}
 	return sites

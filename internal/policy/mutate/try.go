@@ -24,7 +24,7 @@ type trial struct {
 // noticed a change of the same rule. The tests beside the file come before the
 // scenarios: these need the whole policy, and most changes are noticed by then.
 func (l *lab) try(ctx context.Context, s Site) Mutant {
-	t := &trial{lab: l, m: Mutant{Site: s, Status: Survived}, changed: mutated(l.library[s.File], s)}
+	t := &trial{lab: l, m: Mutant{Site: s, Status: Survived}, changed: mutated(l.sources[s.File], s)}
 	t.run(ctx)
 	return t.m
 }
