@@ -24,6 +24,13 @@ const (
 	KindOutcome  Kind = "outcome"  // what came of an intent
 	KindSession  Kind = "session"  // a session was made or ended
 	KindPolicy   Kind = "policy"   // a policy revision was loaded or refused
+	KindApproval Kind = "approval" // an approval was asked for, decided, used or has lapsed
+	KindGrant    Kind = "grant"    // a class of calls was granted, used or revoked
+
+	// The journal writes these itself.
+	KindCheckpoint Kind = "checkpoint" // a signed tree head of all records before it
+	KindSnapshot   Kind = "snapshot"   // the folded state was saved; holds the file's hash
+	KindRetention  Kind = "retention"  // old segments are about to be removed
 )
 
 // Record is one line of the journal. Everything but Data is the journal's own
