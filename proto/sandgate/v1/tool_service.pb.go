@@ -413,9 +413,17 @@ type ExecuteRequest struct {
 	Call *Call `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
 	// Optional. Standard input of the program. At most 1 MiB; ExecuteStream takes
 	// more. Empty: immediate end of file.
-	Stdin         []byte `protobuf:"bytes,2,opt,name=stdin,proto3" json:"stdin,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Stdin []byte `protobuf:"bytes,2,opt,name=stdin,proto3" json:"stdin,omitempty"`
+	// Optional. True: runs in the background. The response comes when the program has
+	// been started, or with the result if it ended before; the call then goes on until it
+	// ends, is cancelled, or its session or the daemon ends. Its deadline is that of
+	// background calls.
+	Detach bool `protobuf:"varint,3,opt,name=detach,proto3" json:"detach,omitempty"`
+	// Optional. True: when the RPC ends before the call does, the call goes on, as
+	// with detach; its deadline stays that of other calls. False: it is cancelled.
+	DetachOnDisconnect bool `protobuf:"varint,4,opt,name=detach_on_disconnect,json=detachOnDisconnect,proto3" json:"detach_on_disconnect,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *ExecuteRequest) Reset() {
@@ -462,11 +470,27 @@ func (x *ExecuteRequest) GetStdin() []byte {
 	return nil
 }
 
-// ExecuteResponse is the result of a call.
+func (x *ExecuteRequest) GetDetach() bool {
+	if x != nil {
+		return x.Detach
+	}
+	return false
+}
+
+func (x *ExecuteRequest) GetDetachOnDisconnect() bool {
+	if x != nil {
+		return x.DetachOnDisconnect
+	}
+	return false
+}
+
+// ExecuteResponse is what came of a call, or that it runs in the background.
 type ExecuteResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Always set. What came of the call.
-	Result        *Result `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	// What came of the call. Unset for a detached call that runs.
+	Result *Result `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	// Set for a detached call that runs: Attach, GetCall and Cancel take it from here.
+	Running       *RunningCall `protobuf:"bytes,2,opt,name=running,proto3" json:"running,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -508,6 +532,95 @@ func (x *ExecuteResponse) GetResult() *Result {
 	return nil
 }
 
+func (x *ExecuteResponse) GetRunning() *RunningCall {
+	if x != nil {
+		return x.Running
+	}
+	return nil
+}
+
+// RunningCall is a call that runs in the background.
+type RunningCall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. Id of the call, as given by the host or made by the daemon.
+	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// Always set. Digest of the call's content, "sha256:…".
+	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Always set. What policy said.
+	Decision *Decision `protobuf:"bytes,3,opt,name=decision,proto3" json:"decision,omitempty"`
+	// Always set. What is enforced on it.
+	Receipt *Receipt `protobuf:"bytes,4,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	// When its program was started.
+	StartTime     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunningCall) Reset() {
+	*x = RunningCall{}
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunningCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunningCall) ProtoMessage() {}
+
+func (x *RunningCall) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunningCall.ProtoReflect.Descriptor instead.
+func (*RunningCall) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RunningCall) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *RunningCall) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *RunningCall) GetDecision() *Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+func (x *RunningCall) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
+func (x *RunningCall) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
 // ExecuteStreamRequest is one message of a host to a streamed call.
 type ExecuteStreamRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -525,7 +638,7 @@ type ExecuteStreamRequest struct {
 
 func (x *ExecuteStreamRequest) Reset() {
 	*x = ExecuteStreamRequest{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[7]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -537,7 +650,7 @@ func (x *ExecuteStreamRequest) String() string {
 func (*ExecuteStreamRequest) ProtoMessage() {}
 
 func (x *ExecuteStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[7]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -550,7 +663,7 @@ func (x *ExecuteStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteStreamRequest.ProtoReflect.Descriptor instead.
 func (*ExecuteStreamRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{7}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ExecuteStreamRequest) GetEvent() isExecuteStreamRequest_Event {
@@ -619,14 +732,17 @@ type ExecuteStart struct {
 	// Required. The call.
 	Call *Call `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
 	// Optional. True: stdin messages will follow. False: immediate end of file.
-	Stdin         bool `protobuf:"varint,2,opt,name=stdin,proto3" json:"stdin,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Stdin bool `protobuf:"varint,2,opt,name=stdin,proto3" json:"stdin,omitempty"`
+	// Optional. True: when the stream ends before the call does, the call goes on, its
+	// standard input at its end; Attach follows it. False: it is cancelled.
+	DetachOnDisconnect bool `protobuf:"varint,3,opt,name=detach_on_disconnect,json=detachOnDisconnect,proto3" json:"detach_on_disconnect,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *ExecuteStart) Reset() {
 	*x = ExecuteStart{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[8]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -638,7 +754,7 @@ func (x *ExecuteStart) String() string {
 func (*ExecuteStart) ProtoMessage() {}
 
 func (x *ExecuteStart) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[8]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -651,7 +767,7 @@ func (x *ExecuteStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteStart.ProtoReflect.Descriptor instead.
 func (*ExecuteStart) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{8}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ExecuteStart) GetCall() *Call {
@@ -668,6 +784,13 @@ func (x *ExecuteStart) GetStdin() bool {
 	return false
 }
 
+func (x *ExecuteStart) GetDetachOnDisconnect() bool {
+	if x != nil {
+		return x.DetachOnDisconnect
+	}
+	return false
+}
+
 // StdinClose ends the standard input of a streamed call. It has no content.
 type StdinClose struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -677,7 +800,7 @@ type StdinClose struct {
 
 func (x *StdinClose) Reset() {
 	*x = StdinClose{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[9]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +812,7 @@ func (x *StdinClose) String() string {
 func (*StdinClose) ProtoMessage() {}
 
 func (x *StdinClose) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[9]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +825,7 @@ func (x *StdinClose) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StdinClose.ProtoReflect.Descriptor instead.
 func (*StdinClose) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{9}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{10}
 }
 
 // ExecuteStreamResponse is one message of the daemon in a streamed call.
@@ -723,7 +846,7 @@ type ExecuteStreamResponse struct {
 
 func (x *ExecuteStreamResponse) Reset() {
 	*x = ExecuteStreamResponse{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[10]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -735,7 +858,7 @@ func (x *ExecuteStreamResponse) String() string {
 func (*ExecuteStreamResponse) ProtoMessage() {}
 
 func (x *ExecuteStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[10]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -748,7 +871,7 @@ func (x *ExecuteStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteStreamResponse.ProtoReflect.Descriptor instead.
 func (*ExecuteStreamResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{10}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExecuteStreamResponse) GetEvent() isExecuteStreamResponse_Event {
@@ -839,7 +962,7 @@ type DecisionEvent struct {
 
 func (x *DecisionEvent) Reset() {
 	*x = DecisionEvent{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[11]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -851,7 +974,7 @@ func (x *DecisionEvent) String() string {
 func (*DecisionEvent) ProtoMessage() {}
 
 func (x *DecisionEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[11]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -864,7 +987,7 @@ func (x *DecisionEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecisionEvent.ProtoReflect.Descriptor instead.
 func (*DecisionEvent) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{11}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DecisionEvent) GetCallId() string {
@@ -892,7 +1015,7 @@ type StartedEvent struct {
 
 func (x *StartedEvent) Reset() {
 	*x = StartedEvent{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[12]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +1027,7 @@ func (x *StartedEvent) String() string {
 func (*StartedEvent) ProtoMessage() {}
 
 func (x *StartedEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[12]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +1040,7 @@ func (x *StartedEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartedEvent.ProtoReflect.Descriptor instead.
 func (*StartedEvent) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{12}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StartedEvent) GetReceipt() *Receipt {
@@ -943,7 +1066,7 @@ type OutputEvent struct {
 
 func (x *OutputEvent) Reset() {
 	*x = OutputEvent{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[13]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1078,7 @@ func (x *OutputEvent) String() string {
 func (*OutputEvent) ProtoMessage() {}
 
 func (x *OutputEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[13]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1091,7 @@ func (x *OutputEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputEvent.ProtoReflect.Descriptor instead.
 func (*OutputEvent) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{13}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OutputEvent) GetStream() Stream {
@@ -1007,7 +1130,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[14]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1142,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[14]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1155,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{14}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AttachRequest) GetCallId() string {
@@ -1065,6 +1188,9 @@ type AttachResponse struct {
 	//
 	//	*AttachResponse_Output
 	//	*AttachResponse_Result
+	//	*AttachResponse_Decision
+	//	*AttachResponse_Started
+	//	*AttachResponse_Gap
 	Event         isAttachResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1072,7 +1198,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[15]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1210,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[15]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1223,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{15}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AttachResponse) GetEvent() isAttachResponse_Event {
@@ -1125,6 +1251,33 @@ func (x *AttachResponse) GetResult() *Result {
 	return nil
 }
 
+func (x *AttachResponse) GetDecision() *DecisionEvent {
+	if x != nil {
+		if x, ok := x.Event.(*AttachResponse_Decision); ok {
+			return x.Decision
+		}
+	}
+	return nil
+}
+
+func (x *AttachResponse) GetStarted() *StartedEvent {
+	if x != nil {
+		if x, ok := x.Event.(*AttachResponse_Started); ok {
+			return x.Started
+		}
+	}
+	return nil
+}
+
+func (x *AttachResponse) GetGap() *GapEvent {
+	if x != nil {
+		if x, ok := x.Event.(*AttachResponse_Gap); ok {
+			return x.Gap
+		}
+	}
+	return nil
+}
+
 type isAttachResponse_Event interface {
 	isAttachResponse_Event()
 }
@@ -1139,9 +1292,96 @@ type AttachResponse_Result struct {
 	Result *Result `protobuf:"bytes,2,opt,name=result,proto3,oneof"`
 }
 
+type AttachResponse_Decision struct {
+	// First message, once the call is decided.
+	Decision *DecisionEvent `protobuf:"bytes,3,opt,name=decision,proto3,oneof"`
+}
+
+type AttachResponse_Started struct {
+	// The program has been executed. Not sent for a call of an earlier run of the
+	// daemon.
+	Started *StartedEvent `protobuf:"bytes,4,opt,name=started,proto3,oneof"`
+}
+
+type AttachResponse_Gap struct {
+	// Output that is not kept is left out here.
+	Gap *GapEvent `protobuf:"bytes,5,opt,name=gap,proto3,oneof"`
+}
+
 func (*AttachResponse_Output) isAttachResponse_Event() {}
 
 func (*AttachResponse_Result) isAttachResponse_Event() {}
+
+func (*AttachResponse_Decision) isAttachResponse_Event() {}
+
+func (*AttachResponse_Started) isAttachResponse_Event() {}
+
+func (*AttachResponse_Gap) isAttachResponse_Event() {}
+
+// GapEvent tells of output that is not kept: what follows on this stream begins
+// at its end.
+type GapEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. Which stream.
+	Stream Stream `protobuf:"varint,1,opt,name=stream,proto3,enum=sandgate.v1.Stream" json:"stream,omitempty"`
+	// Offset of the first byte that is left out.
+	Offset int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	// How many bytes are left out.
+	SizeBytes     int64 `protobuf:"varint,3,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GapEvent) Reset() {
+	*x = GapEvent{}
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GapEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GapEvent) ProtoMessage() {}
+
+func (x *GapEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GapEvent.ProtoReflect.Descriptor instead.
+func (*GapEvent) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *GapEvent) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *GapEvent) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *GapEvent) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
 
 // CancelRequest asks for the end of a running call.
 type CancelRequest struct {
@@ -1154,7 +1394,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[16]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1406,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[16]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1419,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{16}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CancelRequest) GetCallId() string {
@@ -1198,7 +1438,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[17]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1210,7 +1450,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[17]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1223,7 +1463,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{17}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{19}
 }
 
 // GetCallRequest asks for a call.
@@ -1237,7 +1477,7 @@ type GetCallRequest struct {
 
 func (x *GetCallRequest) Reset() {
 	*x = GetCallRequest{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[18]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1489,7 @@ func (x *GetCallRequest) String() string {
 func (*GetCallRequest) ProtoMessage() {}
 
 func (x *GetCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[18]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1502,7 @@ func (x *GetCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallRequest.ProtoReflect.Descriptor instead.
 func (*GetCallRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{18}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetCallRequest) GetCallId() string {
@@ -1286,14 +1526,33 @@ type GetCallResponse struct {
 	// When the call was accepted. Unset when it is no longer known.
 	AcceptTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=accept_time,json=acceptTime,proto3" json:"accept_time,omitempty"`
 	// What came of it. Set for CALL_STATE_FINISHED.
-	Result        *Result `protobuf:"bytes,6,opt,name=result,proto3" json:"result,omitempty"`
+	Result *Result `protobuf:"bytes,6,opt,name=result,proto3" json:"result,omitempty"`
+	// Session of the call. Empty: none.
+	SessionId string `protobuf:"bytes,7,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// What policy said. Unset before it did.
+	Decision *Decision `protobuf:"bytes,8,opt,name=decision,proto3" json:"decision,omitempty"`
+	// What is enforced on the running program. Unset before it was started and after its
+	// end: the result has it then.
+	Receipt *Receipt `protobuf:"bytes,9,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	// When the program was started. Unset before, and for a call of an earlier run of
+	// the daemon.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// What the running program has used so far. Unset when it does not run or the
+	// machine cannot tell.
+	Usage *Usage `protobuf:"bytes,11,opt,name=usage,proto3" json:"usage,omitempty"`
+	// How many bytes of standard output it has written so far, as far as is known.
+	StdoutBytes int64 `protobuf:"varint,12,opt,name=stdout_bytes,json=stdoutBytes,proto3" json:"stdout_bytes,omitempty"`
+	// The same of standard error.
+	StderrBytes int64 `protobuf:"varint,13,opt,name=stderr_bytes,json=stderrBytes,proto3" json:"stderr_bytes,omitempty"`
+	// True for a call that runs in the background, or did.
+	Detached      bool `protobuf:"varint,14,opt,name=detached,proto3" json:"detached,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetCallResponse) Reset() {
 	*x = GetCallResponse{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[19]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1564,7 @@ func (x *GetCallResponse) String() string {
 func (*GetCallResponse) ProtoMessage() {}
 
 func (x *GetCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[19]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1577,7 @@ func (x *GetCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallResponse.ProtoReflect.Descriptor instead.
 func (*GetCallResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{19}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetCallResponse) GetCallId() string {
@@ -1363,6 +1622,317 @@ func (x *GetCallResponse) GetResult() *Result {
 	return nil
 }
 
+func (x *GetCallResponse) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *GetCallResponse) GetDecision() *Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+func (x *GetCallResponse) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
+func (x *GetCallResponse) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *GetCallResponse) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *GetCallResponse) GetStdoutBytes() int64 {
+	if x != nil {
+		return x.StdoutBytes
+	}
+	return 0
+}
+
+func (x *GetCallResponse) GetStderrBytes() int64 {
+	if x != nil {
+		return x.StderrBytes
+	}
+	return 0
+}
+
+func (x *GetCallResponse) GetDetached() bool {
+	if x != nil {
+		return x.Detached
+	}
+	return false
+}
+
+// ListCallsRequest asks for the caller's calls.
+type ListCallsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional. Only calls of this session. Empty: all.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Optional. Only calls in this state. CALL_STATE_UNSPECIFIED: all.
+	State CallState `protobuf:"varint,2,opt,name=state,proto3,enum=sandgate.v1.CallState" json:"state,omitempty"`
+	// Optional. Most calls to return, 1 to 1000. 0 means 100.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Optional. next_page_token of the page before. Empty: the first page.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCallsRequest) Reset() {
+	*x = ListCallsRequest{}
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCallsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCallsRequest) ProtoMessage() {}
+
+func (x *ListCallsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCallsRequest.ProtoReflect.Descriptor instead.
+func (*ListCallsRequest) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListCallsRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *ListCallsRequest) GetState() CallState {
+	if x != nil {
+		return x.State
+	}
+	return CallState_CALL_STATE_UNSPECIFIED
+}
+
+func (x *ListCallsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListCallsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListCallsResponse is one page of calls.
+type ListCallsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Calls, the latest first. Empty: there are no more.
+	Calls []*CallSummary `protobuf:"bytes,1,rep,name=calls,proto3" json:"calls,omitempty"`
+	// Token of the next page. Empty: this is the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCallsResponse) Reset() {
+	*x = ListCallsResponse{}
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCallsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCallsResponse) ProtoMessage() {}
+
+func (x *ListCallsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCallsResponse.ProtoReflect.Descriptor instead.
+func (*ListCallsResponse) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListCallsResponse) GetCalls() []*CallSummary {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
+}
+
+func (x *ListCallsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// CallSummary is a call in a list.
+type CallSummary struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. Id of the call.
+	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// Name of the tool.
+	Tool string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Session of the call. Empty: none.
+	SessionId string `protobuf:"bytes,3,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Always set. Where it is on its way.
+	State CallState `protobuf:"varint,4,opt,name=state,proto3,enum=sandgate.v1.CallState" json:"state,omitempty"`
+	// How it ended. OUTCOME_UNSPECIFIED while it is on its way.
+	Outcome Outcome `protobuf:"varint,5,opt,name=outcome,proto3,enum=sandgate.v1.Outcome" json:"outcome,omitempty"`
+	// Exit code of the program. -1 when it did not exit by itself, or not yet.
+	ExitCode int32 `protobuf:"varint,6,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
+	// When the call was accepted.
+	AcceptTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=accept_time,json=acceptTime,proto3" json:"accept_time,omitempty"`
+	// When it ended. Unset while it is on its way, and when it is not known.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// True for a call that runs in the background, or did.
+	Detached bool `protobuf:"varint,9,opt,name=detached,proto3" json:"detached,omitempty"`
+	// How many bytes it has written on both streams, as far as is known.
+	OutputBytes   int64 `protobuf:"varint,10,opt,name=output_bytes,json=outputBytes,proto3" json:"output_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallSummary) Reset() {
+	*x = CallSummary{}
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallSummary) ProtoMessage() {}
+
+func (x *CallSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallSummary.ProtoReflect.Descriptor instead.
+func (*CallSummary) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *CallSummary) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *CallSummary) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *CallSummary) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *CallSummary) GetState() CallState {
+	if x != nil {
+		return x.State
+	}
+	return CallState_CALL_STATE_UNSPECIFIED
+}
+
+func (x *CallSummary) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
+func (x *CallSummary) GetExitCode() int32 {
+	if x != nil {
+		return x.ExitCode
+	}
+	return 0
+}
+
+func (x *CallSummary) GetAcceptTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AcceptTime
+	}
+	return nil
+}
+
+func (x *CallSummary) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *CallSummary) GetDetached() bool {
+	if x != nil {
+		return x.Detached
+	}
+	return false
+}
+
+func (x *CallSummary) GetOutputBytes() int64 {
+	if x != nil {
+		return x.OutputBytes
+	}
+	return 0
+}
+
 var File_sandgate_v1_tool_service_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_tool_service_proto_rawDesc = "" +
@@ -1392,21 +1962,32 @@ const file_sandgate_v1_tool_service_proto_rawDesc = "" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x121\n" +
 	"\bdecision\x18\x03 \x01(\v2\x15.sandgate.v1.DecisionR\bdecision\x12\x1d\n" +
 	"\n" +
-	"input_json\x18\x04 \x01(\tR\tinputJson\"M\n" +
+	"input_json\x18\x04 \x01(\tR\tinputJson\"\x97\x01\n" +
 	"\x0eExecuteRequest\x12%\n" +
 	"\x04call\x18\x01 \x01(\v2\x11.sandgate.v1.CallR\x04call\x12\x14\n" +
-	"\x05stdin\x18\x02 \x01(\fR\x05stdin\">\n" +
+	"\x05stdin\x18\x02 \x01(\fR\x05stdin\x12\x16\n" +
+	"\x06detach\x18\x03 \x01(\bR\x06detach\x120\n" +
+	"\x14detach_on_disconnect\x18\x04 \x01(\bR\x12detachOnDisconnect\"r\n" +
 	"\x0fExecuteResponse\x12+\n" +
-	"\x06result\x18\x01 \x01(\v2\x13.sandgate.v1.ResultR\x06result\"\xa6\x01\n" +
+	"\x06result\x18\x01 \x01(\v2\x13.sandgate.v1.ResultR\x06result\x122\n" +
+	"\arunning\x18\x02 \x01(\v2\x18.sandgate.v1.RunningCallR\arunning\"\xdc\x01\n" +
+	"\vRunningCall\x12\x17\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x121\n" +
+	"\bdecision\x18\x03 \x01(\v2\x15.sandgate.v1.DecisionR\bdecision\x12.\n" +
+	"\areceipt\x18\x04 \x01(\v2\x14.sandgate.v1.ReceiptR\areceipt\x129\n" +
+	"\n" +
+	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\"\xa6\x01\n" +
 	"\x14ExecuteStreamRequest\x121\n" +
 	"\x05start\x18\x01 \x01(\v2\x19.sandgate.v1.ExecuteStartH\x00R\x05start\x12\x16\n" +
 	"\x05stdin\x18\x02 \x01(\fH\x00R\x05stdin\x12:\n" +
 	"\vstdin_close\x18\x03 \x01(\v2\x17.sandgate.v1.StdinCloseH\x00R\n" +
 	"stdinCloseB\a\n" +
-	"\x05event\"K\n" +
+	"\x05event\"}\n" +
 	"\fExecuteStart\x12%\n" +
 	"\x04call\x18\x01 \x01(\v2\x11.sandgate.v1.CallR\x04call\x12\x14\n" +
-	"\x05stdin\x18\x02 \x01(\bR\x05stdin\"\f\n" +
+	"\x05stdin\x18\x02 \x01(\bR\x05stdin\x120\n" +
+	"\x14detach_on_disconnect\x18\x03 \x01(\bR\x12detachOnDisconnect\"\f\n" +
 	"\n" +
 	"StdinClose\"\xf4\x01\n" +
 	"\x15ExecuteStreamResponse\x128\n" +
@@ -1427,16 +2008,24 @@ const file_sandgate_v1_tool_service_proto_rawDesc = "" +
 	"\rAttachRequest\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12#\n" +
 	"\rstdout_offset\x18\x02 \x01(\x03R\fstdoutOffset\x12#\n" +
-	"\rstderr_offset\x18\x03 \x01(\x03R\fstderrOffset\"|\n" +
+	"\rstderr_offset\x18\x03 \x01(\x03R\fstderrOffset\"\x98\x02\n" +
 	"\x0eAttachResponse\x122\n" +
 	"\x06output\x18\x01 \x01(\v2\x18.sandgate.v1.OutputEventH\x00R\x06output\x12-\n" +
-	"\x06result\x18\x02 \x01(\v2\x13.sandgate.v1.ResultH\x00R\x06resultB\a\n" +
-	"\x05event\"(\n" +
+	"\x06result\x18\x02 \x01(\v2\x13.sandgate.v1.ResultH\x00R\x06result\x128\n" +
+	"\bdecision\x18\x03 \x01(\v2\x1a.sandgate.v1.DecisionEventH\x00R\bdecision\x125\n" +
+	"\astarted\x18\x04 \x01(\v2\x19.sandgate.v1.StartedEventH\x00R\astarted\x12)\n" +
+	"\x03gap\x18\x05 \x01(\v2\x15.sandgate.v1.GapEventH\x00R\x03gapB\a\n" +
+	"\x05event\"n\n" +
+	"\bGapEvent\x12+\n" +
+	"\x06stream\x18\x01 \x01(\x0e2\x13.sandgate.v1.StreamR\x06stream\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x03 \x01(\x03R\tsizeBytes\"(\n" +
 	"\rCancelRequest\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\"\x10\n" +
 	"\x0eCancelResponse\")\n" +
 	"\x0eGetCallRequest\x12\x17\n" +
-	"\acall_id\x18\x01 \x01(\tR\x06callId\"\xee\x01\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\"\xb7\x04\n" +
 	"\x0fGetCallResponse\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12,\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x16.sandgate.v1.CallStateR\x05state\x12\x12\n" +
@@ -1444,11 +2033,46 @@ const file_sandgate_v1_tool_service_proto_rawDesc = "" +
 	"\x06digest\x18\x04 \x01(\tR\x06digest\x12;\n" +
 	"\vaccept_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"acceptTime\x12+\n" +
-	"\x06result\x18\x06 \x01(\v2\x13.sandgate.v1.ResultR\x06result*X\n" +
+	"\x06result\x18\x06 \x01(\v2\x13.sandgate.v1.ResultR\x06result\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\a \x01(\tR\tsessionId\x121\n" +
+	"\bdecision\x18\b \x01(\v2\x15.sandgate.v1.DecisionR\bdecision\x12.\n" +
+	"\areceipt\x18\t \x01(\v2\x14.sandgate.v1.ReceiptR\areceipt\x129\n" +
+	"\n" +
+	"start_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12(\n" +
+	"\x05usage\x18\v \x01(\v2\x12.sandgate.v1.UsageR\x05usage\x12!\n" +
+	"\fstdout_bytes\x18\f \x01(\x03R\vstdoutBytes\x12!\n" +
+	"\fstderr_bytes\x18\r \x01(\x03R\vstderrBytes\x12\x1a\n" +
+	"\bdetached\x18\x0e \x01(\bR\bdetached\"\x9b\x01\n" +
+	"\x10ListCallsRequest\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x12,\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x16.sandgate.v1.CallStateR\x05state\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"k\n" +
+	"\x11ListCallsResponse\x12.\n" +
+	"\x05calls\x18\x01 \x03(\v2\x18.sandgate.v1.CallSummaryR\x05calls\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x87\x03\n" +
+	"\vCallSummary\x12\x17\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x12\n" +
+	"\x04tool\x18\x02 \x01(\tR\x04tool\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x03 \x01(\tR\tsessionId\x12,\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x16.sandgate.v1.CallStateR\x05state\x12.\n" +
+	"\aoutcome\x18\x05 \x01(\x0e2\x14.sandgate.v1.OutcomeR\aoutcome\x12\x1b\n" +
+	"\texit_code\x18\x06 \x01(\x05R\bexitCode\x12;\n" +
+	"\vaccept_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"acceptTime\x125\n" +
+	"\bend_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x1a\n" +
+	"\bdetached\x18\t \x01(\bR\bdetached\x12!\n" +
+	"\foutput_bytes\x18\n" +
+	" \x01(\x03R\voutputBytes*X\n" +
 	"\tCallState\x12\x1a\n" +
 	"\x16CALL_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12CALL_STATE_RUNNING\x10\x01\x12\x17\n" +
-	"\x13CALL_STATE_FINISHED\x10\x022\x92\x04\n" +
+	"\x13CALL_STATE_FINISHED\x10\x022\xde\x04\n" +
 	"\vToolService\x12J\n" +
 	"\tListTools\x12\x1d.sandgate.v1.ListToolsRequest\x1a\x1e.sandgate.v1.ListToolsResponse\x12G\n" +
 	"\bEvaluate\x12\x1c.sandgate.v1.EvaluateRequest\x1a\x1d.sandgate.v1.EvaluateResponse\x12D\n" +
@@ -1456,7 +2080,8 @@ const file_sandgate_v1_tool_service_proto_rawDesc = "" +
 	"\rExecuteStream\x12!.sandgate.v1.ExecuteStreamRequest\x1a\".sandgate.v1.ExecuteStreamResponse(\x010\x01\x12C\n" +
 	"\x06Attach\x12\x1a.sandgate.v1.AttachRequest\x1a\x1b.sandgate.v1.AttachResponse0\x01\x12A\n" +
 	"\x06Cancel\x12\x1a.sandgate.v1.CancelRequest\x1a\x1b.sandgate.v1.CancelResponse\x12D\n" +
-	"\aGetCall\x12\x1b.sandgate.v1.GetCallRequest\x1a\x1c.sandgate.v1.GetCallResponseB;Z9github.com/sandgate/sandgate/proto/sandgate/v1;sandgatev1b\x06proto3"
+	"\aGetCall\x12\x1b.sandgate.v1.GetCallRequest\x1a\x1c.sandgate.v1.GetCallResponse\x12J\n" +
+	"\tListCalls\x12\x1d.sandgate.v1.ListCallsRequest\x1a\x1e.sandgate.v1.ListCallsResponseB;Z9github.com/sandgate/sandgate/proto/sandgate/v1;sandgatev1b\x06proto3"
 
 var (
 	file_sandgate_v1_tool_service_proto_rawDescOnce sync.Once
@@ -1471,7 +2096,7 @@ func file_sandgate_v1_tool_service_proto_rawDescGZIP() []byte {
 }
 
 var file_sandgate_v1_tool_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sandgate_v1_tool_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_sandgate_v1_tool_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_sandgate_v1_tool_service_proto_goTypes = []any{
 	(CallState)(0),                // 0: sandgate.v1.CallState
 	(*ListToolsRequest)(nil),      // 1: sandgate.v1.ListToolsRequest
@@ -1481,70 +2106,97 @@ var file_sandgate_v1_tool_service_proto_goTypes = []any{
 	(*EvaluateResponse)(nil),      // 5: sandgate.v1.EvaluateResponse
 	(*ExecuteRequest)(nil),        // 6: sandgate.v1.ExecuteRequest
 	(*ExecuteResponse)(nil),       // 7: sandgate.v1.ExecuteResponse
-	(*ExecuteStreamRequest)(nil),  // 8: sandgate.v1.ExecuteStreamRequest
-	(*ExecuteStart)(nil),          // 9: sandgate.v1.ExecuteStart
-	(*StdinClose)(nil),            // 10: sandgate.v1.StdinClose
-	(*ExecuteStreamResponse)(nil), // 11: sandgate.v1.ExecuteStreamResponse
-	(*DecisionEvent)(nil),         // 12: sandgate.v1.DecisionEvent
-	(*StartedEvent)(nil),          // 13: sandgate.v1.StartedEvent
-	(*OutputEvent)(nil),           // 14: sandgate.v1.OutputEvent
-	(*AttachRequest)(nil),         // 15: sandgate.v1.AttachRequest
-	(*AttachResponse)(nil),        // 16: sandgate.v1.AttachResponse
-	(*CancelRequest)(nil),         // 17: sandgate.v1.CancelRequest
-	(*CancelResponse)(nil),        // 18: sandgate.v1.CancelResponse
-	(*GetCallRequest)(nil),        // 19: sandgate.v1.GetCallRequest
-	(*GetCallResponse)(nil),       // 20: sandgate.v1.GetCallResponse
-	nil,                           // 21: sandgate.v1.Tool.AnnotationsEntry
-	(*structpb.Struct)(nil),       // 22: google.protobuf.Struct
-	(*Call)(nil),                  // 23: sandgate.v1.Call
-	(*Decision)(nil),              // 24: sandgate.v1.Decision
-	(*Result)(nil),                // 25: sandgate.v1.Result
-	(*Receipt)(nil),               // 26: sandgate.v1.Receipt
-	(Stream)(0),                   // 27: sandgate.v1.Stream
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*RunningCall)(nil),           // 8: sandgate.v1.RunningCall
+	(*ExecuteStreamRequest)(nil),  // 9: sandgate.v1.ExecuteStreamRequest
+	(*ExecuteStart)(nil),          // 10: sandgate.v1.ExecuteStart
+	(*StdinClose)(nil),            // 11: sandgate.v1.StdinClose
+	(*ExecuteStreamResponse)(nil), // 12: sandgate.v1.ExecuteStreamResponse
+	(*DecisionEvent)(nil),         // 13: sandgate.v1.DecisionEvent
+	(*StartedEvent)(nil),          // 14: sandgate.v1.StartedEvent
+	(*OutputEvent)(nil),           // 15: sandgate.v1.OutputEvent
+	(*AttachRequest)(nil),         // 16: sandgate.v1.AttachRequest
+	(*AttachResponse)(nil),        // 17: sandgate.v1.AttachResponse
+	(*GapEvent)(nil),              // 18: sandgate.v1.GapEvent
+	(*CancelRequest)(nil),         // 19: sandgate.v1.CancelRequest
+	(*CancelResponse)(nil),        // 20: sandgate.v1.CancelResponse
+	(*GetCallRequest)(nil),        // 21: sandgate.v1.GetCallRequest
+	(*GetCallResponse)(nil),       // 22: sandgate.v1.GetCallResponse
+	(*ListCallsRequest)(nil),      // 23: sandgate.v1.ListCallsRequest
+	(*ListCallsResponse)(nil),     // 24: sandgate.v1.ListCallsResponse
+	(*CallSummary)(nil),           // 25: sandgate.v1.CallSummary
+	nil,                           // 26: sandgate.v1.Tool.AnnotationsEntry
+	(*structpb.Struct)(nil),       // 27: google.protobuf.Struct
+	(*Call)(nil),                  // 28: sandgate.v1.Call
+	(*Decision)(nil),              // 29: sandgate.v1.Decision
+	(*Result)(nil),                // 30: sandgate.v1.Result
+	(*Receipt)(nil),               // 31: sandgate.v1.Receipt
+	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
+	(Stream)(0),                   // 33: sandgate.v1.Stream
+	(*Usage)(nil),                 // 34: sandgate.v1.Usage
+	(Outcome)(0),                  // 35: sandgate.v1.Outcome
 }
 var file_sandgate_v1_tool_service_proto_depIdxs = []int32{
 	3,  // 0: sandgate.v1.ListToolsResponse.tools:type_name -> sandgate.v1.Tool
-	22, // 1: sandgate.v1.Tool.input_schema:type_name -> google.protobuf.Struct
-	21, // 2: sandgate.v1.Tool.annotations:type_name -> sandgate.v1.Tool.AnnotationsEntry
-	23, // 3: sandgate.v1.EvaluateRequest.call:type_name -> sandgate.v1.Call
-	24, // 4: sandgate.v1.EvaluateResponse.decision:type_name -> sandgate.v1.Decision
-	23, // 5: sandgate.v1.ExecuteRequest.call:type_name -> sandgate.v1.Call
-	25, // 6: sandgate.v1.ExecuteResponse.result:type_name -> sandgate.v1.Result
-	9,  // 7: sandgate.v1.ExecuteStreamRequest.start:type_name -> sandgate.v1.ExecuteStart
-	10, // 8: sandgate.v1.ExecuteStreamRequest.stdin_close:type_name -> sandgate.v1.StdinClose
-	23, // 9: sandgate.v1.ExecuteStart.call:type_name -> sandgate.v1.Call
-	12, // 10: sandgate.v1.ExecuteStreamResponse.decision:type_name -> sandgate.v1.DecisionEvent
-	13, // 11: sandgate.v1.ExecuteStreamResponse.started:type_name -> sandgate.v1.StartedEvent
-	14, // 12: sandgate.v1.ExecuteStreamResponse.output:type_name -> sandgate.v1.OutputEvent
-	25, // 13: sandgate.v1.ExecuteStreamResponse.result:type_name -> sandgate.v1.Result
-	24, // 14: sandgate.v1.DecisionEvent.decision:type_name -> sandgate.v1.Decision
-	26, // 15: sandgate.v1.StartedEvent.receipt:type_name -> sandgate.v1.Receipt
-	27, // 16: sandgate.v1.OutputEvent.stream:type_name -> sandgate.v1.Stream
-	14, // 17: sandgate.v1.AttachResponse.output:type_name -> sandgate.v1.OutputEvent
-	25, // 18: sandgate.v1.AttachResponse.result:type_name -> sandgate.v1.Result
-	0,  // 19: sandgate.v1.GetCallResponse.state:type_name -> sandgate.v1.CallState
-	28, // 20: sandgate.v1.GetCallResponse.accept_time:type_name -> google.protobuf.Timestamp
-	25, // 21: sandgate.v1.GetCallResponse.result:type_name -> sandgate.v1.Result
-	1,  // 22: sandgate.v1.ToolService.ListTools:input_type -> sandgate.v1.ListToolsRequest
-	4,  // 23: sandgate.v1.ToolService.Evaluate:input_type -> sandgate.v1.EvaluateRequest
-	6,  // 24: sandgate.v1.ToolService.Execute:input_type -> sandgate.v1.ExecuteRequest
-	8,  // 25: sandgate.v1.ToolService.ExecuteStream:input_type -> sandgate.v1.ExecuteStreamRequest
-	15, // 26: sandgate.v1.ToolService.Attach:input_type -> sandgate.v1.AttachRequest
-	17, // 27: sandgate.v1.ToolService.Cancel:input_type -> sandgate.v1.CancelRequest
-	19, // 28: sandgate.v1.ToolService.GetCall:input_type -> sandgate.v1.GetCallRequest
-	2,  // 29: sandgate.v1.ToolService.ListTools:output_type -> sandgate.v1.ListToolsResponse
-	5,  // 30: sandgate.v1.ToolService.Evaluate:output_type -> sandgate.v1.EvaluateResponse
-	7,  // 31: sandgate.v1.ToolService.Execute:output_type -> sandgate.v1.ExecuteResponse
-	11, // 32: sandgate.v1.ToolService.ExecuteStream:output_type -> sandgate.v1.ExecuteStreamResponse
-	16, // 33: sandgate.v1.ToolService.Attach:output_type -> sandgate.v1.AttachResponse
-	18, // 34: sandgate.v1.ToolService.Cancel:output_type -> sandgate.v1.CancelResponse
-	20, // 35: sandgate.v1.ToolService.GetCall:output_type -> sandgate.v1.GetCallResponse
-	29, // [29:36] is the sub-list for method output_type
-	22, // [22:29] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	27, // 1: sandgate.v1.Tool.input_schema:type_name -> google.protobuf.Struct
+	26, // 2: sandgate.v1.Tool.annotations:type_name -> sandgate.v1.Tool.AnnotationsEntry
+	28, // 3: sandgate.v1.EvaluateRequest.call:type_name -> sandgate.v1.Call
+	29, // 4: sandgate.v1.EvaluateResponse.decision:type_name -> sandgate.v1.Decision
+	28, // 5: sandgate.v1.ExecuteRequest.call:type_name -> sandgate.v1.Call
+	30, // 6: sandgate.v1.ExecuteResponse.result:type_name -> sandgate.v1.Result
+	8,  // 7: sandgate.v1.ExecuteResponse.running:type_name -> sandgate.v1.RunningCall
+	29, // 8: sandgate.v1.RunningCall.decision:type_name -> sandgate.v1.Decision
+	31, // 9: sandgate.v1.RunningCall.receipt:type_name -> sandgate.v1.Receipt
+	32, // 10: sandgate.v1.RunningCall.start_time:type_name -> google.protobuf.Timestamp
+	10, // 11: sandgate.v1.ExecuteStreamRequest.start:type_name -> sandgate.v1.ExecuteStart
+	11, // 12: sandgate.v1.ExecuteStreamRequest.stdin_close:type_name -> sandgate.v1.StdinClose
+	28, // 13: sandgate.v1.ExecuteStart.call:type_name -> sandgate.v1.Call
+	13, // 14: sandgate.v1.ExecuteStreamResponse.decision:type_name -> sandgate.v1.DecisionEvent
+	14, // 15: sandgate.v1.ExecuteStreamResponse.started:type_name -> sandgate.v1.StartedEvent
+	15, // 16: sandgate.v1.ExecuteStreamResponse.output:type_name -> sandgate.v1.OutputEvent
+	30, // 17: sandgate.v1.ExecuteStreamResponse.result:type_name -> sandgate.v1.Result
+	29, // 18: sandgate.v1.DecisionEvent.decision:type_name -> sandgate.v1.Decision
+	31, // 19: sandgate.v1.StartedEvent.receipt:type_name -> sandgate.v1.Receipt
+	33, // 20: sandgate.v1.OutputEvent.stream:type_name -> sandgate.v1.Stream
+	15, // 21: sandgate.v1.AttachResponse.output:type_name -> sandgate.v1.OutputEvent
+	30, // 22: sandgate.v1.AttachResponse.result:type_name -> sandgate.v1.Result
+	13, // 23: sandgate.v1.AttachResponse.decision:type_name -> sandgate.v1.DecisionEvent
+	14, // 24: sandgate.v1.AttachResponse.started:type_name -> sandgate.v1.StartedEvent
+	18, // 25: sandgate.v1.AttachResponse.gap:type_name -> sandgate.v1.GapEvent
+	33, // 26: sandgate.v1.GapEvent.stream:type_name -> sandgate.v1.Stream
+	0,  // 27: sandgate.v1.GetCallResponse.state:type_name -> sandgate.v1.CallState
+	32, // 28: sandgate.v1.GetCallResponse.accept_time:type_name -> google.protobuf.Timestamp
+	30, // 29: sandgate.v1.GetCallResponse.result:type_name -> sandgate.v1.Result
+	29, // 30: sandgate.v1.GetCallResponse.decision:type_name -> sandgate.v1.Decision
+	31, // 31: sandgate.v1.GetCallResponse.receipt:type_name -> sandgate.v1.Receipt
+	32, // 32: sandgate.v1.GetCallResponse.start_time:type_name -> google.protobuf.Timestamp
+	34, // 33: sandgate.v1.GetCallResponse.usage:type_name -> sandgate.v1.Usage
+	0,  // 34: sandgate.v1.ListCallsRequest.state:type_name -> sandgate.v1.CallState
+	25, // 35: sandgate.v1.ListCallsResponse.calls:type_name -> sandgate.v1.CallSummary
+	0,  // 36: sandgate.v1.CallSummary.state:type_name -> sandgate.v1.CallState
+	35, // 37: sandgate.v1.CallSummary.outcome:type_name -> sandgate.v1.Outcome
+	32, // 38: sandgate.v1.CallSummary.accept_time:type_name -> google.protobuf.Timestamp
+	32, // 39: sandgate.v1.CallSummary.end_time:type_name -> google.protobuf.Timestamp
+	1,  // 40: sandgate.v1.ToolService.ListTools:input_type -> sandgate.v1.ListToolsRequest
+	4,  // 41: sandgate.v1.ToolService.Evaluate:input_type -> sandgate.v1.EvaluateRequest
+	6,  // 42: sandgate.v1.ToolService.Execute:input_type -> sandgate.v1.ExecuteRequest
+	9,  // 43: sandgate.v1.ToolService.ExecuteStream:input_type -> sandgate.v1.ExecuteStreamRequest
+	16, // 44: sandgate.v1.ToolService.Attach:input_type -> sandgate.v1.AttachRequest
+	19, // 45: sandgate.v1.ToolService.Cancel:input_type -> sandgate.v1.CancelRequest
+	21, // 46: sandgate.v1.ToolService.GetCall:input_type -> sandgate.v1.GetCallRequest
+	23, // 47: sandgate.v1.ToolService.ListCalls:input_type -> sandgate.v1.ListCallsRequest
+	2,  // 48: sandgate.v1.ToolService.ListTools:output_type -> sandgate.v1.ListToolsResponse
+	5,  // 49: sandgate.v1.ToolService.Evaluate:output_type -> sandgate.v1.EvaluateResponse
+	7,  // 50: sandgate.v1.ToolService.Execute:output_type -> sandgate.v1.ExecuteResponse
+	12, // 51: sandgate.v1.ToolService.ExecuteStream:output_type -> sandgate.v1.ExecuteStreamResponse
+	17, // 52: sandgate.v1.ToolService.Attach:output_type -> sandgate.v1.AttachResponse
+	20, // 53: sandgate.v1.ToolService.Cancel:output_type -> sandgate.v1.CancelResponse
+	22, // 54: sandgate.v1.ToolService.GetCall:output_type -> sandgate.v1.GetCallResponse
+	24, // 55: sandgate.v1.ToolService.ListCalls:output_type -> sandgate.v1.ListCallsResponse
+	48, // [48:56] is the sub-list for method output_type
+	40, // [40:48] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_tool_service_proto_init() }
@@ -1555,20 +2207,23 @@ func file_sandgate_v1_tool_service_proto_init() {
 	file_sandgate_v1_call_proto_init()
 	file_sandgate_v1_decision_proto_init()
 	file_sandgate_v1_result_proto_init()
-	file_sandgate_v1_tool_service_proto_msgTypes[7].OneofWrappers = []any{
+	file_sandgate_v1_tool_service_proto_msgTypes[8].OneofWrappers = []any{
 		(*ExecuteStreamRequest_Start)(nil),
 		(*ExecuteStreamRequest_Stdin)(nil),
 		(*ExecuteStreamRequest_StdinClose)(nil),
 	}
-	file_sandgate_v1_tool_service_proto_msgTypes[10].OneofWrappers = []any{
+	file_sandgate_v1_tool_service_proto_msgTypes[11].OneofWrappers = []any{
 		(*ExecuteStreamResponse_Decision)(nil),
 		(*ExecuteStreamResponse_Started)(nil),
 		(*ExecuteStreamResponse_Output)(nil),
 		(*ExecuteStreamResponse_Result)(nil),
 	}
-	file_sandgate_v1_tool_service_proto_msgTypes[15].OneofWrappers = []any{
+	file_sandgate_v1_tool_service_proto_msgTypes[16].OneofWrappers = []any{
 		(*AttachResponse_Output)(nil),
 		(*AttachResponse_Result)(nil),
+		(*AttachResponse_Decision)(nil),
+		(*AttachResponse_Started)(nil),
+		(*AttachResponse_Gap)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1576,7 +2231,7 @@ func file_sandgate_v1_tool_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sandgate_v1_tool_service_proto_rawDesc), len(file_sandgate_v1_tool_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

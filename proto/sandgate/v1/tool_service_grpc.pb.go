@@ -26,6 +26,7 @@ const (
 	ToolService_Attach_FullMethodName        = "/sandgate.v1.ToolService/Attach"
 	ToolService_Cancel_FullMethodName        = "/sandgate.v1.ToolService/Cancel"
 	ToolService_GetCall_FullMethodName       = "/sandgate.v1.ToolService/GetCall"
+	ToolService_ListCalls_FullMethodName     = "/sandgate.v1.ToolService/ListCalls"
 )
 
 // ToolServiceClient is the client API for ToolService service.
@@ -51,7 +52,9 @@ type ToolServiceClient interface {
 	// workspace directory that the caller was not given.
 	Evaluate(ctx context.Context, in *EvaluateRequest, opts ...grpc.CallOption) (*EvaluateResponse, error)
 	// Execute decides a call, runs it if it is allowed, and returns its result. Any
-	// configured caller may call it. Cancelling the RPC cancels the call. Codes as for
+	// configured caller may call it. Cancelling the RPC cancels the call, unless it was
+	// sent with detach or detach_on_disconnect. A call that is sent again under its id
+	// while it runs waits for it. Codes as for
 	// Evaluate, and: ALREADY_EXISTS when the call id was used for another content,
 	// RESOURCE_EXHAUSTED when there is no room for the call now (a call may wait in a
 	// bounded line; it did not run, can be sent again with its id, and google.rpc.RetryInfo
@@ -61,10 +64,15 @@ type ToolServiceClient interface {
 	// ExecuteStream is Execute with streams: the host sends start first and then, if
 	// it said so, stdin; the daemon sends the decision, then (if the call runs) started
 	// and output as it comes, and the result last. Output is not sent faster than the
-	// host reads it. Any configured caller may call it. Codes as for Execute.
+	// host reads it. A call that is sent again under its id while it runs gets its
+	// output from the beginning. Any configured caller may call it. Codes as for Execute.
 	ExecuteStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecuteStreamRequest, ExecuteStreamResponse], error)
-	// Attach follows a running call, or replays a finished one, from given offsets.
-	// The caller that made the call may call it. Codes: UNIMPLEMENTED in this version.
+	// Attach follows a running call, or replays a finished one, from given offsets:
+	// what is kept of its output, then what comes, then the result. Any number may be
+	// attached; a slow one loses output that is no longer kept, and is told so, but holds
+	// up nobody. Leaving does nothing to the call. The caller that made the call may call
+	// it. Codes: INVALID_ARGUMENT for a malformed request, NOT_FOUND for a call that this
+	// caller never made or that is no longer known.
 	Attach(ctx context.Context, in *AttachRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AttachResponse], error)
 	// Cancel ends a running call; its result has OUTCOME_CANCELLED. The caller that
 	// made the call may call it. Codes: INVALID_ARGUMENT for a malformed id,
@@ -75,6 +83,10 @@ type ToolServiceClient interface {
 	// that made the call may call it. Codes: INVALID_ARGUMENT for a malformed id,
 	// NOT_FOUND for a call that this caller never made or that is no longer kept.
 	GetCall(ctx context.Context, in *GetCallRequest, opts ...grpc.CallOption) (*GetCallResponse, error)
+	// ListCalls returns the caller's calls that are known, running and finished, the
+	// latest first. Any configured caller may call it and sees its own alone. Codes:
+	// INVALID_ARGUMENT for a malformed request or page token.
+	ListCalls(ctx context.Context, in *ListCallsRequest, opts ...grpc.CallOption) (*ListCallsResponse, error)
 }
 
 type toolServiceClient struct {
@@ -167,6 +179,16 @@ func (c *toolServiceClient) GetCall(ctx context.Context, in *GetCallRequest, opt
 	return out, nil
 }
 
+func (c *toolServiceClient) ListCalls(ctx context.Context, in *ListCallsRequest, opts ...grpc.CallOption) (*ListCallsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListCallsResponse)
+	err := c.cc.Invoke(ctx, ToolService_ListCalls_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ToolServiceServer is the server API for ToolService service.
 // All implementations must embed UnimplementedToolServiceServer
 // for forward compatibility.
@@ -190,7 +212,9 @@ type ToolServiceServer interface {
 	// workspace directory that the caller was not given.
 	Evaluate(context.Context, *EvaluateRequest) (*EvaluateResponse, error)
 	// Execute decides a call, runs it if it is allowed, and returns its result. Any
-	// configured caller may call it. Cancelling the RPC cancels the call. Codes as for
+	// configured caller may call it. Cancelling the RPC cancels the call, unless it was
+	// sent with detach or detach_on_disconnect. A call that is sent again under its id
+	// while it runs waits for it. Codes as for
 	// Evaluate, and: ALREADY_EXISTS when the call id was used for another content,
 	// RESOURCE_EXHAUSTED when there is no room for the call now (a call may wait in a
 	// bounded line; it did not run, can be sent again with its id, and google.rpc.RetryInfo
@@ -200,10 +224,15 @@ type ToolServiceServer interface {
 	// ExecuteStream is Execute with streams: the host sends start first and then, if
 	// it said so, stdin; the daemon sends the decision, then (if the call runs) started
 	// and output as it comes, and the result last. Output is not sent faster than the
-	// host reads it. Any configured caller may call it. Codes as for Execute.
+	// host reads it. A call that is sent again under its id while it runs gets its
+	// output from the beginning. Any configured caller may call it. Codes as for Execute.
 	ExecuteStream(grpc.BidiStreamingServer[ExecuteStreamRequest, ExecuteStreamResponse]) error
-	// Attach follows a running call, or replays a finished one, from given offsets.
-	// The caller that made the call may call it. Codes: UNIMPLEMENTED in this version.
+	// Attach follows a running call, or replays a finished one, from given offsets:
+	// what is kept of its output, then what comes, then the result. Any number may be
+	// attached; a slow one loses output that is no longer kept, and is told so, but holds
+	// up nobody. Leaving does nothing to the call. The caller that made the call may call
+	// it. Codes: INVALID_ARGUMENT for a malformed request, NOT_FOUND for a call that this
+	// caller never made or that is no longer known.
 	Attach(*AttachRequest, grpc.ServerStreamingServer[AttachResponse]) error
 	// Cancel ends a running call; its result has OUTCOME_CANCELLED. The caller that
 	// made the call may call it. Codes: INVALID_ARGUMENT for a malformed id,
@@ -214,6 +243,10 @@ type ToolServiceServer interface {
 	// that made the call may call it. Codes: INVALID_ARGUMENT for a malformed id,
 	// NOT_FOUND for a call that this caller never made or that is no longer kept.
 	GetCall(context.Context, *GetCallRequest) (*GetCallResponse, error)
+	// ListCalls returns the caller's calls that are known, running and finished, the
+	// latest first. Any configured caller may call it and sees its own alone. Codes:
+	// INVALID_ARGUMENT for a malformed request or page token.
+	ListCalls(context.Context, *ListCallsRequest) (*ListCallsResponse, error)
 	mustEmbedUnimplementedToolServiceServer()
 }
 
@@ -244,6 +277,9 @@ func (UnimplementedToolServiceServer) Cancel(context.Context, *CancelRequest) (*
 }
 func (UnimplementedToolServiceServer) GetCall(context.Context, *GetCallRequest) (*GetCallResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCall not implemented")
+}
+func (UnimplementedToolServiceServer) ListCalls(context.Context, *ListCallsRequest) (*ListCallsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListCalls not implemented")
 }
 func (UnimplementedToolServiceServer) mustEmbedUnimplementedToolServiceServer() {}
 func (UnimplementedToolServiceServer) testEmbeddedByValue()                     {}
@@ -374,6 +410,24 @@ func _ToolService_GetCall_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ToolService_ListCalls_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListCallsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ToolServiceServer).ListCalls(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ToolService_ListCalls_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ToolServiceServer).ListCalls(ctx, req.(*ListCallsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ToolService_ServiceDesc is the grpc.ServiceDesc for ToolService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -400,6 +454,10 @@ var ToolService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCall",
 			Handler:    _ToolService_GetCall_Handler,
+		},
+		{
+			MethodName: "ListCalls",
+			Handler:    _ToolService_ListCalls_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
