@@ -22,6 +22,7 @@ import (
 	"github.com/sandgate/sandgate/internal/telemetry"
 	"github.com/sandgate/sandgate/internal/version"
 	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 const (
@@ -144,6 +145,7 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	if err != nil {
 		return parts{}, err
 	}
+	failpoint.At(failpoint.StartJournal)
 	tools, err := catalog.New(catalog.Options{Dir: d.cfg.Tools.Dir, Disable: d.cfg.Tools.Disable})
 	if err != nil {
 		return parts{}, fmt.Errorf("tools: %w", err)
@@ -152,6 +154,7 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	if err != nil {
 		return parts{}, err
 	}
+	failpoint.At(failpoint.StartPolicy)
 	if box, err = d.openSandbox(ctx); err != nil {
 		return parts{}, err
 	}
@@ -171,6 +174,7 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	if err != nil {
 		return parts{}, err
 	}
+	failpoint.At(failpoint.StartGate)
 	scrapes, err := d.openMetrics()
 	if err != nil {
 		return parts{}, err
@@ -189,6 +193,7 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	if err != nil {
 		return parts{}, err
 	}
+	failpoint.At(failpoint.StartListening)
 	return parts{policy: rules, sandbox: box, server: server, listeners: listeners, metrics: measure.metrics, scrapes: scrapes}, nil
 }
 
@@ -213,10 +218,12 @@ func (d *Daemon) serve(ctx context.Context, p parts) error {
 	group.Go(func() error {
 		<-ctx.Done()
 		p.server.Drain()
+		failpoint.At(failpoint.StopDraining)
 		d.logger.Info("stopping")
 		grace, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), callGrace, errBudget)
 		defer cancel()
 		p.server.Close(grace)
+		failpoint.At(failpoint.StopDrained)
 		return nil
 	})
 	return group.Wait()
@@ -260,6 +267,7 @@ func (d *Daemon) watchReadiness(ctx context.Context, p parts) {
 func (d *Daemon) takeDown(ctx context.Context) error {
 	var errs []error
 	for _, step := range slices.Backward(d.undo) {
+		failpoint.At(failpoint.StopPart)
 		if err := step.run(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("stop %s: %w", step.name, err))
 		}

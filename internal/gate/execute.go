@@ -15,6 +15,7 @@ import (
 	"github.com/sandgate/sandgate/internal/seen"
 	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/internal/telemetry"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // Execute takes one call the whole way: validate, facts, decide, record, run,
@@ -34,6 +35,7 @@ func (g *Gate) Execute(ctx context.Context, call Call, obs Observer) (Result, er
 		g.cfg.Telemetry.Ended(ctx, &w.trace, telemetry.Call{Class: telemetry.Error})
 		return Result{}, err
 	}
+	failpoint.At(failpoint.GateValidated)
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	e, mine, err := g.ledger.claim(p, cancel)
@@ -43,6 +45,7 @@ func (g *Gate) Execute(ctx context.Context, call Call, obs Observer) (Result, er
 	if !mine {
 		return g.attach(ctx, e, obs)
 	}
+	failpoint.At(failpoint.GateClaimed)
 	w.prepared = p
 	w.mark(telemetry.Validate)
 	defer g.abandoned(e, w)
@@ -52,6 +55,7 @@ func (g *Gate) Execute(ctx context.Context, call Call, obs Observer) (Result, er
 	known := err == nil || res.Outcome == Outcome(unknownOutcome)
 	if known {
 		g.ledger.finish(e, res)
+		failpoint.At(failpoint.GateKept)
 	} else {
 		res = Result{}
 		g.ledger.giveUp(e, err)
@@ -194,6 +198,7 @@ func (w *way) take(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	defer place.Leave()
+	failpoint.At(failpoint.GateAdmitted)
 	if w.decision.Outcome != policy.Allow { // it was decided anew
 		place.Leave()
 		return w.refuse(ctx)
@@ -230,12 +235,14 @@ func (w *way) decide(ctx context.Context) error {
 		return err
 	}
 	w.mark(telemetry.Facts)
+	failpoint.At(failpoint.GateFacts)
 	w.saw = seen.Of(&in, w.looked)
 	w.decision, w.transformed, err = g.decision(ctx, w.prepared, state, in)
 	if err != nil {
 		return err
 	}
 	w.mark(telemetry.Decide)
+	failpoint.At(failpoint.GateDecided)
 	w.decided += g.now().Sub(start)
 	if ctx.Err() != nil {
 		return cancelled(ctx)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // intent is the record that a call is about to run. It is written while the
@@ -39,6 +40,7 @@ func (w *way) begin(ctx context.Context, call sandbox.Call) *intent {
 	go func() {
 		defer close(i.done)
 		i.err = w.recordIntent(ctx, call)
+		failpoint.At(failpoint.GateIntentAfter)
 	}()
 	return i
 }
@@ -47,6 +49,7 @@ func (w *way) begin(ctx context.Context, call sandbox.Call) *intent {
 // and its labels are on the session, so that no call beside this one misses them.
 func (w *way) ready(ctx context.Context) error {
 	w.intent.asked = true
+	failpoint.At(failpoint.GateAsked)
 	select {
 	case <-w.intent.done:
 	case <-ctx.Done():
@@ -59,6 +62,7 @@ func (w *way) ready(ctx context.Context) error {
 		return err
 	}
 	w.intent.passed = true
+	failpoint.At(failpoint.GateReleased)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/seen"
 	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // What the journal keeps of a call at most.
@@ -108,6 +109,7 @@ func (w *way) append(ctx context.Context, e journal.Entry) error {
 // recordIntent writes what is about to run, with its decision. Nothing may run
 // when it fails.
 func (w *way) recordIntent(ctx context.Context, c sandbox.Call) error {
+	failpoint.At(failpoint.GateIntentBefore)
 	data := w.callData()
 	l := c.Limits
 	data.Cage = &cageData{
@@ -121,11 +123,17 @@ func (w *way) recordIntent(ctx context.Context, c sandbox.Call) error {
 func (w *way) recordDecision(ctx context.Context, outcome Outcome) error {
 	data := w.callData()
 	data.Outcome = outcome
-	return w.append(ctx, w.entry(journal.KindDecision, data))
+	failpoint.At(failpoint.GateRefusalBefore)
+	err := w.append(ctx, w.entry(journal.KindDecision, data))
+	failpoint.At(failpoint.GateRefusalAfter)
+	return err
 }
 
 func (w *way) recordOutcome(ctx context.Context, r Result) error {
-	return w.append(ctx, w.entry(journal.KindOutcome, outcomeOf(r)))
+	failpoint.At(failpoint.GateOutcomeBefore)
+	err := w.append(ctx, w.entry(journal.KindOutcome, outcomeOf(r)))
+	failpoint.At(failpoint.GateOutcomeAfter)
+	return err
 }
 
 func (w *way) recordNotRun(ctx context.Context, cause error) error {

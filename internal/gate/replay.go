@@ -13,6 +13,7 @@ import (
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 const sessionEnded = "ended"
@@ -201,9 +202,11 @@ func (g *Gate) recover(ctx context.Context, r *Replay) error {
 				CallID: key.id, Outcome: Outcome(unknownOutcome), ExitCode: -1, IsError: true, Message: unknownMessage,
 				Decision: p.decision, Digest: p.digest,
 			}
+			failpoint.At(failpoint.GateRecoverBefore)
 			_, err := g.cfg.Journal.Append(ctx, journal.Entry{
 				Kind: journal.KindOutcome, Caller: key.caller, Session: p.session, CallID: key.id, Data: outcomeOf(*p.result),
 			})
+			failpoint.At(failpoint.GateRecoverAfter)
 			if err != nil {
 				return fmt.Errorf("record that call %q is unknown: %w", key.id, err)
 			}

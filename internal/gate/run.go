@@ -20,6 +20,7 @@ import (
 	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/internal/telemetry"
 	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // unknownOutcome is what a call has of which it is not known whether it ran.
@@ -42,6 +43,7 @@ func (w *way) run(ctx context.Context, place *admission.Ticket) (Result, error) 
 	runCtx, cancel := w.withinTimeout(ctx)
 	defer cancel()
 	ran, err := w.gate.cfg.Runtime.Run(runCtx, call)
+	failpoint.At(failpoint.GateRan)
 	w.redacted(&ran)
 	place.Leave()
 	for _, step := range ran.Steps {

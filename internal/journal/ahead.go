@@ -1,6 +1,10 @@
 package journal
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
+)
 
 // The journal is written into blocks that already hold zeros on the disk: then
 // a commit changes nothing but the content of blocks, and fdatasync need not
@@ -59,6 +63,7 @@ func (a *ahead) writeZeros(f file, from int64) int64 {
 	at := from
 	for at < from+aheadBytes {
 		piece := zeros[:aheadPiece-at%aheadPiece]
+		failpoint.At(failpoint.JournalAhead)
 		if n, err := f.WriteAt(piece, at); err != nil || n < len(piece) {
 			return at
 		}

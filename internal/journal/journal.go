@@ -23,6 +23,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // maxRecordBytes bounds one line. Whoever appends cuts large fields with Bound.
@@ -119,6 +121,7 @@ func Open(path string, opts Options, replay func(Record) error) (*Journal, error
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	failpoint.At(failpoint.JournalOpened)
 	j := &Journal{
 		path: path, now: opts.Now, observe: opts.Observe, recovery: rep,
 		requests: make(chan *request, 128), closing: make(chan struct{}), done: make(chan struct{}),
@@ -183,6 +186,7 @@ func (j *Journal) Append(ctx context.Context, e Entry) (int64, error) {
 		rec:  Record{Kind: e.Kind, Caller: e.Caller, Session: e.Session, CallID: e.CallID, Data: data},
 		done: make(chan struct{}),
 	}
+	failpoint.At(failpoint.JournalQueued)
 	select {
 	case <-j.closing:
 		return 0, fmt.Errorf("journal is closed: %w", errdefs.ErrUnavailable)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // Bounds of one group commit.
@@ -83,6 +85,7 @@ func (j *Journal) commit(batch []*request) {
 	if len(good) == 0 {
 		return
 	}
+	failpoint.At(failpoint.JournalBatch)
 	began := time.Now()
 	err := j.put(buf.Bytes())
 	took := time.Since(began)
@@ -98,6 +101,7 @@ func (j *Journal) commit(batch []*request) {
 		}
 		close(r.done)
 	}
+	failpoint.At(failpoint.JournalAnswered)
 	if j.observe != nil {
 		j.observe(len(good), took)
 	}
@@ -129,13 +133,18 @@ func (j *Journal) put(b []byte) error {
 	}
 	end := blocksUp(j.offset + int64(len(b))) // as far as a direct write goes
 	j.ahead.settle(end > j.ahead.end)
+	failpoint.Torn(failpoint.JournalTorn, len(b), func(n int) { _, _ = j.file.WriteAt(b[:n], j.offset) })
 	n, err := j.file.WriteAt(b, j.offset)
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
 	}
 	if err == nil {
+		err = failpoint.Err(failpoint.JournalWritten)
+	}
+	if err == nil {
 		err = j.ahead.sync(j.file)
 	}
+	failpoint.At(failpoint.JournalDurable)
 	if err == nil {
 		j.ahead.end = max(j.ahead.end, end)
 		return nil

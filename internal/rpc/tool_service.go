@@ -11,6 +11,7 @@ import (
 	"github.com/sandgate/sandgate/internal/policy"
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
 	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // toolService serves sandgate.v1.ToolService.
@@ -72,6 +73,7 @@ func (t *toolService) Execute(ctx context.Context, req *sandgatev1.ExecuteReques
 	if line != nil {
 		obs = line
 	}
+	failpoint.At(failpoint.RPCRequest)
 	came := time.Now()
 	res, err := t.gate.Execute(ctx, call, obs)
 	passed(ctx, came, res, err)
@@ -81,6 +83,7 @@ func (t *toolService) Execute(ctx context.Context, req *sandgatev1.ExecuteReques
 	if err != nil {
 		return nil, err
 	}
+	failpoint.At(failpoint.RPCReply)
 	return &sandgatev1.ExecuteResponse{Result: resultProto(res)}, nil
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/cell"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 	"github.com/sandgate/sandgate/sandbox/oci"
 )
 
@@ -57,12 +58,15 @@ func (r *Runtime) createCell(ctx context.Context, cl class) (_ *aCell, err error
 	if c.link, err = openLink(filepath.Join(r.cfg.RunDir, "io", c.id), cl.isolation != sandbox.IsolationRunc); err != nil {
 		return nil, err
 	}
+	failpoint.At(failpoint.CellLinked)
 	if err := r.createContainer(ctx, c); err != nil {
 		return nil, err
 	}
+	failpoint.At(failpoint.CellContainer)
 	if err := r.newTask(ctx, c, c.link.creator); err != nil {
 		return nil, err
 	}
+	failpoint.At(failpoint.CellTask)
 	exited, err := c.task.Wait(context.WithoutCancel(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("wait for task: %w", err)
@@ -79,6 +83,7 @@ func (r *Runtime) createCell(ctx context.Context, cl class) (_ *aCell, err error
 	if err := c.task.Start(ctx); err != nil {
 		return nil, fmt.Errorf("start task: %w", err)
 	}
+	failpoint.At(failpoint.CellStarted)
 	if err := r.meet(ctx, c); err != nil {
 		return nil, fmt.Errorf("%w (init says %q)", err, c.link.lastWords())
 	}
@@ -105,6 +110,7 @@ func (r *Runtime) meet(ctx context.Context, c *aCell) error {
 	if c.hello, err = c.conn.Hello(helloCtx); err != nil {
 		return fmt.Errorf("greeting of init: %w", err)
 	}
+	failpoint.At(failpoint.CellGreeted)
 	if c.class.veiled() {
 		err = r.meetVeiled(c)
 	} else {
@@ -115,6 +121,7 @@ func (r *Runtime) meet(ctx context.Context, c *aCell) error {
 	}
 	r.prepareNext(c, 0)
 	<-c.staging.done
+	failpoint.At(failpoint.CellStaged)
 	c.link.settle()
 	return c.staging.err
 }
@@ -198,10 +205,12 @@ func (r *Runtime) destroyCell(ctx context.Context, c *aCell) error {
 		_ = c.conn.Close() // its ends are gone, or will be with the processes
 	}
 	errs = append(errs, r.killCell(c))
+	failpoint.At(failpoint.CellKilled)
 	if c.staging != nil {
 		<-c.staging.done
 	}
 	errs = append(errs, r.deleteTask(ctx, c), r.letGoOfBound(c))
+	failpoint.At(failpoint.CellDeleted)
 	for _, s := range c.slots {
 		if s.group != nil {
 			s.group.Close()
@@ -212,6 +221,7 @@ func (r *Runtime) destroyCell(ctx context.Context, c *aCell) error {
 		errs = append(errs, c.link.Close())
 	}
 	r.unplace(c)
+	failpoint.At(failpoint.CellDestroyed)
 	return errors.Join(errs...)
 }
 

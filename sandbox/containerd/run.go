@@ -15,6 +15,7 @@ import (
 	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/cell"
 	"github.com/sandgate/sandgate/sandbox/cgroup"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // killGrace is how long after its deadline or cancellation a call may take to
@@ -72,9 +73,11 @@ func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, e
 		run := &running{r: r, c: c, call: &call, env: env, stage: c.staging, queued: now.Sub(began), from: now, marked: began}
 		run.stdout.blocks, run.stderr.blocks = &r.blocks, &r.blocks
 		run.step("claim", now)
+		failpoint.At(failpoint.SandboxClaimed)
 		if err = c.staging.err; err == nil {
 			err = run.bound()
 			run.step("limits", time.Now())
+			failpoint.At(failpoint.SandboxLimits)
 		}
 		if err != nil {
 			r.pool.doubt(c)
@@ -171,6 +174,7 @@ type running struct {
 func (u *running) do(ctx context.Context) (sandbox.Result, error) {
 	err := u.mountWorkspace()
 	u.step("workspace", time.Now())
+	failpoint.At(failpoint.SandboxWorkspace)
 	if err == nil {
 		err = u.stageLives()
 	}
@@ -194,6 +198,7 @@ func (u *running) do(ctx context.Context) (sandbox.Result, error) {
 		u.giveBack(fit && u.keep)
 	}()
 	exit, err := u.exec(ctx)
+	failpoint.At(failpoint.SandboxExited)
 	u.execTime = time.Since(u.marked)
 	u.marked = u.marked.Add(u.execTime)
 	ran := min(u.execTime, exit.RunTime)
@@ -236,6 +241,7 @@ func (u *running) ready(ctx context.Context) error {
 	}
 	u.backstop.Reset(startGrace + u.call.Limits.WallTime + killGrace)
 	u.step("ready", time.Now())
+	failpoint.At(failpoint.SandboxReady)
 	return nil
 }
 
@@ -340,6 +346,7 @@ func (u *running) kill() {
 
 func (u *running) onStarted(s cell.Started) {
 	u.started = true
+	failpoint.At(failpoint.SandboxStarted)
 	u.startTime = time.Since(u.from)
 	u.receipt = u.makeReceipt(s)
 	// From here on init's deadline runs. Killed processes must not wait for cpu time.
@@ -418,11 +425,13 @@ func (u *running) lost(caller context.Context, cause error) sandbox.Result {
 
 // giveBack releases the cell, with the next stage under way if it is kept.
 func (u *running) giveBack(keep bool) {
+	failpoint.At(failpoint.SandboxCollected)
 	u.c.calls++
 	if keep && u.c.staging == u.stage { // the program was not started, or nothing is made beside it
 		u.r.prepareNext(u.c, u.otherSlot())
 	}
 	u.r.pool.release(u.c, keep)
+	failpoint.At(failpoint.SandboxGivenBack)
 }
 
 // removeGroup removes the control group of a call that has ended. What cannot be

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/cgroup"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 	"github.com/sandgate/sandgate/sandbox/oci"
 )
 
@@ -102,15 +103,18 @@ func New(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 	if err := r.takeMachine(ctx); err != nil {
 		return nil, err
 	}
+	failpoint.At(failpoint.StartReaped)
 	if err := r.prepareMachine(); err != nil {
 		return nil, err
 	}
 	if err := r.connect(ctx); err != nil {
 		return nil, err
 	}
+	failpoint.At(failpoint.StartContainerd)
 	if err := r.reapContainers(ctx); err != nil {
 		return nil, err
 	}
+	failpoint.At(failpoint.StartContainers)
 	if err := r.prepareShims(ctx); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,112 @@
+// Package failpoint names the places at which the daemon can be made to die, to
+// stall or to fail, for the crash tests: one for every step of a call, of the
+// journal, of a cell's life, of start and of stop. The gate, the journal, the
+// sandbox and the daemon call At at their places; test/crash arms them.
+//
+// In a normal build every function here is empty and costs nothing: a daemon that
+// is in use must never be able to be armed. Built with the tag
+// "sandgate_failpoints", a program reads SANDGATE_FAILPOINTS once:
+//
+//	SANDGATE_FAILPOINTS='gate/decided=kill@3,journal/written=stall:20ms@*'
+//
+// Each item is a point, an action and at which hit it is done: "@3" at the third,
+// "@*" at each, nothing at the first. The actions are "kill", by which the program
+// kills itself with SIGKILL after one line on stderr; "stall:DURATION"; and
+// "error:eio" or "error:enospc", which only the points of Err know.
+//
+// It lies below sandbox because the sandbox imports nothing of internal.
+package failpoint
+
+// Point is a place in the program.
+type Point string
+
+// The points of a call on its way through the gate, in their order.
+const (
+	RPCRequest        Point = "rpc/request"         // a call has come in
+	GateValidated     Point = "gate/validated"      // it is a call that can be
+	GateClaimed       Point = "gate/claimed"        // its id is taken
+	GateFacts         Point = "gate/facts"          // the policy's input is made
+	GateDecided       Point = "gate/decided"        // the policy has answered
+	GateRefusalBefore Point = "gate/refusal-before" // a refusal is about to be recorded
+	GateRefusalAfter  Point = "gate/refusal-after"  // it is on disk
+	GateAdmitted      Point = "gate/admitted"       // the call has its place
+	GateIntentBefore  Point = "gate/intent-before"  // its intent is about to be recorded
+	GateIntentAfter   Point = "gate/intent-after"   // it is on disk
+	GateAsked         Point = "gate/asked"          // the sandbox asks whether the program may run
+	GateReleased      Point = "gate/released"       // it may
+	GateRan           Point = "gate/ran"            // the sandbox is done with it
+	GateOutcomeBefore Point = "gate/outcome-before" // its outcome is about to be recorded
+	GateOutcomeAfter  Point = "gate/outcome-after"  // it is on disk
+	GateKept          Point = "gate/kept"           // its result is kept for those who ask again
+	RPCReply          Point = "rpc/reply"           // its result is about to be sent
+	GateRecoverBefore Point = "gate/recover-before" // at start: a call is about to be recorded as UNKNOWN
+	GateRecoverAfter  Point = "gate/recover-after"  // that is on disk
+)
+
+// The points of the journal.
+const (
+	JournalQueued   Point = "journal/queued"   // a record goes to the writer
+	JournalBatch    Point = "journal/batch"    // a batch is encoded
+	JournalTorn     Point = "journal/torn"     // a part of a batch is written (see Torn)
+	JournalWritten  Point = "journal/written"  // a batch is written, perhaps not synced
+	JournalDurable  Point = "journal/durable"  // it is on disk, and nobody knows yet
+	JournalAnswered Point = "journal/answered" // everybody knows
+	JournalAhead    Point = "journal/ahead"    // a piece of zeros is written ahead
+	JournalOpened   Point = "journal/opened"   // at start: it is read, and a torn tail cut
+)
+
+// The points of a call in its cell, in their order.
+const (
+	SandboxClaimed   Point = "sandbox/claimed"    // it has a cell
+	SandboxLimits    Point = "sandbox/limits"     // which is bounded
+	SandboxWorkspace Point = "sandbox/workspace"  // and has its workspace
+	SandboxReady     Point = "sandbox/ready"      // init is about to hear that it may start
+	SandboxStarted   Point = "sandbox/started"    // it has started the program
+	SandboxExited    Point = "sandbox/exited"     // the program's tree has ended
+	SandboxCollected Point = "sandbox/collected"  // its result is put together
+	SandboxGivenBack Point = "sandbox/given-back" // the cell is back in the pool
+)
+
+// The points of a cell's life, in their order.
+const (
+	CellLinked    Point = "cell/linked"    // its socket is there
+	CellContainer Point = "cell/container" // containerd knows it
+	CellTask      Point = "cell/task"      // its task is made
+	CellStarted   Point = "cell/started"   // init runs
+	CellGreeted   Point = "cell/greeted"   // and has greeted
+	CellStaged    Point = "cell/staged"    // it waits for a call
+	CellKilled    Point = "cell/killed"    // its processes are killed
+	CellDeleted   Point = "cell/deleted"   // containerd has forgotten it
+	CellDestroyed Point = "cell/destroyed" // nothing of it is left
+)
+
+// The points of the daemon's start and stop, in their order.
+const (
+	StartJournal    Point = "start/journal"    // the journal is open and says that the daemon started
+	StartPolicy     Point = "start/policy"     // the policy is loaded
+	StartReaped     Point = "start/reaped"     // what an earlier daemon left is removed
+	StartContainerd Point = "start/containerd" // containerd answers
+	StartContainers Point = "start/containers" // and has forgotten the earlier daemon's containers
+	StartGate       Point = "start/gate"       // the gate knows the earlier calls
+	StartListening  Point = "start/listening"  // the sockets are open
+	StopDraining    Point = "stop/draining"    // no more calls are taken
+	StopDrained     Point = "stop/drained"     // none runs
+	StopPart        Point = "stop/part"        // a part is taken down; hit by each
+)
+
+// KilledAt is the line that a program writes before it kills itself at a point.
+func KilledAt(p Point) string { return "failpoint: killed at " + string(p) + "\n" }
+
+// All returns every point, in the order of this file.
+func All() []Point {
+	return []Point{
+		RPCRequest, GateValidated, GateClaimed, GateFacts, GateDecided, GateRefusalBefore, GateRefusalAfter, GateAdmitted,
+		GateIntentBefore, GateIntentAfter, GateAsked, GateReleased, GateRan, GateOutcomeBefore, GateOutcomeAfter, GateKept,
+		RPCReply, GateRecoverBefore, GateRecoverAfter,
+		JournalQueued, JournalBatch, JournalTorn, JournalWritten, JournalDurable, JournalAnswered, JournalAhead, JournalOpened,
+		SandboxClaimed, SandboxLimits, SandboxWorkspace, SandboxReady, SandboxStarted, SandboxExited, SandboxCollected, SandboxGivenBack,
+		CellLinked, CellContainer, CellTask, CellStarted, CellGreeted, CellStaged, CellKilled, CellDeleted, CellDestroyed,
+		StartJournal, StartPolicy, StartReaped, StartContainerd, StartContainers, StartGate, StartListening,
+		StopDraining, StopDrained, StopPart,
+	}
+}
