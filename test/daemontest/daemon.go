@@ -37,6 +37,10 @@ type Daemon struct {
 	DataDir string
 	// Socket is its unix socket.
 	Socket string
+	// Bin is where its binaries are. Empty: see BinDir. Env is added to its
+	// environment. Both hold from the next start on.
+	Bin string
+	Env []string
 	// Tools, System, Policy and Health are clients of it.
 	Tools  sandgatev1.ToolServiceClient
 	System sandgatev1.SystemServiceClient
@@ -109,15 +113,24 @@ func Start(t testing.TB, config string) *Daemon {
 // Launch starts a daemon in a directory of its own and waits until it is ready.
 // The caller stops it and removes DataDir.
 func Launch(ctx context.Context, config string) (*Daemon, error) {
+	d, err := New(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Run(ctx); err != nil {
+		return nil, errors.Join(err, d.Stop(), os.RemoveAll(d.DataDir))
+	}
+	return d, nil
+}
+
+// New makes a daemon's directory; Run starts it. The caller stops it and removes
+// DataDir.
+func New(config string) (*Daemon, error) {
 	dir, err := os.MkdirTemp("/tmp", "sg-")
 	if err != nil {
 		return nil, fmt.Errorf("make a data directory: %w", err)
 	}
-	d := &Daemon{DataDir: dir, Socket: filepath.Join(dir, "sandgate.sock"), config: config}
-	if err := d.Run(ctx); err != nil {
-		return nil, errors.Join(err, d.Stop(), os.RemoveAll(dir))
-	}
-	return d, nil
+	return &Daemon{DataDir: dir, Socket: filepath.Join(dir, "sandgate.sock"), config: config}, nil
 }
 
 // Run starts the process (again) on the same data directory and waits until it
@@ -131,9 +144,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 // Spawn starts the process (again) and does not wait for anything.
 func (d *Daemon) Spawn() error {
-	bin, err := BinDir()
-	if err != nil {
-		return err
+	bin := d.Bin
+	if bin == "" {
+		var err error
+		if bin, err = BinDir(); err != nil {
+			return err
+		}
 	}
 	path := filepath.Join(d.DataDir, "config.yaml")
 	text := fmt.Sprintf("data_dir: %s\n%s", d.DataDir, d.config)
@@ -141,7 +157,7 @@ func (d *Daemon) Spawn() error {
 		return fmt.Errorf("write the configuration: %w", err)
 	}
 	cmd := exec.Command(filepath.Join(bin, "sandgated"), "--config", path, "--bin-dir", bin) //nolint:gosec // the binary under test
-	cmd.Env = append(Environ(), "SANDGATE_CANARY=canary-of-the-daemon-environment")
+	cmd.Env = append(append(Environ(), "SANDGATE_CANARY=canary-of-the-daemon-environment"), d.Env...)
 	cmd.Stdout, cmd.Stderr = &d.log, &d.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := cmd.Start(); err != nil {
@@ -199,9 +215,9 @@ func (d *Daemon) waitReady(ctx context.Context) error {
 	}
 }
 
-// Kill ends the daemon with SIGKILL, as a crash does.
+// Kill ends the daemon with SIGKILL, as a crash does. One that has ended is no error.
 func (d *Daemon) Kill() error {
-	if err := d.cmd.Process.Kill(); err != nil {
+	if err := d.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("kill sandgated: %w", err)
 	}
 	<-d.exited
@@ -226,6 +242,12 @@ func (d *Daemon) Stop() error {
 		return errors.Join(errors.New("sandgated did not end on SIGTERM"), d.Kill())
 	}
 }
+
+// Exited is closed when the process that was started last has ended.
+func (d *Daemon) Exited() <-chan struct{} { return d.exited }
+
+// Terminate sends SIGTERM and does not wait.
+func (d *Daemon) Terminate() error { return d.cmd.Process.Signal(syscall.SIGTERM) }
 
 // PID is the daemon's process id.
 func (d *Daemon) PID() int { return d.cmd.Process.Pid }
