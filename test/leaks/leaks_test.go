@@ -60,7 +60,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	n := calls(t)
 	dir := workspace(t)
 	d, metrics := start(t, dir)
-	c, err := newCounter(d, metrics)
+	c, err := daemontest.NewCounter(d, metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,31 +68,31 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	// What is made at first use is no leak: every kind of call comes before the
 	// first count as well.
 	send(t, d, plan, 0, len(plan))
-	before := c.rest(t, backWithin)
-	filesBefore := c.files
+	before := c.Rest(t, backWithin)
+	filesBefore := c.Files
 	began := time.Now()
 	times := send(t, d, plan, len(plan), len(plan)+n)
 	t.Logf("%d calls in %v:\n%s", n, time.Since(began).Round(time.Millisecond), times.table())
 
-	var now snapshot
+	var now daemontest.Snapshot
 	var more []string
 	ended := time.Now()
 	daemontest.Eventually(backWithin, func() bool {
-		if now, err = c.count(t.Context()); err != nil {
+		if now, err = c.Count(t.Context()); err != nil {
 			return false
 		}
-		more = before.more(now)
+		more = before.More(now)
 		return len(more) == 0
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("counted %v after the last call:\n%s", time.Since(ended).Round(time.Millisecond), before.table(now))
+	t.Logf("counted %v after the last call:\n%s", time.Since(ended).Round(time.Millisecond), before.Table(now))
 	for _, m := range more {
 		t.Errorf("left behind after %v: %s", backWithin, m)
 	}
 	if len(more) > 0 {
-		for path, n := range c.files {
+		for path, n := range c.Files {
 			if n != filesBefore[path] {
 				t.Logf("%s in the run directory: %d, were %d", path, n, filesBefore[path])
 			}
@@ -105,18 +105,18 @@ func TestNothingIsLeftBehind(t *testing.T) {
 }
 
 // checkStop stops the daemon and looks that nothing of it is left at all.
-func checkStop(t *testing.T, c *counter) {
+func checkStop(t *testing.T, c *daemontest.Counter) {
 	t.Helper()
-	if err := c.d.Stop(); err != nil {
+	if err := c.Daemon.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if f := c.d.Footprint(); f != (daemontest.Footprint{}) {
+	if f := c.Daemon.Footprint(); f != (daemontest.Footprint{}) {
 		t.Errorf("left behind by the daemon that stopped: %+v", f)
 	}
-	if n := c.cgroups(); n != 0 {
+	if n := c.Cgroups(); n != 0 {
 		t.Errorf("%d control groups are left", n)
 	}
-	if left := files("/run/" + c.instance); len(left) != 0 {
+	if left := c.RunFiles(); len(left) != 0 {
 		t.Errorf("left in the run directory: %v", left)
 	}
 }
@@ -246,11 +246,11 @@ func (s *times) table() string {
 }
 
 func TestMoreIsToldBeyondTheSlack(t *testing.T) {
-	before := snapshot{"cells": 2, "threads of sandgated": 10, "goroutines": 5}
-	if got := before.more(snapshot{"cells": 1, "threads of sandgated": 26, "goroutines": 9}); len(got) != 0 {
+	before := daemontest.Snapshot{"cells": 2, "threads of sandgated": 10, "goroutines": 5}
+	if got := before.More(daemontest.Snapshot{"cells": 1, "threads of sandgated": 26, "goroutines": 9}); len(got) != 0 {
 		t.Errorf("got %v, want nothing", got)
 	}
-	got := before.more(snapshot{"cells": 3, "threads of sandgated": 27})
+	got := before.More(daemontest.Snapshot{"cells": 3, "threads of sandgated": 27})
 	want := []string{"cells: 3, were 2", "threads of sandgated: 27, were 10", "goroutines: counted only once"}
 	if strings.Join(got, "; ") != strings.Join(want, "; ") {
 		t.Errorf("got %q, want %q", got, want)

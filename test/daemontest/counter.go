@@ -1,4 +1,4 @@
-package leaks
+package daemontest
 
 import (
 	"context"
@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/sandgate/sandgate/sandbox/containerd"
-	"github.com/sandgate/sandgate/test/daemontest"
 )
 
 // counted is one thing that is counted, and by how much it may be more than
@@ -54,12 +53,12 @@ var figures = []counted{
 	{name: "resident KiB of sandgated", slack: 64 << 10, why: "the heap's shape, and what is known of finished calls"},
 }
 
-// snapshot counts what a daemon has on the machine; a figure that cannot be had
+// Snapshot counts what a daemon has on the machine; a figure that cannot be had
 // is not in it.
-type snapshot map[string]int64
+type Snapshot map[string]int64
 
-// more lists what now has beyond before and the slack.
-func (before snapshot) more(now snapshot) (found []string) {
+// More lists what now has beyond before and the slack.
+func (before Snapshot) More(now Snapshot) (found []string) {
 	for _, f := range figures {
 		was, had := before[f.name]
 		is, has := now[f.name]
@@ -73,7 +72,8 @@ func (before snapshot) more(now snapshot) (found []string) {
 	return found
 }
 
-func (before snapshot) table(now snapshot) string {
+// Table shows two snapshots side by side.
+func (before Snapshot) Table(now Snapshot) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-30s %10s %10s %8s\n", "", "before", "after", "slack")
 	for _, f := range figures {
@@ -84,42 +84,47 @@ func (before snapshot) table(now snapshot) string {
 	return b.String()
 }
 
-// counter counts for one daemon.
-type counter struct {
-	d        *daemontest.Daemon
+// Counter counts for one daemon.
+type Counter struct {
+	// Daemon is whose things are counted.
+	Daemon *Daemon
+	// Files are those of the last count in the run directory, by path without ids.
+	Files map[string]int64
+
 	instance string // under this name everything of the daemon is
 	metrics  string // address of its metrics; empty: none
 	ctr      string
-	files    map[string]int64 // of the last count, in the run directory
 }
 
-func newCounter(d *daemontest.Daemon, metrics string) (*counter, error) {
-	bin, err := daemontest.BinDir()
+// NewCounter returns a counter; metrics is the address of the daemon's metrics, empty
+// for none.
+func NewCounter(d *Daemon, metrics string) (*Counter, error) {
+	bin, err := BinDir()
 	if err != nil {
 		return nil, err
 	}
 	instance := "sandgate-" + containerd.InstanceOf(filepath.Join(d.DataDir, "containerd"))
-	return &counter{d: d, instance: instance, metrics: metrics, ctr: filepath.Join(bin, "ctr")}, nil
+	return &Counter{Daemon: d, instance: instance, metrics: metrics, ctr: filepath.Join(bin, "ctr")}, nil
 }
 
-// count takes a snapshot.
-func (c *counter) count(ctx context.Context) (snapshot, error) {
-	f := c.d.Footprint()
-	s := snapshot{
+// Count takes a snapshot. An error may mean that something ended while it was counted.
+func (c *Counter) Count(ctx context.Context) (Snapshot, error) {
+	f := c.Daemon.Footprint()
+	s := Snapshot{
 		"cells": int64(f.Cells), "call cgroups": int64(f.CallGroups), "shims": int64(f.Shims), "inits": int64(f.Inits),
 		"guests": int64(f.Guests), "network namespaces": int64(f.NetNS), "mounts": int64(f.Mounts),
-		"cgroup directories": c.cgroups(), "files in the run directory": 0,
+		"cgroup directories": c.Cgroups(), "files in the run directory": 0,
 	}
-	c.files = files("/run/" + c.instance)
-	for _, n := range c.files {
+	c.Files = c.RunFiles()
+	for _, n := range c.Files {
 		s["files in the run directory"] += n
 	}
 	c.processes(s)
 	return s, errors.Join(c.containers(ctx, s), c.disk(s), c.goroutines(ctx, s))
 }
 
-// cgroups counts the daemon's groups in all hierarchies of both versions.
-func (c *counter) cgroups() (n int64) {
+// Cgroups counts the daemon's groups in all hierarchies of both versions.
+func (c *Counter) Cgroups() (n int64) {
 	roots, _ := filepath.Glob("/sys/fs/cgroup/*/" + c.instance)
 	for _, root := range append(roots, "/sys/fs/cgroup/"+c.instance) {
 		_ = filepath.WalkDir(root, func(_ string, e fs.DirEntry, err error) error {
@@ -135,8 +140,9 @@ func (c *counter) cgroups() (n int64) {
 // ids are the parts of paths that are another for every cell and shim.
 var ids = regexp.MustCompile(`c?[0-9a-f]{16,}`)
 
-// files counts what is below a directory, by path without ids.
-func files(dir string) map[string]int64 {
+// RunFiles counts what is in the daemon's run directory, by path without ids.
+func (c *Counter) RunFiles() map[string]int64 {
+	dir := "/run/" + c.instance
 	found := map[string]int64{}
 	_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if rel, rerr := filepath.Rel(dir, path); err == nil && rerr == nil {
@@ -149,9 +155,9 @@ func files(dir string) map[string]int64 {
 
 // processes counts what descends from the daemon, what is in its cgroups and
 // its shims, and looks into the daemon's own programs.
-func (c *counter) processes(s snapshot) {
+func (c *Counter) processes(s Snapshot) {
 	parents := map[int]int{}
-	mine := map[int]bool{c.d.PID(): true}
+	mine := map[int]bool{c.Daemon.PID(): true}
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
@@ -194,16 +200,16 @@ func (c *counter) processes(s snapshot) {
 	s["zombies"] += 0
 	s["files open in shims"] += 0
 	s["processes"] = int64(len(mine))
-	s["files open in sandgated"] = openFiles(c.d.PID())
+	s["files open in sandgated"] = openFiles(c.Daemon.PID())
 	for pid := range mine {
 		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && filepath.Base(exe) == "containerd" {
 			s["files open in containerd"] = openFiles(pid)
 		}
 	}
-	if tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", c.d.PID())); err == nil {
+	if tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", c.Daemon.PID())); err == nil {
 		s["threads of sandgated"] = int64(len(tasks))
 	}
-	if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", c.d.PID())); err == nil {
+	if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", c.Daemon.PID())); err == nil {
 		var size, resident int64
 		if _, err := fmt.Sscan(string(data), &size, &resident); err == nil {
 			s["resident KiB of sandgated"] = resident * int64(os.Getpagesize()) >> 10
@@ -218,8 +224,8 @@ func openFiles(pid int) int64 {
 }
 
 // containers counts what the daemon's containerd knows, in all its namespaces.
-func (c *counter) containers(ctx context.Context, s snapshot) error {
-	socket := c.d.ContainerdSocket()
+func (c *Counter) containers(ctx context.Context, s Snapshot) error {
+	socket := c.Daemon.ContainerdSocket()
 	if socket == "" {
 		return errors.New("the daemon's containerd was not found")
 	}
@@ -259,15 +265,15 @@ func (c *counter) containers(ctx context.Context, s snapshot) error {
 
 // disk adds up what the daemon's directory takes, but for the journal, which is
 // there to grow.
-func (c *counter) disk(s snapshot) error {
+func (c *Counter) disk(s Snapshot) error {
 	var bytes int64
-	err := filepath.WalkDir(c.d.DataDir, func(path string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(c.Daemon.DataDir, func(path string, e fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
 		case err != nil:
 			return err
-		case e.IsDir() && path == filepath.Join(c.d.DataDir, "journal"):
+		case e.IsDir() && path == filepath.Join(c.Daemon.DataDir, "journal"):
 			return fs.SkipDir
 		}
 		info, err := e.Info()
@@ -281,7 +287,7 @@ func (c *counter) disk(s snapshot) error {
 }
 
 // goroutines asks the daemon's metrics, if it has them.
-func (c *counter) goroutines(ctx context.Context, s snapshot) error {
+func (c *Counter) goroutines(ctx context.Context, s Snapshot) error {
 	if c.metrics == "" {
 		return nil
 	}
@@ -312,16 +318,16 @@ func (c *counter) goroutines(ctx context.Context, s snapshot) error {
 	return errors.New("the metrics have no go_goroutines")
 }
 
-// rest waits until many snapshots in a row are alike in what may not differ, so
+// Rest waits until many snapshots in a row are alike in what may not differ, so
 // that the daemon has done what it does behind calls.
-func (c *counter) rest(t *testing.T, within time.Duration) snapshot {
+func (c *Counter) Rest(t testing.TB, within time.Duration) Snapshot {
 	t.Helper()
-	var last snapshot
+	var last Snapshot
 	const steady = 20 // looks, longer than the sweep of idle cells is apart
 	same := 0
-	ok := daemontest.Eventually(within, func() bool {
+	ok := Eventually(within, func() bool {
 		time.Sleep(150 * time.Millisecond)
-		now, err := c.count(t.Context())
+		now, err := c.Count(t.Context())
 		if err != nil {
 			return false // something ended while it was counted
 		}
