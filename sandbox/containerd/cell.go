@@ -255,3 +255,16 @@ func (c *aCell) alive() bool {
 		return c.conn == nil || !c.conn.Ended()
 	}
 }
+
+// prepared reports whether an idle cell has its next stage, or failed to make it.
+func (c *aCell) prepared() bool {
+	if c.staging == nil {
+		return true
+	}
+	select {
+	case <-c.staging.done:
+		return true
+	default:
+		return false
+	}
+}

@@ -33,6 +33,10 @@ const (
 	// for each one of the call's. It is a backstop, no limit of the call.
 	veiledPids       = 1024
 	veiledPidsPerPid = 4
+	// veiledCells is how many cells a key's calls take in turn while one comes after
+	// the other: making a stage takes as long as a short program there, and while one
+	// cell does so the other runs the next call.
+	veiledCells = 2
 	// veiledRoom must be free below a limit of memory that is set while in use.
 	veiledRoom = 8 << 20
 )

@@ -44,7 +44,7 @@ func isWide(call *sandbox.Call) bool {
 }
 
 // place returns the program to start a cell's OCI runtime with: for a cell in gVisor
-// one that does so on the processor that has the fewest of them. Without sandgate-shim
+// one that does so on the processor that has the fewest of them, of its own class first. Without sandgate-shim
 // or a second processor it is the runtime itself, which costs time only.
 func (r *Runtime) place(c *aCell, runtime string) string {
 	if !c.class.veiled() || c.class.wide {
@@ -58,8 +58,11 @@ func (r *Runtime) place(c *aCell, runtime string) string {
 		return runtime
 	}
 	used := map[int]int{}
-	for _, at := range p.cells {
+	for other, at := range p.cells {
 		used[at]++
+		if other.class == c.class { // they serve the same calls in turn
+			used[at] += len(p.cells)
+		}
 	}
 	best := -1
 	for i, left := 0, p.free.Count(); left > 0; i++ {

@@ -145,20 +145,46 @@ func (p *pool) claim(ctx context.Context, cl class, key, owner string) (*aCell, 
 // take finds an idle cell: one that its key used, else a fresh one; p.mu is held.
 func (p *pool) take(of *classPool, key string) *entry {
 	if key != "" {
-		var best *entry
-		for e := range p.keys[key] {
-			if e.state == kept && e.class == of && (best == nil || e.c.since.After(best.c.since)) {
-				best = e
-			}
-		}
-		if best != nil {
-			if best.c.alive() {
-				return best
-			}
+		best, cells := p.bestKept(of, key)
+		if best != nil && !best.c.alive() {
 			p.destroy(best)
 			return p.take(of, key)
 		}
+		if best != nil && (best.c.prepared() || !of.class.veiled() || cells >= veiledCells) {
+			return best
+		}
+		if best != nil {
+			if e := p.takeFresh(of); e != nil {
+				return e
+			}
+			of.demand.arrived(time.Now()) // so that there is a second one soon
+			return best
+		}
 	}
+	return p.takeFresh(of)
+}
+
+// bestKept is the idle cell of a key that serves a call soonest: one whose stage is
+// made, among those the one used last. cells is how many the key has; p.mu is held.
+func (p *pool) bestKept(of *classPool, key string) (best *entry, cells int) {
+	for e := range p.keys[key] {
+		if e.class != of {
+			continue
+		}
+		cells++
+		if e.state != kept {
+			continue
+		}
+		if best == nil || e.c.prepared() != best.c.prepared() && e.c.prepared() ||
+			e.c.prepared() == best.c.prepared() && e.c.since.After(best.c.since) {
+			best = e
+		}
+	}
+	return best, cells
+}
+
+// takeFresh finds a cell that nobody has used; p.mu is held.
+func (p *pool) takeFresh(of *classPool) *entry {
 	for n := len(of.fresh); n > 0; n = len(of.fresh) {
 		e := of.fresh[n-1]
 		if e.c.alive() {

@@ -87,10 +87,16 @@ func (p *pool) classOf(cl class) *classPool {
 
 // target is how many fresh cells the pool wants of a class now; p.mu is held.
 func (p *pool) target(of *classPool, now time.Time) int {
-	if !p.warm || of.class.dir != (workspace{}) { // one that is made with a directory is made for its calls
+	if !p.warm {
 		return 0
 	}
 	want := min(max(of.floor, of.demand.stock(now)), p.cfg.ceiling)
+	if of.class.dir != (workspace{}) { // made with a directory, for its calls: stock is for one more at most
+		want = min(want, 1)
+		if of.kept+of.busy == 0 || of.kept+of.busy >= veiledCells {
+			want = 0
+		}
+	}
 	if room := p.idleRoom(); room >= 0 {
 		// What others have idle is there already: it is not driven out for stock.
 		want = min(want, max(room-(p.freshN-len(of.fresh))-p.unused.Len(), 0))

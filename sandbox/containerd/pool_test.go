@@ -289,6 +289,37 @@ func TestPoolKeepsKeysApart(t *testing.T) {
 	})
 }
 
+// In gVisor a stage takes as long as a short program: a key's calls take two cells
+// in turn. With the directory of a session in its class, the second is made for it.
+func TestCallsInGVisorTakeTwoCellsInTurn(t *testing.T) {
+	cl := class{image: sandbox.HostImage, isolation: sandbox.IsolationGVisor, dir: workspace{Workspace: sandbox.Workspace{HostDir: "/w"}}}
+	testPool(t, nil, func(t *testing.T, p *pool, m *fakeMaker) {
+		p.warmUp()
+		used := map[*aCell]bool{}
+		var last *aCell
+		repeated := 0
+		for range 100 {
+			c := get(t, p, cl, "a", "x")
+			if c.calls > 0 && !c.prepared() {
+				time.Sleep(6 * time.Millisecond) // as whoever has claimed it waits
+			}
+			if c == last {
+				repeated++
+			}
+			last, used[c] = c, true
+			time.Sleep(10 * time.Millisecond)
+			s := &staging{done: make(chan struct{})}
+			c.staging = s
+			time.AfterFunc(6*time.Millisecond, func() { close(s.done) })
+			giveBack(p, c, true)
+			p.check(t)
+		}
+		if len(used) != veiledCells || repeated > 60 || m.living() > veiledCells+3 {
+			t.Errorf("%d cells used, %d times the same again, %d alive: want %d in turn and no further one", len(used), repeated, m.living(), veiledCells)
+		}
+	})
+}
+
 func TestKeyOfAWaitingCallGetsItsOwnCellFirst(t *testing.T) {
 	change := func(cfg *poolConfig, _ *fakeMaker) { cfg.floor, cfg.maxCells = 0, 1 }
 	testPool(t, change, func(t *testing.T, p *pool, m *fakeMaker) {
