@@ -21,6 +21,7 @@ type answer struct {
 	Ask         *AskTerms   `json:"ask"`
 	Obligations Obligations `json:"obligations"`
 	Labels      []string    `json:"labels"`
+	Grants      []string    `json:"grants"`
 	Transform   rewrite     `json:"transform"`
 	// Tighten are merged into Obligations, see tighten.
 	Tighten []Tightening `json:"tighten"`

@@ -35,8 +35,11 @@ type Decision struct {
 	// Transform is what the policy makes of the arguments. Nil: nothing.
 	Transform *Transform `json:"transform,omitempty"`
 	Labels    []string   `json:"labels,omitempty"` // to be put on the session when the call is allowed
-	Profile   string     `json:"profile,omitempty"`
-	Revision  string     `json:"revision,omitempty"` // of the policy that decided
+	// Grants are the ids of the grants that made an allow of an ask. Each is used once
+	// by a call that runs.
+	Grants   []string `json:"grants,omitempty"`
+	Profile  string   `json:"profile,omitempty"`
+	Revision string   `json:"revision,omitempty"` // of the policy that decided
 }
 
 // Reason names the rule that counted and tells the model what to do instead.
@@ -58,10 +61,16 @@ type Shadow struct {
 
 // AskTerms are the terms of an approval.
 type AskTerms struct {
-	Approvers []string `json:"approvers,omitempty"` // "role:oncall"
-	Quorum    int      `json:"quorum,omitempty"`
-	TTLMs     int64    `json:"ttl_ms,omitempty"`
-	OnTimeout Outcome  `json:"on_timeout,omitempty"`
+	// Approvers are who may approve: "role:oncall", "caller:token:alice", "uid:1000".
+	// Empty: whoever may approve at all.
+	Approvers []string `json:"approvers,omitempty"`
+	Quorum    int      `json:"quorum,omitempty"`     // 0: 1
+	TTLMs     int64    `json:"ttl_ms,omitempty"`     // 0: the daemon's default
+	OnTimeout Outcome  `json:"on_timeout,omitempty"` // deny or allow; empty: deny
+	// Self lets the caller approve its own call. Without it somebody else has to.
+	Self bool `json:"self,omitempty"`
+	// NoGrant: an approval is for this one call, and none is given for others like it.
+	NoGrant bool `json:"no_grant,omitempty"`
 }
 
 // Transform tells that other arguments run than those that the host sent. The

@@ -53,7 +53,9 @@ type SessionInput struct {
 	Counts  map[string]int `json:"counts"` // allow, ask, deny
 	Labels  []string       `json:"labels"`
 	Recent  []RecentCall   `json:"recent"`
-	Grants  []string       `json:"grants"`
+	Grants  []string       `json:"grants"` // ids of those of Granted
+	// Granted are the grants that live for this session and tool; absent when there are none.
+	Granted []GrantInput `json:"granted,omitempty"`
 }
 
 // RecentCall is one of the session's last calls.

@@ -164,7 +164,7 @@ func (w *keyWriter) text(kind byte, text string) {
 // clone is a decision that shares nothing that can be written to.
 func (d Decision) clone() Decision {
 	d.Reasons, d.Warnings = cloneReasons(d.Reasons), cloneReasons(d.Warnings)
-	d.Shadow, d.Labels = slices.Clone(d.Shadow), slices.Clone(d.Labels)
+	d.Shadow, d.Labels, d.Grants = slices.Clone(d.Shadow), slices.Clone(d.Labels), slices.Clone(d.Grants)
 	if d.Ask != nil {
 		terms := *d.Ask
 		terms.Approvers = slices.Clone(terms.Approvers)
@@ -211,7 +211,7 @@ func (d *Decision) size() int {
 		n += len(d.Transform.Args)
 	}
 	o := &d.Obligations
-	for _, list := range [][]string{d.Labels, o.Exec.EnvDrop, o.Output.Redact, o.Output.Labels} {
+	for _, list := range [][]string{d.Labels, d.Grants, o.Exec.EnvDrop, o.Output.Redact, o.Output.Labels} {
 		n += textBytes(list)
 	}
 	for _, mounts := range [][]Mount{o.Sandbox.Mounts, d.Bounds.Mounts} {

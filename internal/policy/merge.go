@@ -187,6 +187,9 @@ func Both(first, second Decision, t Transform) Decision {
 		return RefuseTransform(first, t, p.message)
 	}
 	d.Labels = union(first.Labels, second.Labels)
+	if d.Grants = nil; d.Outcome == Allow {
+		d.Grants = union(first.Grants, second.Grants)
+	}
 	if p := checkLabels(d.Labels); p != nil {
 		return RefuseTransform(first, t, p.message)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -21,6 +22,9 @@ const (
 	maxReasons     = 100
 	maxLabels      = 32
 	maxLabelBytes  = 128
+	maxGrants      = 16 // that one decision relies on
+	maxQuorum      = 100
+	maxTTLMs       = 30 * 24 * 3600 * 1000
 	maxAnswerBytes = 256 << 10
 )
 
@@ -71,6 +75,7 @@ func validate(answers []ast.Value, cfg Config) Decision {
 	case Deny: // nothing runs, so there is nothing to oblige but the journal
 		d.Obligations, d.Bounds, d.Labels, d.Transform = Obligations{Audit: audit}, SandboxObligations{}, nil, nil
 	case Allow:
+		d.Grants = orNil(a.Grants)
 	}
 	return d
 }
@@ -122,6 +127,9 @@ func (a answer) check(cfg Config) *problem {
 	}
 	if p := checkLabels(a.Labels); p != nil {
 		return p
+	}
+	if len(a.Grants) > maxGrants {
+		return invalid("the decision relies on %d grants, the most is %d", len(a.Grants), maxGrants)
 	}
 	if p := a.Ask.check(); p != nil {
 		return p
@@ -198,11 +206,22 @@ func (t *AskTerms) check() *problem {
 	if t.Quorum < 0 || t.TTLMs < 0 {
 		return invalid("the terms of the approval have a negative quorum or ttl_ms")
 	}
-	if t.OnTimeout != "" && t.OnTimeout != Deny {
-		return invalid("the terms of the approval say %q on time-out, want deny: silence is no approval", t.OnTimeout)
+	if t.Quorum > maxQuorum || t.TTLMs > maxTTLMs {
+		return invalid("the terms of the approval have the quorum %d and ttl_ms %d, the most is %d and %d", t.Quorum, t.TTLMs, maxQuorum, int64(maxTTLMs))
+	}
+	if t.OnTimeout != "" && t.OnTimeout != Deny && t.OnTimeout != Allow {
+		return invalid("the terms of the approval say %q on time-out, want deny or allow", t.OnTimeout)
+	}
+	for _, approver := range t.Approvers {
+		if !approverForm.MatchString(approver) {
+			return invalid("the terms of the approval name the approver %q, want role:NAME, caller:ID or uid:NUMBER", approver)
+		}
 	}
 	return nil
 }
+
+// approverForm is what an approver may be: see AskTerms.Approvers.
+var approverForm = regexp.MustCompile(`^(role:[a-z0-9][a-z0-9_-]{0,63}|caller:[!-~]{1,256}|uid:[0-9]{1,10})$`)
 
 func (o Obligations) check(cfg Config) *problem {
 	for _, p := range checkSandbox(o.Sandbox, cfg.Ceiling, cfg.Isolations) {

@@ -240,6 +240,9 @@ func (b *valueBuilder) session(s *SessionInput) *ast.Term {
 		b.put(keyRecent, list(b, s.Recent, b.recent))
 	}
 	b.put(keyGrants, b.texts(s.Grants))
+	if len(s.Granted) > 0 {
+		b.put(keyGranted, list(b, s.Granted, b.grant))
+	}
 	return b.object(mark)
 }
 

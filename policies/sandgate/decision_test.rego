@@ -12,7 +12,7 @@ test_without_a_decision_the_call_is_refused if {
 			"message": "the policy came to no decision about this call",
 			"severity": "high",
 		}],
-		"warnings": [], "shadow": [], "ask": {}, "obligations": {}, "tighten": [], "transform": {}, "labels": [],
+		"warnings": [], "shadow": [], "ask": {}, "obligations": {}, "tighten": [], "transform": {}, "labels": [], "grants": [],
 	}
 }
 
@@ -22,7 +22,7 @@ test_the_whole_decision if {
 		"labels": ["b", "a"],
 	})}) == {
 		"outcome": "allow", "reasons": [_finding("a")], "warnings": [], "shadow": [], "ask": {},
-		"obligations": {"sandbox": {"network": "none"}}, "tighten": set(), "transform": {}, "labels": ["a", "b"],
+		"obligations": {"sandbox": {"network": "none"}}, "tighten": set(), "transform": {}, "labels": ["a", "b"], "grants": [],
 	}
 }
 

@@ -9,6 +9,8 @@
 #   - input: schema.input
 package sandgate
 
+import data.sandgate.lib.grants
+
 # METADATA
 # title: decision
 # description: >-
@@ -29,6 +31,7 @@ default decision := {
 	"tighten": [],
 	"transform": {},
 	"labels": [],
+	"grants": [],
 }
 
 decision := {
@@ -41,19 +44,25 @@ decision := {
 	"tighten": _tighten,
 	"transform": _transform,
 	"labels": sort(_labels),
+	"grants": _used,
 }
 
 # METADATA
 # title: outcome
-# description: deny wins over ask, ask over allow, and what no rule allows is asked.
+# description: >-
+#   deny wins over ask, ask over allow, and what no rule allows is asked. What is asked is allowed where grants answer
+#   all of it.
 default outcome := "deny"
 
 outcome := "deny" if {
 	_denied != set()
 } else := "ask" if {
 	_asked != set()
+	_used == []
 } else := "allow" if {
 	_allowed != set()
+} else := "allow" if {
+	_used != []
 } else := "ask"
 
 # METADATA
@@ -63,6 +72,9 @@ default reasons := []
 
 reasons := array.slice(sort(_denied), 0, 20) if {
 	outcome == "deny"
+} else := _granted if {
+	outcome == "allow"
+	_used != []
 } else := array.slice(sort(_allowed), 0, 20) if {
 	outcome == "allow"
 } else := array.slice(sort(_asked), 0, 20) if {
@@ -80,6 +92,60 @@ _not_allowed := {
 	"remediation": "use a call that the profile allows, or have this one approved",
 	"severity": "low",
 }
+
+# METADATA
+# title: granted
+# description: Approvers have allowed calls like this one beforehand.
+# custom:
+#   rule: granted
+_granted := [{
+	"rule": "granted",
+	"message": sprintf("allowed beforehand by grant %s: %s", [grant.id, grant.summary]),
+	"severity": "low",
+} |
+	some id in _used
+	some grant in input.session.granted
+	grant.id == id
+]
+
+# METADATA
+# title: used grants
+# description: >-
+#   The ids of the grants by which an ask becomes an allow: for every question the first that answers it. Empty where
+#   one stays open, where nothing is asked and where a call is denied.
+default _used := []
+
+_used := sort({id | some id in _answers}) if {
+	input.session.granted
+	_denied == set()
+	questions := _questions
+	questions != set()
+	_answers := [min(ids) |
+		some question in questions
+		ids := {grant.id | some grant in input.session.granted; grants.answers(grant, question, _proposed)}
+		ids != set()
+	]
+	count(_answers) == count(questions)
+}
+
+# The call as grants look at it, without its id: so that calls which are the same to the policy stay the same.
+_proposed["tool"] := input.call.tool
+
+_proposed["args"] := input.call.args
+
+_proposed["env"] := input.call.env
+
+_proposed["stdin_bytes"] := input.call.stdin_bytes
+
+_proposed["shell"] := input.call.shell
+
+_proposed["files"] := input.call.files
+
+_questions := _asked if {
+	_asked != set()
+} else := {_not_allowed} if {
+	_allowed == set()
+} else := set()
 
 # METADATA
 # title: warnings
@@ -137,6 +203,23 @@ _stricter["approvers"] := sort(fewer) if {
 }
 
 _all_terms := _more_terms | {object.union(_terms, _profile_terms)}
+
+_stricter["on_timeout"] := "deny" if {
+	_more_terms != set()
+	some terms in _all_terms
+	terms.on_timeout == "deny"
+}
+
+_stricter["self"] := false if {
+	_more_terms != set()
+	some terms in _all_terms
+	terms.self == false
+}
+
+_stricter["no_grant"] if {
+	some terms in _more_terms
+	terms.no_grant == true
+}
 
 _more_terms contains data.sandgate.extra[_].ask_terms
 

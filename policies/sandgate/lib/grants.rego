@@ -1,0 +1,158 @@
+# METADATA
+# title: grants
+# description: >-
+#   What approvers have allowed beforehand, told from input.session.granted. A grant is a class of calls over facts:
+#   commands with their words, files of a directory. What it does not name is not granted, and a fact that is missing
+#   makes a function undefined.
+package sandgate.lib.grants
+
+import data.sandgate.lib.paths
+import data.sandgate.lib.shell
+
+# METADATA
+# title: answers
+# description: >-
+#   The grant answers what a rule asks about this call: its rule is one that the grant was given for, and the command
+#   that is asked about, or every command where it is about the call as a whole, is of the granted class.
+answers(grant, finding, call) if {
+	finding.rule in grant.rules
+	suits(grant, call)
+	matches(grant, call.shell.commands[finding.command])
+}
+
+answers(grant, finding, call) if {
+	finding.rule in grant.rules
+	suits(grant, call)
+	not finding.command
+	every command in call.shell.commands {
+		matches(grant, command)
+	}
+}
+
+answers(grant, finding, call) if {
+	finding.rule in grant.rules
+	not call.shell
+	suits(grant, call)
+	arguments(grant, call)
+}
+
+# METADATA
+# title: suits
+# description: >-
+#   The call is one that can be granted at all: of the same tool, with no variables and no standard input, and its
+#   script, if it has one, holds nothing but simple commands that are known as a whole.
+suits(grant, call) if {
+	plain(call)
+	grant.tool == call.tool
+	shell.plain(call.shell)
+}
+
+suits(grant, call) if {
+	plain(call)
+	grant.tool == call.tool
+	not call.shell
+}
+
+# METADATA
+# title: plain
+# description: A call without variables and without standard input.
+plain(call) if {
+	call.env == {}
+	call.stdin_bytes == 0
+}
+
+# METADATA
+# title: matches
+# description: The command is of a class of the grant, and every word of it is one that the class names.
+matches(grant, command) if {
+	some class in grant.commands
+	shell.runs(command, class.name)
+	command.static == true
+	command.depth == 0
+	command.via == []
+	_begins(class, command)
+	every i, arg in command.args {
+		_fits(class, command, i, arg)
+	}
+	every redirect in command.redirects {
+		_quiet(redirect)
+	}
+}
+
+# Its first word is the subcommand.
+_begins(class, _) if not class.sub
+
+_begins(class, command) if command.args[0].value == class.sub
+
+_fits(class, _, 0, arg) if arg.value == class.sub
+
+_fits(class, _, _, arg) if {
+	arg.literal == true
+	arg.value in class.options
+}
+
+_fits(class, _, _, arg) if {
+	arg.literal == true
+	arg.value in class.words
+	not startswith(arg.value, "-")
+}
+
+# The value of an option that takes any text. It follows the option, which is not itself the value of one.
+_fits(class, command, i, arg) if {
+	arg.literal == true
+	not startswith(arg.value, "-")
+	command.args[i - 1].value in class.texts
+	not _value_of_text(class, command, i - 1)
+}
+
+_fits(class, _, _, arg) if {
+	arg.literal == true
+	startswith(arg.eq.name, "--")
+	arg.eq.name in class.texts
+}
+
+# Something in a granted directory of the workspace.
+_fits(class, command, i, arg) if {
+	arg.literal == true
+	not startswith(arg.value, "-")
+	not command.args[i - 1].value in class.texts
+	paths.inside(arg)
+	some dir in class.under
+	startswith(arg.real, sprintf("%s/", [dir]))
+}
+
+_value_of_text(class, command, i) if command.args[i - 1].value in class.texts
+
+_quiet(redirect) if {
+	redirect.class == "dup"
+	redirect.target in {"1", "2"}
+}
+
+_quiet(redirect) if {
+	redirect.class in {"append", "write"}
+	redirect.target == "/dev/null"
+}
+
+# METADATA
+# title: arguments
+# description: >-
+#   The arguments of a tool that runs no script are those of the grant, but for those that it leaves free, and the files
+#   that they name are in its directories.
+arguments(grant, call) if {
+	object.remove(call.args, object.get(grant, "free", [])) == grant.args
+	every file in object.get(call, "files", []) {
+		_below(grant, file)
+	}
+}
+
+_below(grant, file) if {
+	paths.inside(file)
+	some dir in grant.under
+	startswith(file.real, sprintf("%s/", [dir]))
+}
+
+# Where no argument is free, the files are those that were granted.
+_below(grant, file) if {
+	paths.inside(file)
+	object.get(grant, "free", []) == []
+}
