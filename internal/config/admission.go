@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -36,16 +35,6 @@ type Admission struct {
 	// MaxWait is how long a call waits at most, 10ms to 1h. Default 1m. A call whose own
 	// timeout is shorter, or would pass before its turn comes, waits no longer than that.
 	MaxWait Duration `json:"max_wait"`
-}
-
-// Sessions says how many sessions are kept in memory; the state of those that
-// have been unused longest goes to files until they are used again.
-type Sessions struct {
-	// MaxInMemory is how many there are, 8 to 1000000. Default 4096. Each takes some 4 KiB.
-	MaxInMemory int `json:"max_in_memory"`
-	// MaxInMemoryPerCaller is how many of them one caller has, 1 to MaxInMemory. Default
-	// half of MaxInMemory.
-	MaxInMemoryPerCaller int `json:"max_in_memory_per_caller"`
 }
 
 func (a Admission) withDefaults(maxCells int) Admission {
@@ -93,11 +82,4 @@ func (a *Admission) problems() []string {
 		bad = append(bad, fmt.Sprintf("admission.reserve_percent: %d together: want at most 90, or calls under other profiles starve", sum))
 	}
 	return bad
-}
-
-func (s *Sessions) problems() []string {
-	return slices.Concat(
-		outside("sessions.max_in_memory", int64(s.MaxInMemory), 8, 1_000_000, count),
-		outside("sessions.max_in_memory_per_caller", int64(s.MaxInMemoryPerCaller), 1, int64(s.MaxInMemory), count),
-	)
 }

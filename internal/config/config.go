@@ -28,7 +28,7 @@ type Config struct {
 	Admission Admission `json:"admission"`
 	// Protection says how the machine is kept from all cells together.
 	Protection Protection `json:"protection"`
-	// Sessions says how many sessions are kept in memory.
+	// Sessions says how many sessions there are, how long they live and what they may use.
 	Sessions Sessions `json:"sessions"`
 	// Environment names what this daemon is for, "production" say: 1 to 64 characters of
 	// [a-z0-9_-]. Policies see it as input.daemon.environment, and rules can have another
@@ -209,6 +209,10 @@ type Caller struct {
 	// WorkspaceDirs are absolute directories of the machine that the caller may name,
 	// or anything beneath, as a call's workspace. Default: none.
 	WorkspaceDirs []string `json:"workspace_dirs"`
+	// Repositories are absolute directories of the machine; of a git repository that is
+	// one of them or beneath, the caller may have sessions with a working tree of their
+	// own. Default: none.
+	Repositories []string `json:"repositories"`
 	// Tenant is whose caller it is: 1 to 64 characters of [a-z0-9_-]. Policies see it as
 	// input.caller.tenant, and the rules of data.sandgate.tenants.TENANT hold for it beside
 	// all others. Default: nobody's.
@@ -286,8 +290,7 @@ func (c Config) WithDefaults(uid int) Config {
 	c.Policy = c.Policy.withDefaults()
 	c.Admission = c.Admission.withDefaults(c.Pool.MaxCells)
 	c.Protection = c.Protection.withDefaults()
-	fill(&c.Sessions.MaxInMemory, 4096)
-	fill(&c.Sessions.MaxInMemoryPerCaller, max(c.Sessions.MaxInMemory/2, 1))
+	c.Sessions = c.Sessions.withDefaults()
 	fill(&c.Tracing.SamplePercent, 100)
 	c.Ceiling = c.Ceiling.over(Limits{
 		WallTime: Duration(10 * time.Minute), CPUMillis: 2000, Memory: 2 * gib, Pids: 1024, Output: 8 * mib,

@@ -183,6 +183,9 @@ func (r *Caller) problems(key string) []string {
 	if r.DefaultProfile != "" && !slices.Contains(r.Profiles, r.DefaultProfile) {
 		bad = append(bad, fmt.Sprintf("%s.default_profile: %q is none of its profiles (%s)", key, r.DefaultProfile, strings.Join(r.Profiles, ", ")))
 	}
+	for i, dir := range r.Repositories {
+		bad = append(bad, pathProblems(fmt.Sprintf("%s.repositories[%d]", key, i), dir)...)
+	}
 	for i, dir := range r.WorkspaceDirs {
 		bad = append(bad, pathProblems(fmt.Sprintf("%s.workspace_dirs[%d]", key, i), dir)...)
 		if dir == "/" {

@@ -120,6 +120,7 @@ type parts struct {
 	listeners []net.Listener
 	metrics   *telemetry.Metrics // nil: not configured
 	scrapes   net.Listener       // nil: not configured
+	gate      *gate.Gate
 }
 
 // build makes the parts in their order: data directory, journal, policy,
@@ -133,15 +134,15 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 		return parts{}, err
 	}
 	var box Sandbox // set below, before a session can be made
-	sessions, err := session.NewManager(session.Config{
-		Dir: d.path(sessionsDir), Prepare: func(dir string) error { return box.PrepareDir(dir) },
-		MaxSessions: d.cfg.Sessions.MaxInMemory, MaxPerCaller: d.cfg.Sessions.MaxInMemoryPerCaller,
-	})
+	replay, known := gate.NewReplay(d.cfg.Results.MaxCount), session.NewFold()
+	record, err := d.openJournal(ctx, replay, known, measure.recorder)
 	if err != nil {
 		return parts{}, err
 	}
-	replay := gate.NewReplay(sessions, d.cfg.Results.MaxCount)
-	record, err := d.openJournal(ctx, replay, measure.recorder)
+	sessions, err := session.NewManager(session.Config{
+		Dir: d.path(sessionsDir), Fold: known, Prepare: func(dir string) error { return box.PrepareDir(dir) },
+		MaxSessions: d.cfg.Sessions.Max, MaxPerCaller: d.cfg.Sessions.MaxPerCaller, Bounds: sessionBounds(d.cfg.Sessions),
+	})
 	if err != nil {
 		return parts{}, err
 	}
@@ -194,7 +195,7 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 		return parts{}, err
 	}
 	failpoint.At(failpoint.StartListening)
-	return parts{policy: rules, sandbox: box, server: server, listeners: listeners, metrics: measure.metrics, scrapes: scrapes}, nil
+	return parts{gate: path, policy: rules, sandbox: box, server: server, listeners: listeners, metrics: measure.metrics, scrapes: scrapes}, nil
 }
 
 // serve runs the long parts until ctx ends or one of them fails, then stops the
@@ -213,6 +214,10 @@ func (d *Daemon) serve(ctx context.Context, p parts) error {
 	})
 	group.Go(func() error {
 		p.policy.source.Run(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		p.gate.KeepSessions(ctx)
 		return nil
 	})
 	group.Go(func() error {
@@ -282,8 +287,10 @@ func (d *Daemon) later(name string, run func(context.Context) error) {
 
 // openJournal replays what was, and records that the daemon started and, at the
 // end, that it stopped.
-func (d *Daemon) openJournal(ctx context.Context, replay *gate.Replay, measure *telemetry.Recorder) (*journal.Journal, error) {
-	record, err := journal.Open(d.cfg.Journal.Path, journal.Options{Observe: measure.Committed}, replay.Add)
+func (d *Daemon) openJournal(ctx context.Context, replay *gate.Replay, sessions *session.Fold, measure *telemetry.Recorder) (*journal.Journal, error) {
+	record, err := journal.Open(d.cfg.Journal.Path, journal.Options{Observe: measure.Committed}, func(r journal.Record) error {
+		return errors.Join(replay.Add(r), sessions.Apply(r))
+	})
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}

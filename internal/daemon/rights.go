@@ -12,6 +12,7 @@ import (
 	"github.com/sandgate/sandgate/internal/gate"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/rpc"
+	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/sandbox"
 )
 
@@ -118,4 +119,17 @@ func defaults(l config.Limits) policy.SandboxObligations {
 	out.Isolation, out.Reuse = string(sandbox.IsolationRunc), string(sandbox.ReuseSession)
 	out.Network, out.Workspace = "none", "rw"
 	return out
+}
+
+// sessionBounds are the configuration's bounds as sessions have them.
+func sessionBounds(s config.Sessions) session.Bounds {
+	quota := func(q config.SessionQuota) session.Quota {
+		return session.Quota{
+			Calls: q.Calls, CPUTime: q.CPUTime.Std(), DiskBytes: q.Disk.Int64(), ConcurrentCalls: q.ConcurrentCalls, BackgroundCalls: q.BackgroundCalls,
+		}
+	}
+	return session.Bounds{
+		TTL: s.TTL.Std(), MaxTTL: s.MaxTTL.Std(), IdleTimeout: s.IdleTimeout.Std(), MaxIdleTimeout: s.MaxIdleTimeout.Std(),
+		Quota: quota(s.Quota), MaxQuota: quota(s.MaxQuota),
+	}
 }

@@ -141,6 +141,7 @@ func (g *Gate) Evaluate(ctx context.Context, call Call, explain bool) (Evaluatio
 	if err != nil {
 		return Evaluation{}, err
 	}
+	d = g.withinQuota(d, state)
 	if ctx.Err() != nil {
 		return Evaluation{}, cancelled(ctx)
 	}
@@ -162,6 +163,7 @@ type way struct {
 	trace telemetry.Trace
 
 	session  *session.Session // nil without one
+	entered  bool             // it has a place among the session's running calls
 	labels   []string         // of the session, as the decision saw them
 	seq      int64            // of the call in its session, once it was counted there
 	decision policy.Decision
@@ -180,13 +182,11 @@ func (w *way) mark(s telemetry.Stage) { w.trace.Mark(s, w.gate.now()) }
 
 // take decides the call and goes on as decided.
 func (w *way) take(ctx context.Context) (Result, error) {
-	g := w.gate
-	defer func() {
-		if w.session != nil {
-			g.cfg.Sessions.Release(w.session)
-		}
-	}()
+	defer w.leaveSession()
 	if err := w.decide(ctx); err != nil {
+		return Result{}, err
+	}
+	if err := w.enterSession(); err != nil {
 		return Result{}, err
 	}
 	// Only a positive decision runs; whatever else it is, it is a refusal.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -96,6 +97,8 @@ type bench struct {
 	broken   *brokenJournal
 	sessions *session.Manager
 	dir      string
+	bounds   session.Bounds
+	clock    func() time.Time // nil: the machine's
 }
 
 func defaults() policy.SandboxObligations {
@@ -109,13 +112,24 @@ func defaults() policy.SandboxObligations {
 // changes its configuration.
 func newBench(t testing.TB, dir string, run sandboxtest.RunFunc, set func(*gate.Config)) *bench {
 	t.Helper()
-	b := &bench{policy: &decider{}, runtime: sandboxtest.NewFake(run), dir: dir}
+	return openBench(t, &bench{dir: dir}, run, set)
+}
+
+// openBench is newBench with the bounds and the clock of sessions that b has.
+func openBench(t testing.TB, b *bench, run sandboxtest.RunFunc, set func(*gate.Config)) *bench {
+	t.Helper()
+	b.policy, b.runtime = &decider{}, sandboxtest.NewFake(run)
+	dir := b.dir
 	var err error
-	if b.sessions, err = session.NewManager(session.Config{Dir: filepath.Join(dir, "workspaces"), MaxSessions: 1024, MaxPerCaller: 128}); err != nil {
+	replay, known := gate.NewReplay(0), session.NewFold()
+	add := func(r journal.Record) error { return errors.Join(replay.Add(r), known.Apply(r)) }
+	if b.journal, err = journal.Open(filepath.Join(dir, "journal.jsonl"), journal.Options{}, add); err != nil {
 		t.Fatal(err)
 	}
-	replay := gate.NewReplay(b.sessions, 0)
-	if b.journal, err = journal.Open(filepath.Join(dir, "journal.jsonl"), journal.Options{}, replay.Add); err != nil {
+	b.sessions, err = session.NewManager(session.Config{
+		Dir: filepath.Join(dir, "workspaces"), Fold: known, MaxSessions: 1024, MaxPerCaller: 128, Bounds: b.bounds, Now: b.clock,
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

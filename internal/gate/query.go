@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,10 +9,8 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/sandgate/sandgate/internal/catalog"
-	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/proposal"
-	"github.com/sandgate/sandgate/internal/session"
 )
 
 // CallStatus is what is known of a call.
@@ -92,39 +89,4 @@ func (g *Gate) ListTools(ctx context.Context, caller Caller, profile string) ([]
 		return nil, fmt.Errorf("list tools: %v: %w", err, errdefs.ErrUnavailable)
 	}
 	return slices.DeleteFunc(all, func(t catalog.Tool) bool { return !slices.Contains(names, t.Name) }), nil
-}
-
-// EndSession cancels the session's running calls, destroys its cells and removes
-// its workspace. A session that does not exist is errdefs.ErrNotFound.
-func (g *Gate) EndSession(ctx context.Context, caller Caller, id string) error {
-	if caller.ID == "" {
-		return fmt.Errorf("the caller is not known: %w", errdefs.ErrUnauthenticated)
-	}
-	if err := session.ValidateID(id); err != nil {
-		return err
-	}
-	running := g.ledger.ofSession(caller.ID, id)
-	for _, e := range running {
-		g.ledger.stop(e, errSessionEnded)
-	}
-	for _, e := range running {
-		select {
-		case <-e.done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	if err := g.cfg.Runtime.EndSession(ctx, sessionReuseKey(caller.ID, id)); err != nil {
-		return fmt.Errorf("end session %q: %w", id, err)
-	}
-	if err := g.cfg.Sessions.End(caller.ID, id); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordTimeout, errRecordTimeout)
-	defer cancel()
-	_, err := g.cfg.Journal.Append(ctx, journal.Entry{Kind: journal.KindSession, Caller: caller.ID, Session: id, Data: sessionData{Event: sessionEnded}})
-	if err != nil {
-		return errors.Join(fmt.Errorf("record the end of session %q", id), err)
-	}
-	return nil
 }

@@ -11,30 +11,20 @@ import (
 
 	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/internal/policy"
-	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
-const sessionEnded = "ended"
-
-// sessionData is the data of a session record.
-type sessionData struct {
-	Event string `json:"event"`
-}
-
 // unknownMessage tells a model what an UNKNOWN call means for it.
 const unknownMessage = "sandgate stopped while this call was running: it may have had effects; look before you do it again, and use a new call id"
 
-// Replay gathers what the journal tells of earlier calls and sessions. Give its
-// Add to journal.Open and itself to New. It is used by one goroutine.
+// Replay gathers what the journal tells of earlier calls. Give its Add to
+// journal.Open and itself to New. It is used by one goroutine.
 type Replay struct {
-	sessions *session.Manager
-	limit    int
-	calls    map[callKey]*past
-	order    []callKey // of calls, oldest first; may name forgotten ones
-	whole    []*past   // those with a whole result, oldest first
-	started  bool
+	limit int
+	calls map[callKey]*past
+	order []callKey // of calls, oldest first; may name forgotten ones
+	whole []*past   // those with a whole result, oldest first
 }
 
 // past is one call of the journal.
@@ -52,38 +42,24 @@ type past struct {
 // takes them over: a long journal must not fill the memory.
 const maxWhole = 4096
 
-// NewReplay returns an empty Replay that puts back the sessions as it goes. limit
-// is how many calls are remembered; 0 is the default of Memory.Calls.
-func NewReplay(sessions *session.Manager, limit int) *Replay {
+// NewReplay returns an empty Replay. limit is how many calls are remembered; 0 is
+// the default of Memory.Calls.
+func NewReplay(limit int) *Replay {
 	if limit == 0 {
 		limit = Memory{}.withDefaults().Calls
 	}
-	return &Replay{sessions: sessions, limit: limit, calls: make(map[callKey]*past)}
+	return &Replay{limit: limit, calls: make(map[callKey]*past)}
 }
 
 // Add takes one record. Its error means that the record cannot be understood:
 // the daemon must not go on as if it had not been.
 func (r *Replay) Add(rec journal.Record) error {
-	if !r.started {
-		r.started = true
-		if err := r.sessions.Forget(); err != nil {
-			return err
-		}
-	}
 	key := callKey{rec.Caller, rec.CallID}
 	switch rec.Kind {
 	case journal.KindIntent, journal.KindDecision:
 		return r.begun(key, rec)
 	case journal.KindOutcome:
 		return r.ended(key, rec)
-	case journal.KindSession:
-		var data sessionData
-		if err := json.Unmarshal(rec.Data, &data); err != nil {
-			return fmt.Errorf("session record: %w", err)
-		}
-		if data.Event == sessionEnded {
-			return r.sessions.Drop(rec.Caller, rec.Session)
-		}
 	}
 	return nil
 }
@@ -94,29 +70,16 @@ func (r *Replay) begun(key callKey, rec journal.Record) error {
 		return fmt.Errorf("%s record: %w", rec.Kind, err)
 	}
 	p := &past{seq: rec.Seq, digest: data.Digest, tool: data.Tool, session: rec.Session, at: rec.Time, decision: boundedDecision(data.Decision)}
-	counted, labels := string(policy.Allow), data.Decision.Labels
 	if rec.Kind == journal.KindDecision {
 		r.settle(p, Result{
 			CallID: key.id, Outcome: data.Outcome, ExitCode: -1, IsError: true, Digest: data.Digest, Decision: p.decision,
 			Message: "not run: " + reasonsText(data.Decision.Reasons),
 		})
-		counted, labels = string(policy.Deny), nil
-		if data.Outcome == OutcomeApprovalRequired {
-			counted = string(policy.Ask)
-		}
 	}
 	r.calls[key] = p
 	r.order = append(r.order, key)
 	r.forget()
-	if rec.Session == "" {
-		return nil
-	}
-	outcome := string(data.Outcome)
-	if outcome == "" {
-		outcome = string(unknownOutcome) // until its outcome is known
-	}
-	return r.sessions.Restore(rec.Caller, rec.Session, data.Profile, counted, labels,
-		session.Recent{Tool: data.Tool, Outcome: outcome, Digest: data.Digest, At: rec.Time}, rec.Time)
+	return nil
 }
 
 func (r *Replay) ended(key callKey, rec journal.Record) error {
@@ -130,7 +93,7 @@ func (r *Replay) ended(key callKey, rec journal.Record) error {
 	}
 	if data.Outcome == outcomeNotRun {
 		delete(r.calls, key)
-		return r.corrected(key, p, data)
+		return nil
 	}
 	res := Result{
 		CallID: key.id, Outcome: data.Outcome, ExitCode: data.ExitCode, Signal: data.Signal, Message: data.Message, IsError: data.IsError,
@@ -142,7 +105,7 @@ func (r *Replay) ended(key callKey, rec journal.Record) error {
 		res.Message = "the output of this call is no longer kept: sandgate was restarted since"
 	}
 	r.settle(p, res)
-	return r.corrected(key, p, data)
+	return nil
 }
 
 // settle gives a call its result, and shortens that of an older one for it.
@@ -156,13 +119,6 @@ func (r *Replay) settle(p *past, res Result) {
 		old.brief, old.result = summarize(old.result), nil
 	}
 	r.whole = append([]*past(nil), r.whole[maxWhole:]...)
-}
-
-func (r *Replay) corrected(key callKey, p *past, data outcomeData) error {
-	if p.session == "" {
-		return nil
-	}
-	return r.sessions.Corrected(key.caller, p.session, data.Digest, string(data.Outcome))
 }
 
 // forget keeps the bound, but never forgets a call whose end is not known.

@@ -67,6 +67,7 @@ func (w *way) run(ctx context.Context, place *admission.Ticket) (Result, error) 
 	res := w.result(ran)
 	res.Duration.Queue += place.Waited
 	if w.session != nil {
+		w.session.Spent(res.Usage.CPUUser + res.Usage.CPUSystem)
 		w.session.Finished(session.Recent{Seq: w.seq, Tool: w.tool.Name, Outcome: string(res.Outcome), Digest: w.digest, At: w.trace.Began()})
 	}
 	rerr := w.recordOutcome(ctx, res)
@@ -190,7 +191,7 @@ func (w *way) setWorkspace(call *sandbox.Call, cage policy.SandboxObligations) e
 		if err := w.session.EnsureWorkspace(); err != nil {
 			return err
 		}
-		call.Workspace.HostDir = w.session.WorkspaceDir()
+		call.Workspace.HostDir, call.Workspace.KeepOwner = w.session.WorkspaceDir(), w.session.KeepOwner()
 	}
 	return nil
 }

@@ -1,12 +1,11 @@
 package session
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,17 +16,19 @@ import (
 type Config struct {
 	// Dir holds the sessions' directories. It is made, mode 0700. Required.
 	Dir string
+	// Fold is what the journal told at start; the manager takes it over. Optional.
+	Fold *Fold
 	// Prepare makes a new workspace directory fit for the sandbox (its owner).
 	// Optional.
 	Prepare func(dir string) error
-	// MaxSessions bounds the sessions in memory. Default 4096. When it is reached
-	// the session that has been unused longest is put aside: its state goes to a
-	// file beside its workspace and comes back with its next call. A session that
-	// a call uses stays; when all are in use a new one is refused.
+	// MaxSessions bounds the sessions that there are. Default 20,000. A new one is
+	// refused then: an existing one is somebody's work.
 	MaxSessions int
-	// MaxPerCaller bounds one caller's sessions in memory in the same way: only
-	// its own sessions are put aside for it. Default half of MaxSessions, at least 1.
+	// MaxPerCaller bounds one caller's sessions in the same way. Default half of
+	// MaxSessions, at least 1.
 	MaxPerCaller int
+	// Bounds are how long sessions live and what they may use.
+	Bounds Bounds
 	// Now is the clock. Optional.
 	Now func() time.Time
 }
@@ -39,18 +40,17 @@ type Manager struct {
 	mu       sync.Mutex
 	sessions map[name]*Session
 	each     map[string]int // sessions by caller; no entry at 0
+	ends     []End          // of sessions that are no more, oldest first
 }
 
-// name is what a session is found by.
-type name struct{ caller, id string }
-
-// NewManager makes the directory and an empty manager.
+// NewManager makes the directory and the sessions that the journal tells of, and
+// removes what is left of those that have ended.
 func NewManager(cfg Config) (*Manager, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("sessions: directory is missing")
 	}
 	if cfg.MaxSessions == 0 {
-		cfg.MaxSessions = 4096
+		cfg.MaxSessions = 20_000
 	}
 	if cfg.MaxPerCaller == 0 {
 		cfg.MaxPerCaller = max(cfg.MaxSessions/2, 1)
@@ -61,28 +61,41 @@ func NewManager(cfg Config) (*Manager, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make sessions directory: %w", err)
 	}
-	left, err := filepath.Glob(filepath.Join(cfg.Dir, trashPrefix+"*"))
-	if err != nil {
-		return nil, fmt.Errorf("look for ended sessions: %w", err)
-	}
-	for _, dir := range left {
-		if err := os.RemoveAll(dir); err != nil {
-			return nil, fmt.Errorf("remove ended session: %w", err)
+	m := &Manager{cfg: cfg, sessions: make(map[name]*Session), each: make(map[string]int)}
+	if fold := cfg.Fold; fold != nil {
+		m.cfg.Fold = nil
+		fold.restarted(cfg.Now())
+		for n, state := range fold.open {
+			m.add(&Session{name: n, manager: m, state: *state, stage: alive})
 		}
+		m.ends = fold.ends
+		*fold = *NewFold()
 	}
-	return &Manager{cfg: cfg, sessions: make(map[name]*Session), each: make(map[string]int)}, nil
+	return m, m.sweep()
 }
 
 // Use returns the caller's session of that id, making it with the profile if
-// there is none. It stays in memory until the caller of Use gives it to Release.
+// there is none. It lives until the caller of Use gives it to Release.
 // A profile other than the session's is errdefs.ErrFailedPrecondition: the
-// profile is pinned at first use.
+// profile is pinned at first use. So is the id of a session that has ended: a
+// call must not find itself among other files and labels than it believes.
 func (m *Manager) Use(caller, id, profile string) (*Session, error) {
+	if err := ValidateID(id); err != nil {
+		return nil, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s, err := m.get(caller, id, profile)
+	n := name{caller, id}
+	s, err := m.find(n)
 	if err != nil {
 		return nil, err
+	}
+	if s == nil {
+		if err := m.room(caller); err != nil {
+			return nil, err
+		}
+		s = &Session{name: n, manager: m, state: newState(caller, id, profile, nil, m.cfg.Now()), stage: alive}
+		m.add(s)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,40 +103,73 @@ func (m *Manager) Use(caller, id, profile string) (*Session, error) {
 		return nil, fmt.Errorf("session %q has the profile %q, not %q: use another session id or leave the profile out: %w",
 			id, pinned, profile, errdefs.ErrFailedPrecondition)
 	}
-	s.state.LastUsed = m.cfg.Now()
+	s.state.used(m.cfg.Now())
 	s.users++
 	return s, nil
 }
 
-// Release ends one Use. A session in which no call was ever decided is forgotten
-// with its last user; any other can be put aside from then on.
+// find returns the session if calls may use it, nil if there is none. m.mu is held.
+func (m *Manager) find(n name) (*Session, error) {
+	s := m.sessions[n]
+	if s == nil {
+		if end := m.endOf(n); end != nil {
+			return nil, fmt.Errorf("%s: %w", end.Text(), errdefs.ErrFailedPrecondition)
+		}
+		return nil, nil //nolint:nilnil // there is none, and nothing is wrong
+	}
+	switch s.stage {
+	case being:
+		return nil, fmt.Errorf("session %q is being made: try again: %w", n.id, errdefs.ErrAborted)
+	case closing, gone:
+		return nil, fmt.Errorf("session %q is being closed: %w", n.id, errdefs.ErrFailedPrecondition)
+	case alive:
+	}
+	if reason := s.due(m.cfg.Now()); reason != "" {
+		end := End{ID: n.id, Reason: reason, At: m.cfg.Now()}
+		return nil, fmt.Errorf("%s: %w", end.Text(), errdefs.ErrFailedPrecondition)
+	}
+	return s, nil
+}
+
+// due returns why the session has to end now, empty if it has not. The manager's
+// mutex is held.
+func (s *Session) due(now time.Time) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	terms := s.manager.cfg.Bounds.of(&s.state)
+	return terms.over(&s.state, s.users > 0, now)
+}
+
+// Release ends one Use. A session that its first call made and in which no call
+// was ever decided is forgotten with its last user.
 func (m *Manager) Release(s *Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s.users--
-	if s.users > 0 {
+	if s.users--; s.users > 0 {
 		return
 	}
 	s.mu.Lock()
-	unused := s.state.Seq == 0
+	unused := s.state.Seq == 0 && s.state.Terms == nil
+	s.state.used(m.cfg.Now())
 	s.mu.Unlock()
-	if unused && m.sessions[s.name] == s { // else it was ended and made anew
-		m.remove(s.name)
+	if unused && m.sessions[s.name] == s && s.stage == alive { // else it was ended and made anew
+		m.remove(s)
 	}
 }
 
 // Peek returns the state of a session without making it; false if there is none.
+// One that has ended is errdefs.ErrFailedPrecondition.
 func (m *Manager) Peek(caller, id string) (State, bool, error) {
 	if err := ValidateID(id); err != nil {
 		return State{}, false, err
 	}
 	m.mu.Lock()
-	s := m.sessions[name{caller, id}]
+	s, err := m.find(name{caller, id})
 	m.mu.Unlock()
-	if s != nil {
-		return s.Snapshot(), true, nil
+	if s == nil || err != nil {
+		return State{}, false, err
 	}
-	return m.load(caller, id)
+	return s.Snapshot(), true, nil
 }
 
 // Profile returns the profile of a session without making it; false if there is
@@ -135,16 +181,15 @@ func (m *Manager) Profile(caller, id string) (string, bool, error) {
 	m.mu.Lock()
 	s := m.sessions[name{caller, id}]
 	m.mu.Unlock()
-	if s != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.state.Profile, true, nil
+	if s == nil {
+		return "", false, nil
 	}
-	state, ok, err := m.load(caller, id)
-	return state.Profile, ok, err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state.Profile, true, nil
 }
 
-// Count is how many sessions are in memory.
+// Count is how many sessions there are.
 func (m *Manager) Count() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -157,247 +202,67 @@ func (m *Manager) WorkspaceDir(caller, id string) string {
 	s := m.sessions[name{caller, id}]
 	m.mu.Unlock()
 	if s != nil {
-		return s.WorkspaceDir() // its name need not be made again
+		return s.WorkspaceDir()
 	}
-	return filepath.Join(m.cfg.Dir, Key(caller, id), "workspace")
+	return filepath.Join(m.cfg.Dir, Key(caller, id), workspaceName)
 }
 
-// Restore puts back what the journal tells of a session, oldest first: one
-// decided call. It makes the session if there is none.
-func (m *Manager) Restore(caller, id, profile, decision string, labels []string, r Recent, at time.Time) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s, err := m.get(caller, id, profile)
-	if err != nil {
+// TermsOf are what a session of that state lives by.
+func (m *Manager) TermsOf(s *State) Terms { return m.cfg.Bounds.of(s) }
+
+// Within returns the terms of a host's wish as the configuration allows them.
+func (m *Manager) Within(t Terms) Terms { return m.cfg.Bounds.Within(t) }
+
+// UsedUp returns which lasting quota of a session leaves no room for another
+// call; nil: none.
+func (m *Manager) UsedUp(s *State) error {
+	terms := m.cfg.Bounds.of(s)
+	if err := terms.Quota.usedUp(s, 0); err != nil {
 		return err
 	}
-	if _, err := s.Decided(decision, labels, at); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	r.Seq = s.state.Seq
-	s.mu.Unlock()
-	s.Finished(r)
 	return nil
 }
 
-// Forget drops what is in memory of all sessions and their put-aside state, so
-// that a replay of the journal starts from nothing.
-func (m *Manager) Forget() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.sessions, m.each = make(map[name]*Session), make(map[string]int)
-	files, err := filepath.Glob(filepath.Join(m.cfg.Dir, "*", stateFile))
-	if err != nil {
-		return fmt.Errorf("forget sessions: %w", err)
+// room refuses one more session of the caller. m.mu is held.
+func (m *Manager) room(caller string) error {
+	const instead = "close one that is not needed any more, or wait for one to expire"
+	if own := m.each[caller]; own >= m.cfg.MaxPerCaller {
+		return fmt.Errorf("this caller has %d sessions, the most it may have: %s: %w", own, instead, errdefs.ErrResourceExhausted)
 	}
-	for _, f := range files {
-		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("forget sessions: %w", err)
-		}
+	if n := len(m.sessions); n >= m.cfg.MaxSessions {
+		return fmt.Errorf("there are %d sessions, the most that this daemon takes: %s: %w", n, instead, errdefs.ErrResourceExhausted)
 	}
 	return nil
 }
 
-// Drop forgets what is known of a session, in memory and put aside; its workspace
-// stays. It is for a replay that meets the session's end.
-func (m *Manager) Drop(caller, id string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.remove(name{caller, id})
-	err := os.Remove(filepath.Join(m.cfg.Dir, Key(caller, id), stateFile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("forget session %q: %w", id, err)
-	}
-	return nil
-}
-
-// Corrected sets the outcome of the session's last call of that digest. It is
-// for a replay, which learns of a call's end after its beginning.
-func (m *Manager) Corrected(caller, id, digest, outcome string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := m.sessions[name{caller, id}]
-	if s == nil {
-		state, found, err := m.load(caller, id)
-		if err != nil || !found {
-			return err
-		}
-		if s, err = m.get(caller, id, state.Profile); err != nil {
-			return err
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := len(s.state.Recent) - 1; i >= 0; i-- {
-		if s.state.Recent[i].Digest == digest {
-			s.state.Recent[i].Outcome = outcome
-			return nil
-		}
-	}
-	return nil
-}
-
-// End removes the session and its files. A session that does not exist is
-// errdefs.ErrNotFound. Calls that still run keep their mounted workspace until
-// they end; the caller of End must have ended their cells.
-func (m *Manager) End(caller, id string) error {
-	if err := ValidateID(id); err != nil {
-		return err
-	}
-	trash, err := m.moveAway(caller, id)
-	if err != nil || trash == "" {
-		return err
-	}
-	// Not under the lock: it can take long. RemoveAll does not follow symlinks
-	// that a tool left behind.
-	if err := os.RemoveAll(trash); err != nil {
-		return fmt.Errorf("remove session %q: %w", id, err)
-	}
-	return nil
-}
-
-// trashPrefix marks directories of ended sessions; NewManager removes what a
-// crash has left of them.
-const trashPrefix = ".ended-"
-
-// moveAway takes the session out of memory and its directory out of the way. It
-// returns the directory's new name, empty if there is none.
-func (m *Manager) moveAway(caller, id string) (string, error) {
-	key := Key(caller, id)
-	dir := filepath.Join(m.cfg.Dir, key)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := m.sessions[name{caller, id}]
-	_, err := os.Lstat(dir)
-	missing := errors.Is(err, fs.ErrNotExist)
-	switch {
-	case s == nil && missing:
-		return "", fmt.Errorf("session %q: %w", id, errdefs.ErrNotFound)
-	case err != nil && !missing:
-		return "", fmt.Errorf("end session %q: %w", id, err)
-	}
-	if s != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.ended = true
-	}
-	m.remove(name{caller, id})
-	if missing {
-		return "", nil
-	}
-	trash, err := os.MkdirTemp(m.cfg.Dir, trashPrefix)
-	if err != nil {
-		return "", fmt.Errorf("end session %q: %w", id, err)
-	}
-	if err := os.Rename(dir, filepath.Join(trash, key)); err != nil {
-		return "", fmt.Errorf("end session %q: %w", id, err)
-	}
-	return trash, nil
-}
-
-// get returns the session, from memory, put aside or new. m.mu is held.
-func (m *Manager) get(caller, id, profile string) (*Session, error) {
-	if err := ValidateID(id); err != nil {
-		return nil, err
-	}
-	if s, ok := m.sessions[name{caller, id}]; ok {
-		return s, nil
-	}
-	state, found, err := m.load(caller, id)
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		state = State{Caller: caller, ID: id, Profile: profile, Counts: map[string]int{}, LastUsed: m.cfg.Now()}
-	}
-	if err := m.makeRoom(caller); err != nil {
-		return nil, err
-	}
-	s := &Session{name: name{caller, id}, dir: filepath.Join(m.cfg.Dir, Key(caller, id)), prepare: m.cfg.Prepare, state: state}
+// add takes a session in. m.mu is held, or nobody else has the manager yet.
+func (m *Manager) add(s *Session) {
 	m.sessions[s.name] = s
-	m.each[caller]++
-	return s, nil
+	m.each[s.name.caller]++
 }
 
-// remove takes a session out of memory. m.mu is held.
-func (m *Manager) remove(n name) {
-	if _, ok := m.sessions[n]; !ok {
+// remove takes a session out. m.mu is held.
+func (m *Manager) remove(s *Session) {
+	s.stage = gone
+	if m.sessions[s.name] != s {
 		return
 	}
-	delete(m.sessions, n)
-	if m.each[n.caller]--; m.each[n.caller] == 0 {
-		delete(m.each, n.caller)
+	delete(m.sessions, s.name)
+	if m.each[s.name.caller]--; m.each[s.name.caller] == 0 {
+		delete(m.each, s.name.caller)
 	}
 }
 
-const stateFile = "state.json"
-
-// makeRoom keeps the bounds when the caller is about to have one more session in
-// memory. A caller at its own bound costs nobody else a session. m.mu is held.
-func (m *Manager) makeRoom(caller string) error {
-	if own := m.each[caller]; own >= m.cfg.MaxPerCaller {
-		return m.putAside(caller, fmt.Sprintf("this caller has %d sessions in use, the most it may have", own))
-	}
-	if len(m.sessions) >= m.cfg.MaxSessions {
-		return m.putAside("", fmt.Sprintf("%d sessions are in use, the most that this daemon takes", len(m.sessions)))
+// endOf returns how a session ended, nil if that is not known. m.mu is held.
+func (m *Manager) endOf(n name) *End {
+	for i := len(m.ends) - 1; i >= 0; i-- {
+		if e := &m.ends[i]; e.ID == n.id && e.Caller == n.caller {
+			return e
+		}
 	}
 	return nil
 }
 
-// putAside writes the longest unused session of the caller (empty: of all) to
-// its file; full is what to say when calls use all of them. m.mu is held.
-func (m *Manager) putAside(caller, full string) error {
-	var oldest *Session
-	var since time.Time
-	for n, s := range m.sessions {
-		if s.users > 0 || caller != "" && n.caller != caller {
-			continue
-		}
-		s.mu.Lock()
-		used := s.state.LastUsed
-		s.mu.Unlock()
-		if oldest == nil || used.Before(since) {
-			oldest, since = s, used
-		}
-	}
-	if oldest == nil {
-		return fmt.Errorf("%s: try again when a call in one of them has ended: %w", full, errdefs.ErrResourceExhausted)
-	}
-	raw, err := json.Marshal(oldest.Snapshot())
-	if err != nil {
-		return fmt.Errorf("put session aside: %w", err)
-	}
-	if err := os.MkdirAll(oldest.dir, 0o700); err != nil {
-		return fmt.Errorf("put session aside: %w", err)
-	}
-	tmp := filepath.Join(oldest.dir, stateFile+".tmp")
-	if err := os.WriteFile(tmp, raw, 0o600); err != nil {
-		return fmt.Errorf("put session aside: %w", err)
-	}
-	if err := os.Rename(tmp, filepath.Join(oldest.dir, stateFile)); err != nil {
-		return fmt.Errorf("put session aside: %w", err)
-	}
-	m.remove(oldest.name)
-	return nil
-}
-
-// load reads a put-aside state. A file that cannot be read is an error: its
-// labels must not be lost.
-func (m *Manager) load(caller, id string) (State, bool, error) {
-	raw, err := os.ReadFile(filepath.Join(m.cfg.Dir, Key(caller, id), stateFile)) // #nosec G304 -- the name is a hash
-	if errors.Is(err, fs.ErrNotExist) {
-		return State{}, false, nil
-	}
-	if err != nil {
-		return State{}, false, fmt.Errorf("read session %q: %w", id, err)
-	}
-	var s State
-	if err := json.Unmarshal(raw, &s); err != nil || s.Caller != caller || s.ID != id {
-		return State{}, false, fmt.Errorf("read session %q: its state file is damaged: end the session: %w", id, errdefs.ErrDataLoss)
-	}
-	if s.Counts == nil {
-		s.Counts = map[string]int{}
-	}
-	return s, true, nil
+func (m *Manager) forgetEnd(n name) {
+	m.ends = slices.DeleteFunc(m.ends, func(e End) bool { return e.Caller == n.caller && e.ID == n.id })
 }

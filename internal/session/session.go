@@ -1,18 +1,14 @@
-// Package session keeps the trust domains of callers: for each named session its
-// workspace directory, pinned profile, counters, labels and last calls. The gate
-// uses it for every call that names a session and rebuilds it from the journal
-// at start. It must never give one caller anything of another's session: the
+// Package session keeps the trust domains of callers: for each session its
+// workspace, pinned profile, terms, counters, labels and last calls. The gate
+// uses it for every call that names a session; what it knows is a fold of the
+// journal. It must never give one caller anything of another's session: the
 // caller's id is part of every key.
 package session
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -52,46 +48,30 @@ func Key(caller, id string) string {
 	return hex.EncodeToString(h.Sum(nil))[:32]
 }
 
-// Recent is one of the last calls of a session.
-type Recent struct {
-	Seq     int64  `json:"seq"`
-	Tool    string `json:"tool"`
-	Outcome string `json:"outcome"`
-	Digest  string `json:"digest"`
-	// At is when it was decided; of a call of the journal, when that was recorded.
-	At time.Time `json:"at,omitzero"`
-}
+// stage is how far a session is in its life.
+type stage int
 
-// State is a copy of what is known of a session at one moment.
-type State struct {
-	Caller  string         `json:"caller"`
-	ID      string         `json:"id"`
-	Profile string         `json:"profile"`
-	Seq     int64          `json:"seq"`    // calls decided so far
-	Counts  map[string]int `json:"counts"` // by decision: allow, ask, deny
-	Labels  []string       `json:"labels"` // sorted
-	Recent  []Recent       `json:"recent"` // oldest first
-	// LastUsed is when the last call was decided.
-	LastUsed time.Time `json:"last_used"`
-}
-
-func (s State) clone() State {
-	counts := make(map[string]int, len(s.Counts))
-	maps.Copy(counts, s.Counts)
-	s.Counts, s.Labels, s.Recent = counts, slices.Clone(s.Labels), slices.Clone(s.Recent)
-	return s
-}
+const (
+	being   stage = iota // it is being made: nobody but its maker may use it
+	alive                // calls may use it
+	closing              // it is being closed: no new call
+	gone
+)
 
 // Session is one session in use. It is safe for concurrent use.
 type Session struct {
 	name    name
-	dir     string // holds workspace/ and, while evicted, state.json
-	prepare func(dir string) error
-	users   int // calls that use it now; guarded by the manager's mutex
+	manager *Manager
+	// Guarded by the manager's mutex.
+	users int // calls that use it now
+	stage stage
 
-	mu    sync.Mutex
-	state State
-	ended bool
+	mu      sync.Mutex
+	state   State
+	ended   bool  // its files are going or gone
+	waiting int64 // calls that were let through and are not counted yet
+	running int64 // calls that were let through and have not ended
+	behind  int64 // of running, those without a host
 }
 
 // Snapshot returns a copy of the state.
@@ -101,42 +81,18 @@ func (s *Session) Snapshot() State {
 	return s.state.clone()
 }
 
+// Terms are what the session lives by: its own, or the configuration's.
+func (s *Session) Terms() Terms {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.manager.cfg.Bounds.of(&s.state)
+}
+
 // Labelled reports whether the session's labels are still those of a snapshot.
 func (s *Session) Labelled(labels []string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Equal(s.state.Labels, labels)
-}
-
-// WorkspaceDir is the session's workspace on this machine. It need not exist
-// before EnsureWorkspace.
-func (s *Session) WorkspaceDir() string { return filepath.Join(s.dir, "workspace") }
-
-// EnsureWorkspace makes the workspace directory if there is none. It fails with
-// errdefs.ErrFailedPrecondition once the session has ended.
-func (s *Session) EnsureWorkspace() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended {
-		return fmt.Errorf("session %q has ended: %w", s.state.ID, errdefs.ErrFailedPrecondition)
-	}
-	dir := s.WorkspaceDir()
-	if info, err := os.Lstat(dir); err == nil && info.IsDir() {
-		return nil
-	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return fmt.Errorf("make session directory: %w", err)
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("make workspace: %w", err)
-	}
-	if s.prepare == nil {
-		return nil
-	}
-	if err := s.prepare(dir); err != nil {
-		return errors.Join(fmt.Errorf("prepare workspace: %w", err), os.Remove(dir))
-	}
-	return nil
 }
 
 // Decided counts a decision ("allow", "ask", "deny"), puts its labels on the
@@ -145,19 +101,12 @@ func (s *Session) EnsureWorkspace() error {
 func (s *Session) Decided(decision string, labels []string, at time.Time) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	merged := s.state.Labels
-	for _, l := range labels {
-		if i, ok := slices.BinarySearch(merged, l); !ok {
-			merged = slices.Insert(slices.Clone(merged), i, l)
-		}
+	if err := s.state.decided(decision, labels, at); err != nil {
+		return 0, err
 	}
-	if len(merged) > maxLabels {
-		return 0, fmt.Errorf("session %q would have %d labels, at most %d: %w", s.state.ID, len(merged), maxLabels, errdefs.ErrResourceExhausted)
+	if decision == "allow" && s.waiting > 0 {
+		s.waiting--
 	}
-	s.state.Labels = merged
-	s.state.Counts[decision]++
-	s.state.Seq++
-	s.state.LastUsed = at
 	return s.state.Seq, nil
 }
 
@@ -165,17 +114,8 @@ func (s *Session) Decided(decision string, labels []string, at time.Time) (int64
 func (s *Session) CanLabel(labels []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := len(s.state.Labels)
-	if len(labels) == 0 {
-		return nil
-	}
-	for _, l := range slices.Compact(slices.Sorted(slices.Values(labels))) {
-		if _, ok := slices.BinarySearch(s.state.Labels, l); !ok {
-			n++
-		}
-	}
-	if n > maxLabels {
-		return fmt.Errorf("session %q would have %d labels, at most %d: %w", s.state.ID, n, maxLabels, errdefs.ErrResourceExhausted)
+	if n := len(s.state.with(labels)); n > maxLabels {
+		return tooManyLabels(s.state.ID, n)
 	}
 	return nil
 }
@@ -184,8 +124,74 @@ func (s *Session) CanLabel(labels []string) error {
 func (s *Session) Finished(r Recent) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state.Recent = append(s.state.Recent, r)
-	if extra := len(s.state.Recent) - maxRecent; extra > 0 {
-		s.state.Recent = slices.Delete(s.state.Recent, 0, extra)
+	s.state.finished(r)
+}
+
+// Spent adds the processor time that a call has used.
+func (s *Session) Spent(cpu time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.CPU += max(cpu, 0)
+	s.state.used(s.manager.cfg.Now())
+}
+
+// Begin lets one allowed call through, or returns the *QuotaError of the quota
+// that leaves no room for it. Each call that got nil is given back with Leave.
+func (s *Session) Begin() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	terms := s.manager.cfg.Bounds.of(&s.state)
+	q := &terms.Quota
+	if err := q.usedUp(&s.state, s.waiting); err != nil {
+		return err
+	}
+	if q.ConcurrentCalls > 0 && s.running >= q.ConcurrentCalls {
+		return &QuotaError{ID: s.state.ID, Of: "calls at once", Limit: fmt.Sprint(q.ConcurrentCalls)}
+	}
+	s.waiting++
+	s.running++
+	return nil
+}
+
+// Leave ends what Begin began; counted tells whether Decided has counted the call.
+func (s *Session) Leave(counted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running = max(s.running-1, 0)
+	if !counted {
+		s.waiting = max(s.waiting-1, 0)
 	}
 }
+
+// Background takes a place among the session's calls that go on without a host.
+// release gives it back; it may be called more than once.
+func (s *Session) Background() (release func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	terms := s.manager.cfg.Bounds.of(&s.state)
+	if most := terms.Quota.BackgroundCalls; most > 0 && s.behind >= most {
+		return nil, &QuotaError{ID: s.state.ID, Of: "background calls", Limit: fmt.Sprint(most)}
+	}
+	s.behind++
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.behind--
+	}), nil
+}
+
+// WorkspaceDir is the session's workspace on this machine. It need not exist
+// before EnsureWorkspace.
+func (s *Session) WorkspaceDir() string {
+	if t := s.state.Terms; t != nil && t.Kind == Directory { // neither is ever written to
+		return t.Dir
+	}
+	return filepath.Join(s.dir(), workspaceName)
+}
+
+// KeepOwner tells whether the files of the workspace belong to somebody of the
+// machine and have to go on so.
+func (s *Session) KeepOwner() bool { return s.state.Terms != nil && s.state.Terms.Kind == Directory }
+
+// dir holds what the daemon itself keeps of the session on disk.
+func (s *Session) dir() string { return filepath.Join(s.manager.cfg.Dir, Key(s.name.caller, s.name.id)) }

@@ -1,9 +1,11 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,49 +146,22 @@ func decided(t *testing.T, m *Manager, caller, id, decision string, labels ...st
 	m.Release(s)
 }
 
-func TestUnusedSessionsArePutAsideAndComeBackWhole(t *testing.T) {
-	now := time.Unix(1000, 0)
-	m := manager(t, Config{MaxSessions: 2, MaxPerCaller: 2, Now: func() time.Time { now = now.Add(time.Second); return now }})
-	decided(t, m, "c", "one", "deny", "saw:untrusted")
-	one, two := use(t, m, "c", "one", "p"), use(t, m, "c", "two", "p")
-	if _, err := m.Use("c", "three", "p"); !errdefs.IsResourceExhausted(err) || !strings.Contains(err.Error(), "this caller has 2 sessions in use") {
-		t.Fatalf("all are in use: got %v, want resource exhausted", err)
+func TestSessionsAreBoundedAndNoneIsForgotten(t *testing.T) {
+	m := manager(t, Config{MaxSessions: 4, MaxPerCaller: 2})
+	decided(t, m, "flood", "one", "deny")
+	decided(t, m, "flood", "two", "deny")
+	if _, err := m.Use("flood", "three", "p"); !errdefs.IsResourceExhausted(err) || !strings.Contains(err.Error(), "this caller has 2 sessions") {
+		t.Errorf("a third session of a caller: got %v", err)
 	}
-	if _, err := m.Use("d", "one", "p"); !errdefs.IsResourceExhausted(err) || !strings.HasPrefix(err.Error(), "2 sessions are in use") {
-		t.Fatalf("all are in use, another caller: got %v, want resource exhausted", err)
+	decided(t, m, "flood", "one", "deny") // what is there goes on
+	decided(t, m, "b", "one", "allow")
+	decided(t, m, "b", "two", "allow")
+	if _, err := m.Use("c", "one", "p"); !errdefs.IsResourceExhausted(err) || !strings.HasPrefix(err.Error(), "there are 4 sessions") {
+		t.Errorf("a fifth session: got %v", err)
 	}
-	m.Release(one)
-	three := use(t, m, "c", "three", "p")
-	if m.sessions[name{"c", "two"}] != two || len(m.sessions) != 2 {
-		t.Errorf("in memory are %v, want two, which is in use, and three", m.sessions)
-	}
-	if got, ok, err := m.Peek("c", "one"); err != nil || !ok || got.Labels[0] != "saw:untrusted" {
-		t.Errorf("peek: %+v %t %v", got, ok, err)
-	}
-	m.Release(three)
-	if _, err := m.Use("c", "one", "open"); !errdefs.IsFailedPrecondition(err) {
-		t.Errorf("the pinned profile was lost: %v", err)
-	}
-	if got := use(t, m, "c", "one", "p").Snapshot(); got.Counts["deny"] != 1 || len(got.Labels) != 1 {
-		t.Errorf("came back as %+v", got)
-	}
-}
-
-func TestOneCallerCannotTakeAllSessions(t *testing.T) {
-	now := time.Unix(1000, 0)
-	m := manager(t, Config{MaxSessions: 16, Now: func() time.Time { return now }})
-	if m.cfg.MaxPerCaller != 8 {
-		t.Fatalf("a caller may have %d of 16, want 8", m.cfg.MaxPerCaller)
-	}
-	decided(t, m, "victim", "work", "allow", "l")
-	for i := range 40 {
-		now = now.Add(time.Second)
-		decided(t, m, "flood", fmt.Sprint(i), "deny")
-	}
-	if m.sessions[name{"victim", "work"}] == nil || len(m.sessions) != 9 {
-		t.Errorf("%d sessions in memory, want the victim's and 8 of the flood's", len(m.sessions))
-	}
-	if got, ok, err := m.Peek("flood", "0"); err != nil || !ok || got.Counts["deny"] != 1 {
+	end(t, m, "b", "one", EndedClosed)
+	decided(t, m, "c", "one", "allow")
+	if got, ok, err := m.Peek("flood", "one"); err != nil || !ok || got.Counts["deny"] != 2 {
 		t.Errorf("what was denied is forgotten: %+v %t %v", got, ok, err)
 	}
 }
@@ -203,59 +178,35 @@ func TestSessionWithoutADecisionIsForgotten(t *testing.T) {
 	if _, ok, err := m.Peek("c", "s"); ok || err != nil || len(m.sessions) != 0 {
 		t.Errorf("it is still known (%v)", err)
 	}
-	// An ended one does not take its successor with it.
-	old := use(t, m, "c", "s", "p")
-	if err := m.End("c", "s"); err != nil {
-		t.Fatal(err)
-	}
-	next := use(t, m, "c", "s", "p")
-	m.Release(old)
-	if m.sessions[name{"c", "s"}] != next {
-		t.Error("the new session went with the old one")
+	// One that was made on purpose stays.
+	create(t, m, "c", "made", Terms{})
+	m.Release(use(t, m, "c", "made", "p"))
+	if _, ok, err := m.Peek("c", "made"); !ok || err != nil {
+		t.Errorf("a created session is forgotten: %v", err)
 	}
 }
 
-func TestReplayOfMoreSessionsThanMemoryHolds(t *testing.T) {
-	m := manager(t, Config{MaxSessions: 2, MaxPerCaller: 1})
-	for i := range 5 {
-		err := m.Restore("c", fmt.Sprint(i), "p", "allow", []string{"l"}, Recent{Tool: "bash", Outcome: "UNKNOWN", Digest: "d"}, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := m.Corrected("c", "0", "d", "EXITED"); err != nil {
+// end closes a session as the gate does.
+func end(t *testing.T, m *Manager, caller, id, reason string) {
+	t.Helper()
+	s, err := m.Close(caller, id)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got, ok, err := m.Peek("c", "0"); err != nil || !ok || got.Recent[0].Outcome != "EXITED" {
-		t.Errorf("corrected after it was put aside: %+v %t %v", got, ok, err)
-	}
-	if err := m.Corrected("c", "none", "d", "EXITED"); err != nil {
-		t.Errorf("of no session: %v", err)
-	}
-	if err := m.Drop("c", "1"); err != nil {
+	if err := m.Closed(s, reason); err != nil {
 		t.Fatal(err)
-	}
-	if got, ok, err := m.Peek("c", "1"); ok || err != nil {
-		t.Errorf("dropped after it was put aside: %+v %v", got, err)
 	}
 }
 
-func TestDamagedStateIsNotAFreshSession(t *testing.T) {
-	m := manager(t, Config{})
-	dir := filepath.Join(m.cfg.Dir, Key("c", "s"))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// create makes a session as the gate does.
+func create(t *testing.T, m *Manager, caller, id string, terms Terms) State {
+	t.Helper()
+	nothing := func(*Session) error { return nil }
+	state, err := m.Create(caller, id, "p", m.Within(terms), func() error { return nil }, nothing)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, stateFile), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := m.Use("c", "s", "p"); !errdefs.IsDataLoss(err) {
-		t.Errorf("got %v, want data loss", err)
-	}
-	if err := m.Forget(); err != nil {
-		t.Fatal(err)
-	}
-	use(t, m, "c", "s", "p")
+	return state
 }
 
 func TestEndRemovesFilesButFollowsNoLink(t *testing.T) {
@@ -272,12 +223,10 @@ func TestEndRemovesFilesButFollowsNoLink(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(s.WorkspaceDir(), "link")); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.End("other", "s"); !errdefs.IsNotFound(err) {
+	if _, err := m.Close("other", "s"); !errdefs.IsNotFound(err) {
 		t.Errorf("another caller's session: got %v, want not found", err)
 	}
-	if err := m.End("c", "s"); err != nil {
-		t.Fatal(err)
-	}
+	end(t, m, "c", "s", EndedClosed)
 	if _, err := os.Stat(s.WorkspaceDir()); !os.IsNotExist(err) {
 		t.Errorf("workspace is still there: %v", err)
 	}
@@ -290,37 +239,204 @@ func TestEndRemovesFilesButFollowsNoLink(t *testing.T) {
 	if left, err := os.ReadDir(m.cfg.Dir); err != nil || len(left) != 0 {
 		t.Errorf("left are %v (%v)", left, err)
 	}
-	if err := m.End("c", "s"); !errdefs.IsNotFound(err) {
-		t.Errorf("second end: got %v, want not found", err)
+	if _, err := m.Close("c", "s"); !errdefs.IsNotFound(err) || !strings.Contains(err.Error(), "was closed") {
+		t.Errorf("second end: got %v, want not found with what became of it", err)
 	}
+	// A call must not find itself in an empty session without its labels.
+	if _, err := m.Use("c", "s", "p"); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "was closed") {
+		t.Errorf("use of an ended session: got %v", err)
+	}
+	create(t, m, "c", "s", Terms{}) // but it may be made anew on purpose
+	use(t, m, "c", "s", "p")
 }
 
-func TestLeftoversOfEndedSessionsAreRemovedAtStart(t *testing.T) {
-	dir := t.TempDir()
-	left := filepath.Join(dir, trashPrefix+"1", "x")
-	if err := os.MkdirAll(left, 0o700); err != nil {
+func TestAClosingSessionTakesNoCall(t *testing.T) {
+	m := manager(t, Config{})
+	create(t, m, "c", "s", Terms{})
+	s, err := m.Close("c", "s")
+	if err != nil {
 		t.Fatal(err)
 	}
-	manager(t, Config{Dir: dir})
-	if _, err := os.Stat(left); !os.IsNotExist(err) {
-		t.Errorf("still there: %v", err)
+	if _, err := m.Use("c", "s", "p"); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("use: got %v", err)
+	}
+	if _, err := m.Close("c", "s"); !errdefs.IsAborted(err) {
+		t.Errorf("second close: got %v", err)
+	}
+	m.Reopen(s)
+	use(t, m, "c", "s", "p")
+}
+
+func TestNobodyUsesASessionThatIsBeingMade(t *testing.T) {
+	m := manager(t, Config{})
+	failed := fmt.Errorf("disk is full: %w", errdefs.ErrUnavailable)
+	_, err := m.Create("c", "s", "p", Terms{}, func() error {
+		if _, err := m.Use("c", "s", "p"); !errdefs.IsAborted(err) {
+			t.Errorf("use: got %v", err)
+		}
+		if _, err := m.Create("c", "s", "p", Terms{}, nil, nil); !errdefs.IsAlreadyExists(err) {
+			t.Errorf("second create: got %v", err)
+		}
+		if list, _ := m.List("c", Page{}, 10); len(list) != 0 {
+			t.Errorf("listed: %+v", list)
+		}
+		return failed
+	}, nil)
+	if !errdefs.IsUnavailable(err) || m.Count() != 0 {
+		t.Errorf("got %v and %d sessions, want the error and none", err, m.Count())
 	}
 }
 
-func TestRestore(t *testing.T) {
-	m := manager(t, Config{})
-	at := time.Unix(5, 0).UTC()
-	for _, d := range []string{"allow", "deny"} {
-		if err := m.Restore("c", "s", "p", d, []string{"l"}, Recent{Tool: "bash", Outcome: "EXITED", Digest: d}, at); err != nil {
-			t.Fatal(err)
+func TestExpiry(t *testing.T) {
+	now := time.Unix(1000, 0)
+	m := manager(t, Config{
+		Now:    func() time.Time { return now },
+		Bounds: Bounds{IdleTimeout: time.Hour, MaxIdleTimeout: 2 * time.Hour, MaxTTL: 3 * time.Hour},
+	})
+	create(t, m, "c", "idle", Terms{})
+	create(t, m, "c", "longer", Terms{IdleTimeout: 100 * time.Hour}) // taken back to two hours
+	create(t, m, "c", "short", Terms{TTL: time.Minute})
+	decided(t, m, "c", "implicit", "allow")
+	busy := use(t, m, "c", "idle", "p")
+	at := func(d time.Duration) string {
+		now = time.Unix(1000, 0).Add(d)
+		var ids []string
+		for _, due := range m.Expired(10) {
+			ids = append(ids, due.ID+":"+due.Reason)
+		}
+		slices.Sort(ids)
+		return strings.Join(ids, " ")
+	}
+	for _, c := range []struct {
+		after time.Duration
+		want  string
+	}{
+		{time.Minute - 1, ""},
+		{time.Minute, "short:ttl"},
+		{time.Hour, "implicit:idle short:idle"}, // a call is in idle
+		{2 * time.Hour, "implicit:idle longer:idle short:idle"},
+		{3 * time.Hour, "idle:ttl implicit:idle longer:idle short:idle"}, // whatever runs in it
+	} {
+		if got := at(c.after); got != c.want {
+			t.Errorf("after %s: %q, want %q", c.after, got, c.want)
 		}
 	}
-	want := State{
-		Caller: "c", ID: "s", Profile: "p", Seq: 2, Counts: map[string]int{"allow": 1, "deny": 1}, Labels: []string{"l"},
-		Recent: []Recent{{1, "bash", "EXITED", "allow", time.Time{}}, {2, "bash", "EXITED", "deny", time.Time{}}}, LastUsed: at,
+	now = time.Unix(1000, 0).Add(2 * time.Hour)
+	m.Release(busy)
+	if got := at(3*time.Hour - 1); strings.HasPrefix(got, "idle:") {
+		t.Errorf("idle counts from the end of its last call: %q", got)
 	}
-	got, ok, err := m.Peek("c", "s")
-	if diff := cmp.Diff(want, got); diff != "" || !ok || err != nil {
-		t.Errorf("%t %v (-want +got):\n%s", ok, err, diff)
+	// From the very moment on it takes no call, whenever it is cleaned up.
+	now = time.Unix(1000, 0).Add(time.Minute)
+	if _, err := m.Use("c", "short", "p"); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "time to live") {
+		t.Errorf("use after its time: got %v", err)
+	}
+}
+
+func TestQuotas(t *testing.T) {
+	m := manager(t, Config{Bounds: Bounds{Quota: Quota{BackgroundCalls: 1}, MaxQuota: Quota{Calls: 3}}})
+	create(t, m, "c", "s", Terms{Quota: Quota{Calls: 100, CPUTime: time.Second, ConcurrentCalls: 2}})
+	s := use(t, m, "c", "s", "p")
+	if got := s.Terms().Quota; got != (Quota{Calls: 3, CPUTime: time.Second, ConcurrentCalls: 2, BackgroundCalls: 1}) {
+		t.Fatalf("quota: %+v", got)
+	}
+	begin := func() *QuotaError {
+		t.Helper()
+		err := s.Begin()
+		var used *QuotaError
+		if err != nil && (!errors.As(err, &used) || !errdefs.IsResourceExhausted(err)) {
+			t.Fatalf("begin: %v", err)
+		}
+		return used
+	}
+	if begin() != nil || begin() != nil {
+		t.Fatal("no room for two calls")
+	}
+	if used := begin(); used == nil || used.Lasting || used.Of != "calls at once" {
+		t.Errorf("a third at once: %+v", used)
+	}
+	s.Leave(false) // one was not let run after all
+	if _, err := s.Decided("allow", nil, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	s.Leave(true)
+	for range 2 {
+		if used := begin(); used != nil {
+			t.Fatalf("%v of 3 calls: %v", s.Snapshot().Counts, used)
+		}
+		if _, err := s.Decided("allow", nil, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		s.Leave(true)
+	}
+	if used := begin(); used == nil || !used.Lasting || used.Of != "calls" {
+		t.Errorf("a fourth call: %+v", used)
+	}
+	release, err := s.Background()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Background(); !errdefs.IsResourceExhausted(err) {
+		t.Errorf("a second background call: %v", err)
+	}
+	release()
+	release()
+	if _, err := s.Background(); err != nil {
+		t.Error(err)
+	}
+	create(t, m, "c", "cpu", Terms{Quota: Quota{CPUTime: time.Second}})
+	s = use(t, m, "c", "cpu", "p")
+	s.Spent(time.Second)
+	if used := begin(); used == nil || !used.Lasting || used.Of != "cpu time" {
+		t.Errorf("after a second of processor time: %+v", used)
+	}
+}
+
+func TestListIsPaged(t *testing.T) {
+	m := manager(t, Config{})
+	for i := range 5 {
+		create(t, m, "b", fmt.Sprint("s", i), Terms{})
+	}
+	create(t, m, "a", "z", Terms{})
+	var got []string
+	page, more := Page{}, true
+	for more {
+		var list []Info
+		list, more = m.List("", page, 2)
+		for _, i := range list {
+			got = append(got, i.Caller+"/"+i.ID)
+		}
+		page = Page{list[len(list)-1].Caller, list[len(list)-1].ID}
+	}
+	if want := []string{"a/z", "b/s0", "b/s1", "b/s2", "b/s3", "b/s4"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if list, more := m.List("b", Page{"b", "s3"}, 2); len(list) != 1 || more {
+		t.Errorf("the caller's rest: %+v %t", list, more)
+	}
+}
+
+func TestTermsAreChecked(t *testing.T) {
+	for name, terms := range map[string]Terms{
+		"kind":               {Kind: "tmpfs"},
+		"directory":          {Kind: Directory},
+		"another's":          {Kind: Persistent, Dir: "/x"},
+		"tree":               {Kind: Worktree},
+		"negative":           {TTL: -1},
+		"quota":              {Quota: Quota{Calls: -1}},
+		"label":              {HostLabels: map[string]string{"": "x"}},
+		"line break in one":  {HostLabels: map[string]string{"a": "x\ny"}},
+		"value of one":       {HostLabels: map[string]string{"a": strings.Repeat("x", 257)}},
+		"not UTF-8 in one":   {HostLabels: map[string]string{"a\xff": "x"}},
+		"neither nor a tree": {Kind: Directory, Dir: "/x", Tree: &Tree{}},
+	} {
+		if err := terms.Validate(); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	for _, terms := range []Terms{{}, {Kind: Ephemeral}, {Kind: Directory, Dir: "/x"}, {Kind: Worktree, Tree: &Tree{}}, {HostLabels: map[string]string{"ticket": "A 1"}}} {
+		if err := terms.Validate(); err != nil {
+			t.Errorf("%+v: %v", terms, err)
+		}
 	}
 }

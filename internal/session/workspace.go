@@ -1,0 +1,105 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/errdefs"
+)
+
+const workspaceName = "workspace"
+
+// EnsureWorkspace makes the workspace directory if there is none. It fails with
+// errdefs.ErrFailedPrecondition once the session has ended, and where a directory
+// of the machine is there no more. Whether the caller may still have that
+// directory, the gate asks.
+func (s *Session) EnsureWorkspace() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return fmt.Errorf("session %q has ended: %w", s.state.ID, errdefs.ErrFailedPrecondition)
+	}
+	dir := s.WorkspaceDir()
+	if info, err := os.Lstat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	if s.KeepOwner() {
+		return fmt.Errorf("the directory %s of session %q is no directory of this machine any more: %w", dir, s.state.ID, errdefs.ErrFailedPrecondition)
+	}
+	if err := os.MkdirAll(s.dir(), 0o700); err != nil {
+		return fmt.Errorf("make session directory: %w", err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make workspace: %w", err)
+	}
+	if s.manager.cfg.Prepare == nil {
+		return nil
+	}
+	if err := s.manager.cfg.Prepare(dir); err != nil {
+		return errors.Join(fmt.Errorf("prepare workspace: %w", err), os.Remove(dir))
+	}
+	return nil
+}
+
+// trashPrefix marks directories of ended sessions; NewManager removes what a
+// crash has left of them.
+const trashPrefix = ".ended-"
+
+// moveAway takes a session's directory out of the way. It returns the directory's
+// new name, empty if there is none.
+func (m *Manager) moveAway(n name) (string, error) {
+	key := Key(n.caller, n.id)
+	dir := filepath.Join(m.cfg.Dir, key)
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	trash, err := os.MkdirTemp(m.cfg.Dir, trashPrefix)
+	if err != nil {
+		return "", fmt.Errorf("end session %q: %w", n.id, err)
+	}
+	if err := os.Rename(dir, filepath.Join(trash, key)); err != nil {
+		return "", fmt.Errorf("end session %q: %w", n.id, errors.Join(err, os.Remove(trash)))
+	}
+	return trash, nil
+}
+
+// removeFiles removes what the daemon keeps of a session on disk; a directory of
+// the machine that it was bound to stays. RemoveAll does not follow symlinks that
+// a tool left behind.
+func (m *Manager) removeFiles(n name) error {
+	trash, err := m.moveAway(n)
+	if err != nil || trash == "" {
+		return err
+	}
+	return removeAll(trash, n.id)
+}
+
+func removeAll(trash, id string) error {
+	if err := os.RemoveAll(trash); err != nil {
+		return fmt.Errorf("remove the files of session %q: %w", id, err)
+	}
+	return nil
+}
+
+// sweep removes what is left of sessions that have ended: a crash came between
+// the record of their end and the removal of their files.
+func (m *Manager) sweep() error {
+	left, err := filepath.Glob(filepath.Join(m.cfg.Dir, trashPrefix+"*"))
+	if err != nil {
+		return fmt.Errorf("look for ended sessions: %w", err)
+	}
+	for _, dir := range left {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("remove ended session: %w", err)
+		}
+	}
+	for _, e := range m.ends {
+		if err := m.removeFiles(name{e.Caller, e.ID}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
