@@ -9,6 +9,7 @@ package sandgatev1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -21,6 +22,473 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// WorkspaceKind says what files a session works on.
+type WorkspaceKind int32
+
+const (
+	// In a request: persistent. Never sent.
+	WorkspaceKind_WORKSPACE_KIND_UNSPECIFIED WorkspaceKind = 0
+	// A directory of the daemon's own that lives as long as the session, over restarts.
+	WorkspaceKind_WORKSPACE_KIND_PERSISTENT WorkspaceKind = 1
+	// A directory like it, but the session ends with the daemon: after a restart it and
+	// its files are gone.
+	WorkspaceKind_WORKSPACE_KIND_EPHEMERAL WorkspaceKind = 2
+	// A directory of the daemon's machine. Its files stay when the session ends and
+	// belong to the directory's owner.
+	WorkspaceKind_WORKSPACE_KIND_DIRECTORY WorkspaceKind = 3
+	// A working tree of a git repository of the daemon's machine, on a branch of its own.
+	WorkspaceKind_WORKSPACE_KIND_GIT_WORKTREE WorkspaceKind = 4
+)
+
+// Enum value maps for WorkspaceKind.
+var (
+	WorkspaceKind_name = map[int32]string{
+		0: "WORKSPACE_KIND_UNSPECIFIED",
+		1: "WORKSPACE_KIND_PERSISTENT",
+		2: "WORKSPACE_KIND_EPHEMERAL",
+		3: "WORKSPACE_KIND_DIRECTORY",
+		4: "WORKSPACE_KIND_GIT_WORKTREE",
+	}
+	WorkspaceKind_value = map[string]int32{
+		"WORKSPACE_KIND_UNSPECIFIED":  0,
+		"WORKSPACE_KIND_PERSISTENT":   1,
+		"WORKSPACE_KIND_EPHEMERAL":    2,
+		"WORKSPACE_KIND_DIRECTORY":    3,
+		"WORKSPACE_KIND_GIT_WORKTREE": 4,
+	}
+)
+
+func (x WorkspaceKind) Enum() *WorkspaceKind {
+	p := new(WorkspaceKind)
+	*p = x
+	return p
+}
+
+func (x WorkspaceKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WorkspaceKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_sandgate_v1_session_service_proto_enumTypes[0].Descriptor()
+}
+
+func (WorkspaceKind) Type() protoreflect.EnumType {
+	return &file_sandgate_v1_session_service_proto_enumTypes[0]
+}
+
+func (x WorkspaceKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WorkspaceKind.Descriptor instead.
+func (WorkspaceKind) EnumDescriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{0}
+}
+
+// WorkspaceSpec says which workspace a session has.
+type WorkspaceSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional. Kind of the workspace. Unspecified: persistent.
+	Kind WorkspaceKind `protobuf:"varint,1,opt,name=kind,proto3,enum=sandgate.v1.WorkspaceKind" json:"kind,omitempty"`
+	// Absolute path on the daemon's machine, 1 to 4096 bytes; one of the caller's
+	// workspace_dirs in its configuration or beneath. Required for a directory, empty
+	// for all others.
+	Directory string `protobuf:"bytes,2,opt,name=directory,proto3" json:"directory,omitempty"`
+	// Required for a git worktree, unset for all others.
+	GitWorktree   *GitWorktree `protobuf:"bytes,3,opt,name=git_worktree,json=gitWorktree,proto3" json:"git_worktree,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkspaceSpec) Reset() {
+	*x = WorkspaceSpec{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkspaceSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkspaceSpec) ProtoMessage() {}
+
+func (x *WorkspaceSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkspaceSpec.ProtoReflect.Descriptor instead.
+func (*WorkspaceSpec) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *WorkspaceSpec) GetKind() WorkspaceKind {
+	if x != nil {
+		return x.Kind
+	}
+	return WorkspaceKind_WORKSPACE_KIND_UNSPECIFIED
+}
+
+func (x *WorkspaceSpec) GetDirectory() string {
+	if x != nil {
+		return x.Directory
+	}
+	return ""
+}
+
+func (x *WorkspaceSpec) GetGitWorktree() *GitWorktree {
+	if x != nil {
+		return x.GitWorktree
+	}
+	return nil
+}
+
+// GitWorktree is a working tree of a repository on a branch of its own. It is a
+// repository by itself, with the history of its base, so that git works in it and
+// nothing that a tool does there reaches the repository it comes from.
+type GitWorktree struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Absolute path of the repository on the daemon's machine, 1 to 4096 bytes;
+	// one of the caller's repositories in its configuration or beneath.
+	Repository string `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Optional. Name of the new branch, 1 to 200 bytes. Empty: "sandgate/" and the
+	// session's id.
+	Branch string `protobuf:"bytes,2,opt,name=branch,proto3" json:"branch,omitempty"`
+	// Optional. Branch, tag or commit that it begins at, 1 to 200 bytes. Empty: HEAD of
+	// the repository.
+	Base string `protobuf:"bytes,3,opt,name=base,proto3" json:"base,omitempty"`
+	// Optional. Whether the branch with its commits is put into the repository when the
+	// session ends. What is not committed is gone with the workspace.
+	KeepBranch    bool `protobuf:"varint,4,opt,name=keep_branch,json=keepBranch,proto3" json:"keep_branch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GitWorktree) Reset() {
+	*x = GitWorktree{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GitWorktree) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GitWorktree) ProtoMessage() {}
+
+func (x *GitWorktree) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GitWorktree.ProtoReflect.Descriptor instead.
+func (*GitWorktree) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GitWorktree) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *GitWorktree) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
+}
+
+func (x *GitWorktree) GetBase() string {
+	if x != nil {
+		return x.Base
+	}
+	return ""
+}
+
+func (x *GitWorktree) GetKeepBranch() bool {
+	if x != nil {
+		return x.KeepBranch
+	}
+	return false
+}
+
+// SessionQuota bounds what a session uses. 0 means no bound; in a request the
+// default of the daemon's configuration.
+type SessionQuota struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Calls that are let run in all its life. When they are used up, calls are DENIED by
+	// the rule daemon:session-quota.
+	Calls int64 `protobuf:"varint,1,opt,name=calls,proto3" json:"calls,omitempty"`
+	// Processor time of all its calls together; unset is 0. It is looked at before a
+	// call: the last one may go over it. Likewise DENIED then.
+	CpuTime *durationpb.Duration `protobuf:"bytes,2,opt,name=cpu_time,json=cpuTime,proto3" json:"cpu_time,omitempty"`
+	// Size of its workspace in bytes.
+	DiskBytes int64 `protobuf:"varint,3,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
+	// Calls that run or wait to run at once. One more is RESOURCE_EXHAUSTED.
+	ConcurrentCalls int64 `protobuf:"varint,4,opt,name=concurrent_calls,json=concurrentCalls,proto3" json:"concurrent_calls,omitempty"`
+	// Calls of them that may be detached. One more is RESOURCE_EXHAUSTED.
+	BackgroundCalls int64 `protobuf:"varint,5,opt,name=background_calls,json=backgroundCalls,proto3" json:"background_calls,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *SessionQuota) Reset() {
+	*x = SessionQuota{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionQuota) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionQuota) ProtoMessage() {}
+
+func (x *SessionQuota) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionQuota.ProtoReflect.Descriptor instead.
+func (*SessionQuota) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SessionQuota) GetCalls() int64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *SessionQuota) GetCpuTime() *durationpb.Duration {
+	if x != nil {
+		return x.CpuTime
+	}
+	return nil
+}
+
+func (x *SessionQuota) GetDiskBytes() int64 {
+	if x != nil {
+		return x.DiskBytes
+	}
+	return 0
+}
+
+func (x *SessionQuota) GetConcurrentCalls() int64 {
+	if x != nil {
+		return x.ConcurrentCalls
+	}
+	return 0
+}
+
+func (x *SessionQuota) GetBackgroundCalls() int64 {
+	if x != nil {
+		return x.BackgroundCalls
+	}
+	return 0
+}
+
+// SessionUsage tells what a session has used.
+type SessionUsage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Calls that were let run.
+	AllowedCalls int64 `protobuf:"varint,1,opt,name=allowed_calls,json=allowedCalls,proto3" json:"allowed_calls,omitempty"`
+	// Calls that policy asked an approval for.
+	AskedCalls int64 `protobuf:"varint,2,opt,name=asked_calls,json=askedCalls,proto3" json:"asked_calls,omitempty"`
+	// Calls that were denied.
+	DeniedCalls int64 `protobuf:"varint,3,opt,name=denied_calls,json=deniedCalls,proto3" json:"denied_calls,omitempty"`
+	// Processor time of all its calls. Unset: none.
+	CpuTime *durationpb.Duration `protobuf:"bytes,4,opt,name=cpu_time,json=cpuTime,proto3" json:"cpu_time,omitempty"`
+	// Calls that run or wait to run now.
+	RunningCalls int64 `protobuf:"varint,5,opt,name=running_calls,json=runningCalls,proto3" json:"running_calls,omitempty"`
+	// Calls of them that are detached.
+	BackgroundCalls int64 `protobuf:"varint,6,opt,name=background_calls,json=backgroundCalls,proto3" json:"background_calls,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *SessionUsage) Reset() {
+	*x = SessionUsage{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionUsage) ProtoMessage() {}
+
+func (x *SessionUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionUsage.ProtoReflect.Descriptor instead.
+func (*SessionUsage) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SessionUsage) GetAllowedCalls() int64 {
+	if x != nil {
+		return x.AllowedCalls
+	}
+	return 0
+}
+
+func (x *SessionUsage) GetAskedCalls() int64 {
+	if x != nil {
+		return x.AskedCalls
+	}
+	return 0
+}
+
+func (x *SessionUsage) GetDeniedCalls() int64 {
+	if x != nil {
+		return x.DeniedCalls
+	}
+	return 0
+}
+
+func (x *SessionUsage) GetCpuTime() *durationpb.Duration {
+	if x != nil {
+		return x.CpuTime
+	}
+	return nil
+}
+
+func (x *SessionUsage) GetRunningCalls() int64 {
+	if x != nil {
+		return x.RunningCalls
+	}
+	return 0
+}
+
+func (x *SessionUsage) GetBackgroundCalls() int64 {
+	if x != nil {
+		return x.BackgroundCalls
+	}
+	return 0
+}
+
+// SessionCall is one of the last calls of a session.
+type SessionCall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the call in the session, from 1.
+	Seq int64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Name of its tool.
+	Tool string `protobuf:"bytes,2,opt,name=tool,proto3" json:"tool,omitempty"`
+	// How it ended, as in Outcome without its prefix; UNKNOWN also while that is not
+	// known, NOT_RUN when it came to nothing.
+	Outcome string `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Digest of the call, "sha256:…".
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// When it was decided. Unset: not known.
+	DecideTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=decide_time,json=decideTime,proto3" json:"decide_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionCall) Reset() {
+	*x = SessionCall{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionCall) ProtoMessage() {}
+
+func (x *SessionCall) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionCall.ProtoReflect.Descriptor instead.
+func (*SessionCall) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SessionCall) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *SessionCall) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *SessionCall) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *SessionCall) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *SessionCall) GetDecideTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DecideTime
+	}
+	return nil
+}
 
 // Session is a trust domain: a workspace, labels and counters.
 type Session struct {
@@ -36,14 +504,34 @@ type Session struct {
 	// Labels that decisions have put on it. Empty: none.
 	Labels []string `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty"`
 	// Calls so far. 0: none.
-	CallCount     int64 `protobuf:"varint,6,opt,name=call_count,json=callCount,proto3" json:"call_count,omitempty"`
+	CallCount int64 `protobuf:"varint,6,opt,name=call_count,json=callCount,proto3" json:"call_count,omitempty"`
+	// Always set. Id of the caller who owns it.
+	Owner string `protobuf:"bytes,7,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Always set. Its workspace.
+	Workspace *WorkspaceSpec `protobuf:"bytes,8,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// What its host calls it. Nobody has checked it. Empty: nothing.
+	HostLabels map[string]string `protobuf:"bytes,9,rep,name=host_labels,json=hostLabels,proto3" json:"host_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// How long it lives from when it was made. Unset: for ever.
+	Ttl *durationpb.Duration `protobuf:"bytes,10,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// How long it lives without a call. Unset: for ever.
+	IdleTimeout *durationpb.Duration `protobuf:"bytes,11,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	// When it ends however it is used. Unset: never.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// When it ends if nothing uses it until then. Unset: never.
+	IdleExpireTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=idle_expire_time,json=idleExpireTime,proto3" json:"idle_expire_time,omitempty"`
+	// Always set. What it may use.
+	Quota *SessionQuota `protobuf:"bytes,14,opt,name=quota,proto3" json:"quota,omitempty"`
+	// Always set. What it has used.
+	Usage *SessionUsage `protobuf:"bytes,15,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Its last calls, at most 20, oldest first. Only GetSession returns them.
+	RecentCalls   []*SessionCall `protobuf:"bytes,16,rep,name=recent_calls,json=recentCalls,proto3" json:"recent_calls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[0]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -55,7 +543,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[0]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -68,7 +556,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{0}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Session) GetSessionId() string {
@@ -113,6 +601,76 @@ func (x *Session) GetCallCount() int64 {
 	return 0
 }
 
+func (x *Session) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Session) GetWorkspace() *WorkspaceSpec {
+	if x != nil {
+		return x.Workspace
+	}
+	return nil
+}
+
+func (x *Session) GetHostLabels() map[string]string {
+	if x != nil {
+		return x.HostLabels
+	}
+	return nil
+}
+
+func (x *Session) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *Session) GetIdleTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.IdleTimeout
+	}
+	return nil
+}
+
+func (x *Session) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Session) GetIdleExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IdleExpireTime
+	}
+	return nil
+}
+
+func (x *Session) GetQuota() *SessionQuota {
+	if x != nil {
+		return x.Quota
+	}
+	return nil
+}
+
+func (x *Session) GetUsage() *SessionUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *Session) GetRecentCalls() []*SessionCall {
+	if x != nil {
+		return x.RecentCalls
+	}
+	return nil
+}
+
 // CreateSessionRequest asks for a new session.
 type CreateSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -120,14 +678,27 @@ type CreateSessionRequest struct {
 	// daemon makes one.
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// Optional. Policy profile; one of the caller's. Empty: the caller's default.
-	Profile       string `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
+	Profile string `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
+	// Optional. Its workspace. Unset: a persistent one.
+	Workspace *WorkspaceSpec `protobuf:"bytes,3,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// Optional. What the host calls it: at most 32 labels with names of 1 to 64 bytes and
+	// values of at most 256, without control characters. Policies see them, and that
+	// nobody has checked them.
+	HostLabels map[string]string `protobuf:"bytes,4,rep,name=host_labels,json=hostLabels,proto3" json:"host_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Optional. How long it may live from now, at most as the daemon's configuration
+	// says. Unset or 0: the configuration's default.
+	Ttl *durationpb.Duration `protobuf:"bytes,5,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Optional. How long it may live without a call, likewise.
+	IdleTimeout *durationpb.Duration `protobuf:"bytes,6,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	// Optional. What it may use, likewise.
+	Quota         *SessionQuota `protobuf:"bytes,7,opt,name=quota,proto3" json:"quota,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateSessionRequest) Reset() {
 	*x = CreateSessionRequest{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[1]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -139,7 +710,7 @@ func (x *CreateSessionRequest) String() string {
 func (*CreateSessionRequest) ProtoMessage() {}
 
 func (x *CreateSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[1]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -152,7 +723,7 @@ func (x *CreateSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSessionRequest.ProtoReflect.Descriptor instead.
 func (*CreateSessionRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{1}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateSessionRequest) GetSessionId() string {
@@ -169,6 +740,41 @@ func (x *CreateSessionRequest) GetProfile() string {
 	return ""
 }
 
+func (x *CreateSessionRequest) GetWorkspace() *WorkspaceSpec {
+	if x != nil {
+		return x.Workspace
+	}
+	return nil
+}
+
+func (x *CreateSessionRequest) GetHostLabels() map[string]string {
+	if x != nil {
+		return x.HostLabels
+	}
+	return nil
+}
+
+func (x *CreateSessionRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *CreateSessionRequest) GetIdleTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.IdleTimeout
+	}
+	return nil
+}
+
+func (x *CreateSessionRequest) GetQuota() *SessionQuota {
+	if x != nil {
+		return x.Quota
+	}
+	return nil
+}
+
 // CreateSessionResponse is the new session.
 type CreateSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -180,7 +786,7 @@ type CreateSessionResponse struct {
 
 func (x *CreateSessionResponse) Reset() {
 	*x = CreateSessionResponse{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[2]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -192,7 +798,7 @@ func (x *CreateSessionResponse) String() string {
 func (*CreateSessionResponse) ProtoMessage() {}
 
 func (x *CreateSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[2]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -205,7 +811,7 @@ func (x *CreateSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSessionResponse.ProtoReflect.Descriptor instead.
 func (*CreateSessionResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{2}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateSessionResponse) GetSession() *Session {
@@ -219,14 +825,17 @@ func (x *CreateSessionResponse) GetSession() *Session {
 type GetSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. Id of the session, 1 to 128 characters.
-	SessionId     string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Optional. Caller who owns it, 1 to 1024 bytes; only administrators may name another
+	// than themselves. Empty: the caller.
+	Owner         string `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetSessionRequest) Reset() {
 	*x = GetSessionRequest{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[3]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -238,7 +847,7 @@ func (x *GetSessionRequest) String() string {
 func (*GetSessionRequest) ProtoMessage() {}
 
 func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[3]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -251,12 +860,19 @@ func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSessionRequest.ProtoReflect.Descriptor instead.
 func (*GetSessionRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{3}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetSessionRequest) GetSessionId() string {
 	if x != nil {
 		return x.SessionId
+	}
+	return ""
+}
+
+func (x *GetSessionRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
 	}
 	return ""
 }
@@ -272,7 +888,7 @@ type GetSessionResponse struct {
 
 func (x *GetSessionResponse) Reset() {
 	*x = GetSessionResponse{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[4]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -284,7 +900,7 @@ func (x *GetSessionResponse) String() string {
 func (*GetSessionResponse) ProtoMessage() {}
 
 func (x *GetSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[4]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -297,7 +913,7 @@ func (x *GetSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSessionResponse.ProtoReflect.Descriptor instead.
 func (*GetSessionResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{4}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetSessionResponse) GetSession() *Session {
@@ -313,14 +929,16 @@ type ListSessionsRequest struct {
 	// Optional. Most sessions to return, 1 to 1000. 0 means 100.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Optional. next_page_token of the page before. Empty: the first page.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Optional. Return everybody's sessions; only administrators may.
+	AllOwners     bool `protobuf:"varint,3,opt,name=all_owners,json=allOwners,proto3" json:"all_owners,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListSessionsRequest) Reset() {
 	*x = ListSessionsRequest{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[5]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -332,7 +950,7 @@ func (x *ListSessionsRequest) String() string {
 func (*ListSessionsRequest) ProtoMessage() {}
 
 func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[5]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -345,7 +963,7 @@ func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{5}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListSessionsRequest) GetPageSize() int32 {
@@ -362,10 +980,17 @@ func (x *ListSessionsRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListSessionsRequest) GetAllOwners() bool {
+	if x != nil {
+		return x.AllOwners
+	}
+	return false
+}
+
 // ListSessionsResponse is one page of sessions.
 type ListSessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Sessions sorted by id. Empty: there are no more.
+	// Sessions sorted by owner and id. Empty: there are no more.
 	Sessions []*Session `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
 	// Token of the next page. Empty: this is the last one.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -375,7 +1000,7 @@ type ListSessionsResponse struct {
 
 func (x *ListSessionsResponse) Reset() {
 	*x = ListSessionsResponse{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[6]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -387,7 +1012,7 @@ func (x *ListSessionsResponse) String() string {
 func (*ListSessionsResponse) ProtoMessage() {}
 
 func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[6]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -400,7 +1025,7 @@ func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{6}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListSessionsResponse) GetSessions() []*Session {
@@ -421,14 +1046,17 @@ func (x *ListSessionsResponse) GetNextPageToken() string {
 type CloseSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. Id of the session, 1 to 128 characters.
-	SessionId     string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Optional. Caller who owns it, 1 to 1024 bytes; only administrators may name another
+	// than themselves. Empty: the caller.
+	Owner         string `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CloseSessionRequest) Reset() {
 	*x = CloseSessionRequest{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[7]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -440,7 +1068,7 @@ func (x *CloseSessionRequest) String() string {
 func (*CloseSessionRequest) ProtoMessage() {}
 
 func (x *CloseSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[7]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -453,12 +1081,19 @@ func (x *CloseSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSessionRequest.ProtoReflect.Descriptor instead.
 func (*CloseSessionRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{7}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CloseSessionRequest) GetSessionId() string {
 	if x != nil {
 		return x.SessionId
+	}
+	return ""
+}
+
+func (x *CloseSessionRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
 	}
 	return ""
 }
@@ -472,7 +1107,7 @@ type CloseSessionResponse struct {
 
 func (x *CloseSessionResponse) Reset() {
 	*x = CloseSessionResponse{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[8]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -484,7 +1119,7 @@ func (x *CloseSessionResponse) String() string {
 func (*CloseSessionResponse) ProtoMessage() {}
 
 func (x *CloseSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[8]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -497,7 +1132,7 @@ func (x *CloseSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSessionResponse.ProtoReflect.Descriptor instead.
 func (*CloseSessionResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{8}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{13}
 }
 
 // UploadFileRequest is one message of an upload.
@@ -516,7 +1151,7 @@ type UploadFileRequest struct {
 
 func (x *UploadFileRequest) Reset() {
 	*x = UploadFileRequest{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[9]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -528,7 +1163,7 @@ func (x *UploadFileRequest) String() string {
 func (*UploadFileRequest) ProtoMessage() {}
 
 func (x *UploadFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[9]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -541,7 +1176,7 @@ func (x *UploadFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadFileRequest.ProtoReflect.Descriptor instead.
 func (*UploadFileRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{9}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UploadFileRequest) GetPart() isUploadFileRequest_Part {
@@ -602,7 +1237,7 @@ type FileHeader struct {
 
 func (x *FileHeader) Reset() {
 	*x = FileHeader{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[10]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -614,7 +1249,7 @@ func (x *FileHeader) String() string {
 func (*FileHeader) ProtoMessage() {}
 
 func (x *FileHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[10]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -627,7 +1262,7 @@ func (x *FileHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileHeader.ProtoReflect.Descriptor instead.
 func (*FileHeader) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{10}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *FileHeader) GetSessionId() string {
@@ -664,7 +1299,7 @@ type UploadFileResponse struct {
 
 func (x *UploadFileResponse) Reset() {
 	*x = UploadFileResponse{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[11]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -676,7 +1311,7 @@ func (x *UploadFileResponse) String() string {
 func (*UploadFileResponse) ProtoMessage() {}
 
 func (x *UploadFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[11]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -689,7 +1324,7 @@ func (x *UploadFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadFileResponse.ProtoReflect.Descriptor instead.
 func (*UploadFileResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{11}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UploadFileResponse) GetSizeBytes() int64 {
@@ -721,7 +1356,7 @@ type DownloadFileRequest struct {
 
 func (x *DownloadFileRequest) Reset() {
 	*x = DownloadFileRequest{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[12]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +1368,7 @@ func (x *DownloadFileRequest) String() string {
 func (*DownloadFileRequest) ProtoMessage() {}
 
 func (x *DownloadFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[12]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +1381,7 @@ func (x *DownloadFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownloadFileRequest.ProtoReflect.Descriptor instead.
 func (*DownloadFileRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{12}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DownloadFileRequest) GetSessionId() string {
@@ -783,7 +1418,7 @@ type DownloadFileResponse struct {
 
 func (x *DownloadFileResponse) Reset() {
 	*x = DownloadFileResponse{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[13]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +1430,7 @@ func (x *DownloadFileResponse) String() string {
 func (*DownloadFileResponse) ProtoMessage() {}
 
 func (x *DownloadFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[13]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +1443,7 @@ func (x *DownloadFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DownloadFileResponse.ProtoReflect.Descriptor instead.
 func (*DownloadFileResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{13}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DownloadFileResponse) GetOffset() int64 {
@@ -838,7 +1473,7 @@ type ListChangesRequest struct {
 
 func (x *ListChangesRequest) Reset() {
 	*x = ListChangesRequest{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[14]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +1485,7 @@ func (x *ListChangesRequest) String() string {
 func (*ListChangesRequest) ProtoMessage() {}
 
 func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[14]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +1498,7 @@ func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesRequest.ProtoReflect.Descriptor instead.
 func (*ListChangesRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{14}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListChangesRequest) GetSessionId() string {
@@ -891,7 +1526,7 @@ type ListChangesResponse struct {
 
 func (x *ListChangesResponse) Reset() {
 	*x = ListChangesResponse{}
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[15]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +1538,7 @@ func (x *ListChangesResponse) String() string {
 func (*ListChangesResponse) ProtoMessage() {}
 
 func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_session_service_proto_msgTypes[15]
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +1551,7 @@ func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesResponse.ProtoReflect.Descriptor instead.
 func (*ListChangesResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{15}
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListChangesResponse) GetChanges() *Changes {
@@ -930,7 +1565,41 @@ var File_sandgate_v1_session_service_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_session_service_proto_rawDesc = "" +
 	"\n" +
-	"!sandgate/v1/session_service.proto\x12\vsandgate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18sandgate/v1/result.proto\"\xf8\x01\n" +
+	"!sandgate/v1/session_service.proto\x12\vsandgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18sandgate/v1/result.proto\"\x9a\x01\n" +
+	"\rWorkspaceSpec\x12.\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1a.sandgate.v1.WorkspaceKindR\x04kind\x12\x1c\n" +
+	"\tdirectory\x18\x02 \x01(\tR\tdirectory\x12;\n" +
+	"\fgit_worktree\x18\x03 \x01(\v2\x18.sandgate.v1.GitWorktreeR\vgitWorktree\"z\n" +
+	"\vGitWorktree\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\tR\n" +
+	"repository\x12\x16\n" +
+	"\x06branch\x18\x02 \x01(\tR\x06branch\x12\x12\n" +
+	"\x04base\x18\x03 \x01(\tR\x04base\x12\x1f\n" +
+	"\vkeep_branch\x18\x04 \x01(\bR\n" +
+	"keepBranch\"\xcf\x01\n" +
+	"\fSessionQuota\x12\x14\n" +
+	"\x05calls\x18\x01 \x01(\x03R\x05calls\x124\n" +
+	"\bcpu_time\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\acpuTime\x12\x1d\n" +
+	"\n" +
+	"disk_bytes\x18\x03 \x01(\x03R\tdiskBytes\x12)\n" +
+	"\x10concurrent_calls\x18\x04 \x01(\x03R\x0fconcurrentCalls\x12)\n" +
+	"\x10background_calls\x18\x05 \x01(\x03R\x0fbackgroundCalls\"\xfd\x01\n" +
+	"\fSessionUsage\x12#\n" +
+	"\rallowed_calls\x18\x01 \x01(\x03R\fallowedCalls\x12\x1f\n" +
+	"\vasked_calls\x18\x02 \x01(\x03R\n" +
+	"askedCalls\x12!\n" +
+	"\fdenied_calls\x18\x03 \x01(\x03R\vdeniedCalls\x124\n" +
+	"\bcpu_time\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\acpuTime\x12#\n" +
+	"\rrunning_calls\x18\x05 \x01(\x03R\frunningCalls\x12)\n" +
+	"\x10background_calls\x18\x06 \x01(\x03R\x0fbackgroundCalls\"\xa2\x01\n" +
+	"\vSessionCall\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12\x12\n" +
+	"\x04tool\x18\x02 \x01(\tR\x04tool\x12\x18\n" +
+	"\aoutcome\x18\x03 \x01(\tR\aoutcome\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\x12;\n" +
+	"\vdecide_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"decideTime\"\xdb\x06\n" +
 	"\aSession\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x18\n" +
@@ -940,28 +1609,57 @@ const file_sandgate_v1_session_service_proto_rawDesc = "" +
 	"\x0elast_used_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\flastUsedTime\x12\x16\n" +
 	"\x06labels\x18\x05 \x03(\tR\x06labels\x12\x1d\n" +
 	"\n" +
-	"call_count\x18\x06 \x01(\x03R\tcallCount\"O\n" +
+	"call_count\x18\x06 \x01(\x03R\tcallCount\x12\x14\n" +
+	"\x05owner\x18\a \x01(\tR\x05owner\x128\n" +
+	"\tworkspace\x18\b \x01(\v2\x1a.sandgate.v1.WorkspaceSpecR\tworkspace\x12E\n" +
+	"\vhost_labels\x18\t \x03(\v2$.sandgate.v1.Session.HostLabelsEntryR\n" +
+	"hostLabels\x12+\n" +
+	"\x03ttl\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12<\n" +
+	"\fidle_timeout\x18\v \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x12;\n" +
+	"\vexpire_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12D\n" +
+	"\x10idle_expire_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x0eidleExpireTime\x12/\n" +
+	"\x05quota\x18\x0e \x01(\v2\x19.sandgate.v1.SessionQuotaR\x05quota\x12/\n" +
+	"\x05usage\x18\x0f \x01(\v2\x19.sandgate.v1.SessionUsageR\x05usage\x12;\n" +
+	"\frecent_calls\x18\x10 \x03(\v2\x18.sandgate.v1.SessionCallR\vrecentCalls\x1a=\n" +
+	"\x0fHostLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb8\x03\n" +
 	"\x14CreateSessionRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x18\n" +
-	"\aprofile\x18\x02 \x01(\tR\aprofile\"G\n" +
+	"\aprofile\x18\x02 \x01(\tR\aprofile\x128\n" +
+	"\tworkspace\x18\x03 \x01(\v2\x1a.sandgate.v1.WorkspaceSpecR\tworkspace\x12R\n" +
+	"\vhost_labels\x18\x04 \x03(\v21.sandgate.v1.CreateSessionRequest.HostLabelsEntryR\n" +
+	"hostLabels\x12+\n" +
+	"\x03ttl\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12<\n" +
+	"\fidle_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x12/\n" +
+	"\x05quota\x18\a \x01(\v2\x19.sandgate.v1.SessionQuotaR\x05quota\x1a=\n" +
+	"\x0fHostLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"G\n" +
 	"\x15CreateSessionResponse\x12.\n" +
-	"\asession\x18\x01 \x01(\v2\x14.sandgate.v1.SessionR\asession\"2\n" +
+	"\asession\x18\x01 \x01(\v2\x14.sandgate.v1.SessionR\asession\"H\n" +
 	"\x11GetSessionRequest\x12\x1d\n" +
 	"\n" +
-	"session_id\x18\x01 \x01(\tR\tsessionId\"D\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x14\n" +
+	"\x05owner\x18\x02 \x01(\tR\x05owner\"D\n" +
 	"\x12GetSessionResponse\x12.\n" +
-	"\asession\x18\x01 \x01(\v2\x14.sandgate.v1.SessionR\asession\"Q\n" +
+	"\asession\x18\x01 \x01(\v2\x14.sandgate.v1.SessionR\asession\"p\n" +
 	"\x13ListSessionsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"p\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1d\n" +
+	"\n" +
+	"all_owners\x18\x03 \x01(\bR\tallOwners\"p\n" +
 	"\x14ListSessionsResponse\x120\n" +
 	"\bsessions\x18\x01 \x03(\v2\x14.sandgate.v1.SessionR\bsessions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"4\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"J\n" +
 	"\x13CloseSessionRequest\x12\x1d\n" +
 	"\n" +
-	"session_id\x18\x01 \x01(\tR\tsessionId\"\x16\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x14\n" +
+	"\x05owner\x18\x02 \x01(\tR\x05owner\"\x16\n" +
 	"\x14CloseSessionResponse\"d\n" +
 	"\x11UploadFileRequest\x121\n" +
 	"\x06header\x18\x01 \x01(\v2\x17.sandgate.v1.FileHeaderH\x00R\x06header\x12\x14\n" +
@@ -990,7 +1688,13 @@ const file_sandgate_v1_session_service_proto_rawDesc = "" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12\"\n" +
 	"\rsince_call_id\x18\x02 \x01(\tR\vsinceCallId\"E\n" +
 	"\x13ListChangesResponse\x12.\n" +
-	"\achanges\x18\x01 \x01(\v2\x14.sandgate.v1.ChangesR\achanges2\xdb\x04\n" +
+	"\achanges\x18\x01 \x01(\v2\x14.sandgate.v1.ChangesR\achanges*\xab\x01\n" +
+	"\rWorkspaceKind\x12\x1e\n" +
+	"\x1aWORKSPACE_KIND_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19WORKSPACE_KIND_PERSISTENT\x10\x01\x12\x1c\n" +
+	"\x18WORKSPACE_KIND_EPHEMERAL\x10\x02\x12\x1c\n" +
+	"\x18WORKSPACE_KIND_DIRECTORY\x10\x03\x12\x1f\n" +
+	"\x1bWORKSPACE_KIND_GIT_WORKTREE\x10\x042\xdb\x04\n" +
 	"\x0eSessionService\x12V\n" +
 	"\rCreateSession\x12!.sandgate.v1.CreateSessionRequest\x1a\".sandgate.v1.CreateSessionResponse\x12M\n" +
 	"\n" +
@@ -1014,54 +1718,83 @@ func file_sandgate_v1_session_service_proto_rawDescGZIP() []byte {
 	return file_sandgate_v1_session_service_proto_rawDescData
 }
 
-var file_sandgate_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_sandgate_v1_session_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_sandgate_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_sandgate_v1_session_service_proto_goTypes = []any{
-	(*Session)(nil),               // 0: sandgate.v1.Session
-	(*CreateSessionRequest)(nil),  // 1: sandgate.v1.CreateSessionRequest
-	(*CreateSessionResponse)(nil), // 2: sandgate.v1.CreateSessionResponse
-	(*GetSessionRequest)(nil),     // 3: sandgate.v1.GetSessionRequest
-	(*GetSessionResponse)(nil),    // 4: sandgate.v1.GetSessionResponse
-	(*ListSessionsRequest)(nil),   // 5: sandgate.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),  // 6: sandgate.v1.ListSessionsResponse
-	(*CloseSessionRequest)(nil),   // 7: sandgate.v1.CloseSessionRequest
-	(*CloseSessionResponse)(nil),  // 8: sandgate.v1.CloseSessionResponse
-	(*UploadFileRequest)(nil),     // 9: sandgate.v1.UploadFileRequest
-	(*FileHeader)(nil),            // 10: sandgate.v1.FileHeader
-	(*UploadFileResponse)(nil),    // 11: sandgate.v1.UploadFileResponse
-	(*DownloadFileRequest)(nil),   // 12: sandgate.v1.DownloadFileRequest
-	(*DownloadFileResponse)(nil),  // 13: sandgate.v1.DownloadFileResponse
-	(*ListChangesRequest)(nil),    // 14: sandgate.v1.ListChangesRequest
-	(*ListChangesResponse)(nil),   // 15: sandgate.v1.ListChangesResponse
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(*Changes)(nil),               // 17: sandgate.v1.Changes
+	(WorkspaceKind)(0),            // 0: sandgate.v1.WorkspaceKind
+	(*WorkspaceSpec)(nil),         // 1: sandgate.v1.WorkspaceSpec
+	(*GitWorktree)(nil),           // 2: sandgate.v1.GitWorktree
+	(*SessionQuota)(nil),          // 3: sandgate.v1.SessionQuota
+	(*SessionUsage)(nil),          // 4: sandgate.v1.SessionUsage
+	(*SessionCall)(nil),           // 5: sandgate.v1.SessionCall
+	(*Session)(nil),               // 6: sandgate.v1.Session
+	(*CreateSessionRequest)(nil),  // 7: sandgate.v1.CreateSessionRequest
+	(*CreateSessionResponse)(nil), // 8: sandgate.v1.CreateSessionResponse
+	(*GetSessionRequest)(nil),     // 9: sandgate.v1.GetSessionRequest
+	(*GetSessionResponse)(nil),    // 10: sandgate.v1.GetSessionResponse
+	(*ListSessionsRequest)(nil),   // 11: sandgate.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),  // 12: sandgate.v1.ListSessionsResponse
+	(*CloseSessionRequest)(nil),   // 13: sandgate.v1.CloseSessionRequest
+	(*CloseSessionResponse)(nil),  // 14: sandgate.v1.CloseSessionResponse
+	(*UploadFileRequest)(nil),     // 15: sandgate.v1.UploadFileRequest
+	(*FileHeader)(nil),            // 16: sandgate.v1.FileHeader
+	(*UploadFileResponse)(nil),    // 17: sandgate.v1.UploadFileResponse
+	(*DownloadFileRequest)(nil),   // 18: sandgate.v1.DownloadFileRequest
+	(*DownloadFileResponse)(nil),  // 19: sandgate.v1.DownloadFileResponse
+	(*ListChangesRequest)(nil),    // 20: sandgate.v1.ListChangesRequest
+	(*ListChangesResponse)(nil),   // 21: sandgate.v1.ListChangesResponse
+	nil,                           // 22: sandgate.v1.Session.HostLabelsEntry
+	nil,                           // 23: sandgate.v1.CreateSessionRequest.HostLabelsEntry
+	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(*Changes)(nil),               // 26: sandgate.v1.Changes
 }
 var file_sandgate_v1_session_service_proto_depIdxs = []int32{
-	16, // 0: sandgate.v1.Session.create_time:type_name -> google.protobuf.Timestamp
-	16, // 1: sandgate.v1.Session.last_used_time:type_name -> google.protobuf.Timestamp
-	0,  // 2: sandgate.v1.CreateSessionResponse.session:type_name -> sandgate.v1.Session
-	0,  // 3: sandgate.v1.GetSessionResponse.session:type_name -> sandgate.v1.Session
-	0,  // 4: sandgate.v1.ListSessionsResponse.sessions:type_name -> sandgate.v1.Session
-	10, // 5: sandgate.v1.UploadFileRequest.header:type_name -> sandgate.v1.FileHeader
-	17, // 6: sandgate.v1.ListChangesResponse.changes:type_name -> sandgate.v1.Changes
-	1,  // 7: sandgate.v1.SessionService.CreateSession:input_type -> sandgate.v1.CreateSessionRequest
-	3,  // 8: sandgate.v1.SessionService.GetSession:input_type -> sandgate.v1.GetSessionRequest
-	5,  // 9: sandgate.v1.SessionService.ListSessions:input_type -> sandgate.v1.ListSessionsRequest
-	7,  // 10: sandgate.v1.SessionService.CloseSession:input_type -> sandgate.v1.CloseSessionRequest
-	9,  // 11: sandgate.v1.SessionService.UploadFile:input_type -> sandgate.v1.UploadFileRequest
-	12, // 12: sandgate.v1.SessionService.DownloadFile:input_type -> sandgate.v1.DownloadFileRequest
-	14, // 13: sandgate.v1.SessionService.ListChanges:input_type -> sandgate.v1.ListChangesRequest
-	2,  // 14: sandgate.v1.SessionService.CreateSession:output_type -> sandgate.v1.CreateSessionResponse
-	4,  // 15: sandgate.v1.SessionService.GetSession:output_type -> sandgate.v1.GetSessionResponse
-	6,  // 16: sandgate.v1.SessionService.ListSessions:output_type -> sandgate.v1.ListSessionsResponse
-	8,  // 17: sandgate.v1.SessionService.CloseSession:output_type -> sandgate.v1.CloseSessionResponse
-	11, // 18: sandgate.v1.SessionService.UploadFile:output_type -> sandgate.v1.UploadFileResponse
-	13, // 19: sandgate.v1.SessionService.DownloadFile:output_type -> sandgate.v1.DownloadFileResponse
-	15, // 20: sandgate.v1.SessionService.ListChanges:output_type -> sandgate.v1.ListChangesResponse
-	14, // [14:21] is the sub-list for method output_type
-	7,  // [7:14] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	0,  // 0: sandgate.v1.WorkspaceSpec.kind:type_name -> sandgate.v1.WorkspaceKind
+	2,  // 1: sandgate.v1.WorkspaceSpec.git_worktree:type_name -> sandgate.v1.GitWorktree
+	24, // 2: sandgate.v1.SessionQuota.cpu_time:type_name -> google.protobuf.Duration
+	24, // 3: sandgate.v1.SessionUsage.cpu_time:type_name -> google.protobuf.Duration
+	25, // 4: sandgate.v1.SessionCall.decide_time:type_name -> google.protobuf.Timestamp
+	25, // 5: sandgate.v1.Session.create_time:type_name -> google.protobuf.Timestamp
+	25, // 6: sandgate.v1.Session.last_used_time:type_name -> google.protobuf.Timestamp
+	1,  // 7: sandgate.v1.Session.workspace:type_name -> sandgate.v1.WorkspaceSpec
+	22, // 8: sandgate.v1.Session.host_labels:type_name -> sandgate.v1.Session.HostLabelsEntry
+	24, // 9: sandgate.v1.Session.ttl:type_name -> google.protobuf.Duration
+	24, // 10: sandgate.v1.Session.idle_timeout:type_name -> google.protobuf.Duration
+	25, // 11: sandgate.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	25, // 12: sandgate.v1.Session.idle_expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 13: sandgate.v1.Session.quota:type_name -> sandgate.v1.SessionQuota
+	4,  // 14: sandgate.v1.Session.usage:type_name -> sandgate.v1.SessionUsage
+	5,  // 15: sandgate.v1.Session.recent_calls:type_name -> sandgate.v1.SessionCall
+	1,  // 16: sandgate.v1.CreateSessionRequest.workspace:type_name -> sandgate.v1.WorkspaceSpec
+	23, // 17: sandgate.v1.CreateSessionRequest.host_labels:type_name -> sandgate.v1.CreateSessionRequest.HostLabelsEntry
+	24, // 18: sandgate.v1.CreateSessionRequest.ttl:type_name -> google.protobuf.Duration
+	24, // 19: sandgate.v1.CreateSessionRequest.idle_timeout:type_name -> google.protobuf.Duration
+	3,  // 20: sandgate.v1.CreateSessionRequest.quota:type_name -> sandgate.v1.SessionQuota
+	6,  // 21: sandgate.v1.CreateSessionResponse.session:type_name -> sandgate.v1.Session
+	6,  // 22: sandgate.v1.GetSessionResponse.session:type_name -> sandgate.v1.Session
+	6,  // 23: sandgate.v1.ListSessionsResponse.sessions:type_name -> sandgate.v1.Session
+	16, // 24: sandgate.v1.UploadFileRequest.header:type_name -> sandgate.v1.FileHeader
+	26, // 25: sandgate.v1.ListChangesResponse.changes:type_name -> sandgate.v1.Changes
+	7,  // 26: sandgate.v1.SessionService.CreateSession:input_type -> sandgate.v1.CreateSessionRequest
+	9,  // 27: sandgate.v1.SessionService.GetSession:input_type -> sandgate.v1.GetSessionRequest
+	11, // 28: sandgate.v1.SessionService.ListSessions:input_type -> sandgate.v1.ListSessionsRequest
+	13, // 29: sandgate.v1.SessionService.CloseSession:input_type -> sandgate.v1.CloseSessionRequest
+	15, // 30: sandgate.v1.SessionService.UploadFile:input_type -> sandgate.v1.UploadFileRequest
+	18, // 31: sandgate.v1.SessionService.DownloadFile:input_type -> sandgate.v1.DownloadFileRequest
+	20, // 32: sandgate.v1.SessionService.ListChanges:input_type -> sandgate.v1.ListChangesRequest
+	8,  // 33: sandgate.v1.SessionService.CreateSession:output_type -> sandgate.v1.CreateSessionResponse
+	10, // 34: sandgate.v1.SessionService.GetSession:output_type -> sandgate.v1.GetSessionResponse
+	12, // 35: sandgate.v1.SessionService.ListSessions:output_type -> sandgate.v1.ListSessionsResponse
+	14, // 36: sandgate.v1.SessionService.CloseSession:output_type -> sandgate.v1.CloseSessionResponse
+	17, // 37: sandgate.v1.SessionService.UploadFile:output_type -> sandgate.v1.UploadFileResponse
+	19, // 38: sandgate.v1.SessionService.DownloadFile:output_type -> sandgate.v1.DownloadFileResponse
+	21, // 39: sandgate.v1.SessionService.ListChanges:output_type -> sandgate.v1.ListChangesResponse
+	33, // [33:40] is the sub-list for method output_type
+	26, // [26:33] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_session_service_proto_init() }
@@ -1070,7 +1803,7 @@ func file_sandgate_v1_session_service_proto_init() {
 		return
 	}
 	file_sandgate_v1_result_proto_init()
-	file_sandgate_v1_session_service_proto_msgTypes[9].OneofWrappers = []any{
+	file_sandgate_v1_session_service_proto_msgTypes[14].OneofWrappers = []any{
 		(*UploadFileRequest_Header)(nil),
 		(*UploadFileRequest_Data)(nil),
 	}
@@ -1079,13 +1812,14 @@ func file_sandgate_v1_session_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sandgate_v1_session_service_proto_rawDesc), len(file_sandgate_v1_session_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   16,
+			NumEnums:      1,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_sandgate_v1_session_service_proto_goTypes,
 		DependencyIndexes: file_sandgate_v1_session_service_proto_depIdxs,
+		EnumInfos:         file_sandgate_v1_session_service_proto_enumTypes,
 		MessageInfos:      file_sandgate_v1_session_service_proto_msgTypes,
 	}.Build()
 	File_sandgate_v1_session_service_proto = out.File

@@ -33,21 +33,30 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // SessionService manages sessions: a workspace with labels, counters and
-// grants that calls share. Every RPC answers UNIMPLEMENTED in this version; a
-// session is made when a call first names it.
+// grants that calls share. A call that names a session which is not there makes
+// one, with the defaults of the daemon's configuration; CreateSession makes one
+// with what the host wishes.
 type SessionServiceClient interface {
 	// CreateSession makes a session before its first call. Any configured caller may
-	// call it and owns what it makes. Codes: INVALID_ARGUMENT for a malformed request,
-	// ALREADY_EXISTS when the id is in use, PERMISSION_DENIED for a profile that the
-	// caller was not given.
+	// call it and owns what it makes. Limits that are wished for beyond those of the
+	// daemon's configuration are taken back to them; the response tells. Codes:
+	// INVALID_ARGUMENT for a malformed request, ALREADY_EXISTS when the id is in use,
+	// PERMISSION_DENIED for a profile, directory or repository that the caller was not
+	// given, FAILED_PRECONDITION for one that cannot be used, RESOURCE_EXHAUSTED when
+	// there are as many sessions as may be.
 	CreateSession(ctx context.Context, in *CreateSessionRequest, opts ...grpc.CallOption) (*CreateSessionResponse, error)
-	// GetSession returns a session. Its owner may call it. Codes: NOT_FOUND.
+	// GetSession returns a session. Its owner and administrators may call it. Codes:
+	// NOT_FOUND, whose message tells what became of a session that has ended;
+	// PERMISSION_DENIED for another's.
 	GetSession(ctx context.Context, in *GetSessionRequest, opts ...grpc.CallOption) (*GetSessionResponse, error)
-	// ListSessions returns the caller's sessions. Any configured caller may call it.
-	// Codes: INVALID_ARGUMENT for a bad page token.
+	// ListSessions returns the caller's sessions. Any configured caller may call it;
+	// administrators may ask for everybody's. Codes: INVALID_ARGUMENT for a bad page
+	// token, PERMISSION_DENIED for others' sessions.
 	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
 	// CloseSession ends a session: its running calls are cancelled, its cells and its
-	// workspace are destroyed. Its owner may call it. Codes: NOT_FOUND.
+	// workspace are destroyed. A directory of the machine that it was bound to stays as
+	// it is. Its owner and administrators may call it. Codes: NOT_FOUND, ABORTED when it
+	// is being made or closed by somebody else, PERMISSION_DENIED for another's.
 	CloseSession(ctx context.Context, in *CloseSessionRequest, opts ...grpc.CallOption) (*CloseSessionResponse, error)
 	// UploadFile writes one file into the workspace of a session. Its owner may call
 	// it. Codes: NOT_FOUND, INVALID_ARGUMENT for a path that leaves the workspace,
@@ -156,21 +165,30 @@ func (c *sessionServiceClient) ListChanges(ctx context.Context, in *ListChangesR
 // for forward compatibility.
 //
 // SessionService manages sessions: a workspace with labels, counters and
-// grants that calls share. Every RPC answers UNIMPLEMENTED in this version; a
-// session is made when a call first names it.
+// grants that calls share. A call that names a session which is not there makes
+// one, with the defaults of the daemon's configuration; CreateSession makes one
+// with what the host wishes.
 type SessionServiceServer interface {
 	// CreateSession makes a session before its first call. Any configured caller may
-	// call it and owns what it makes. Codes: INVALID_ARGUMENT for a malformed request,
-	// ALREADY_EXISTS when the id is in use, PERMISSION_DENIED for a profile that the
-	// caller was not given.
+	// call it and owns what it makes. Limits that are wished for beyond those of the
+	// daemon's configuration are taken back to them; the response tells. Codes:
+	// INVALID_ARGUMENT for a malformed request, ALREADY_EXISTS when the id is in use,
+	// PERMISSION_DENIED for a profile, directory or repository that the caller was not
+	// given, FAILED_PRECONDITION for one that cannot be used, RESOURCE_EXHAUSTED when
+	// there are as many sessions as may be.
 	CreateSession(context.Context, *CreateSessionRequest) (*CreateSessionResponse, error)
-	// GetSession returns a session. Its owner may call it. Codes: NOT_FOUND.
+	// GetSession returns a session. Its owner and administrators may call it. Codes:
+	// NOT_FOUND, whose message tells what became of a session that has ended;
+	// PERMISSION_DENIED for another's.
 	GetSession(context.Context, *GetSessionRequest) (*GetSessionResponse, error)
-	// ListSessions returns the caller's sessions. Any configured caller may call it.
-	// Codes: INVALID_ARGUMENT for a bad page token.
+	// ListSessions returns the caller's sessions. Any configured caller may call it;
+	// administrators may ask for everybody's. Codes: INVALID_ARGUMENT for a bad page
+	// token, PERMISSION_DENIED for others' sessions.
 	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
 	// CloseSession ends a session: its running calls are cancelled, its cells and its
-	// workspace are destroyed. Its owner may call it. Codes: NOT_FOUND.
+	// workspace are destroyed. A directory of the machine that it was bound to stays as
+	// it is. Its owner and administrators may call it. Codes: NOT_FOUND, ABORTED when it
+	// is being made or closed by somebody else, PERMISSION_DENIED for another's.
 	CloseSession(context.Context, *CloseSessionRequest) (*CloseSessionResponse, error)
 	// UploadFile writes one file into the workspace of a session. Its owner may call
 	// it. Codes: NOT_FOUND, INVALID_ARGUMENT for a path that leaves the workspace,
