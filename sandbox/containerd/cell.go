@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,6 +51,7 @@ type aCell struct {
 	next    int64            // number of the next call's control group; as slots
 	staging *staging         // the next stage, being made or ready
 	outer   cgroup.Limits    // of the cell as a whole, as last written and read back
+	disk    int64            // bytes of its last call's file systems, 0 before; as slots
 
 	outside  evidence   // of gVisor's process, in a veiled cell
 	wanted   *workspace // what its last call had; as slots
@@ -81,7 +83,7 @@ type staging struct {
 // nextSpec is the stage that a cell most likely needs next, in a slot. ready
 // says that it can be asked for at once: nothing is to be done on this side first.
 func (r *Runtime) nextSpec(c *aCell, slot int) (spec cell.Stage, ready bool) {
-	spec = cell.Stage{Slot: slot, DiskBytes: r.last().disk}
+	spec = cell.Stage{Slot: slot, DiskBytes: cmp.Or(c.disk, r.last().disk)}
 	if c.wanted != nil {
 		spec.Workspace = cell.WorkspaceCell
 	}

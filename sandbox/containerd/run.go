@@ -150,7 +150,8 @@ type running struct {
 	// only. mounts are those that the kernel shows.
 	arranged bool
 	mounts   []sandbox.MountState
-	keep     bool // the cell may serve another call
+	overlay  *overlay // of a transactional call; nil: none, or handed over
+	keep     bool     // the cell may serve another call
 
 	steps    []sandbox.Step
 	marked   time.Time     // end of the last step
@@ -172,6 +173,7 @@ type running struct {
 // do runs the call and gives the cell back. An error says that nothing has run;
 // one that wraps errUnfit, that it was the cell's fault.
 func (u *running) do(ctx context.Context) (sandbox.Result, error) {
+	defer u.dropOverlay()
 	err := u.mountWorkspace()
 	u.step("workspace", time.Now())
 	failpoint.At(failpoint.SandboxWorkspace)
@@ -259,6 +261,7 @@ func (u *running) stageLives() error {
 // made of them.
 func (u *running) bound() error {
 	l := u.call.Limits
+	u.c.disk = l.DiskBytes
 	if u.c.class.veiled() {
 		if err := u.boundVeiled(); err != nil {
 			return err
