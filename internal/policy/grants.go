@@ -14,6 +14,7 @@ type GrantInput struct {
 	ID    string `json:"id"`
 	Scope string `json:"scope"` // session or caller
 	Tool  string `json:"tool"`
+	Cwd   string `json:"cwd"` // of the call
 	// Rules are the ids of the rules whose questions it answers, and of no others.
 	Rules []string `json:"rules"`
 	// Summary is the grant in one sentence, for people.
@@ -32,6 +33,8 @@ type GrantInput struct {
 type GrantCommand struct {
 	Name string `json:"name"`          // of the system's program
 	Sub  string `json:"sub,omitempty"` // its first word
+	// Argv are all its words where they have to be these; then the other lists are empty.
+	Argv []string `json:"argv,omitzero"`
 	// Options are words that begin with "-", Words others, both as they are written.
 	Options []string `json:"options"`
 	Words   []string `json:"words"`
@@ -46,6 +49,7 @@ func (b *valueBuilder) grant(g *GrantInput) *ast.Term {
 	b.putText(keyID, g.ID)
 	b.putText(keyScope, g.Scope)
 	b.putText(keyTool, g.Tool)
+	b.putText(keyCwd, g.Cwd)
 	b.put(keyRules, b.texts(g.Rules))
 	b.putText(keySummary, g.Summary)
 	if len(g.Commands) > 0 {
@@ -67,6 +71,9 @@ func (b *valueBuilder) grantCommand(c *GrantCommand) *ast.Term {
 	mark := len(b.items)
 	b.putText(keyName, c.Name)
 	b.putTextIf(keySub, c.Sub)
+	if c.Argv != nil {
+		b.put(keyArgv, b.texts(c.Argv))
+	}
 	b.put(keyOptions, b.texts(c.Options))
 	b.put(keyWords, b.texts(c.Words))
 	b.put(keyTexts, b.texts(c.Texts))

@@ -18,7 +18,7 @@ func TestMemoForgetsAGrantWithTheInput(t *testing.T) {
 	}
 	const script = "git commit -m 'a message'"
 	grant := GrantInput{
-		ID: "g1", Scope: "session", Tool: "bash", Rules: []string{"not-read-only", "not-allowed"}, Summary: "git commit",
+		ID: "g1", Scope: "session", Tool: "bash", Cwd: "/workspace", Rules: []string{"not-read-only", "not-allowed"}, Summary: "git commit",
 		Commands: []GrantCommand{{Name: "git", Sub: "commit", Options: []string{"-m"}, Words: []string{}, Texts: []string{"-m"}, Under: []string{}}},
 	}
 	none := int64(0)

@@ -1,7 +1,7 @@
 package sandgate_test
 
 _commit_grant := {
-	"id": "g1", "scope": "session", "tool": "bash", "rules": ["b", "not-allowed"], "summary": "git commit, any message",
+	"id": "g1", "scope": "session", "tool": "bash", "cwd": "/workspace", "rules": ["b", "not-allowed"], "summary": "git commit, any message",
 	"commands": [{"name": "git", "sub": "commit", "options": ["-m"], "words": [], "texts": ["-m"], "under": []}],
 }
 
@@ -22,7 +22,7 @@ _decide_script(says, granted, commands) := decision if {
 	}
 	call := object.union(_call("made"), {
 		"session": {"profile": "made", "labels": [], "grants": [grant.id | some grant in granted], "granted": granted},
-		"call": {"id": "1", "tool": "bash", "args": {}, "env": {}, "stdin_bytes": 0, "shell": script},
+		"call": {"id": "1", "tool": "bash", "args": {}, "cwd": "/workspace", "env": {}, "stdin_bytes": 0, "shell": script},
 	})
 	decision := data.sandgate.decision with input as call
 		with data.sandgate.profiles.made as object.union({"obligations": {}}, says)

@@ -34,18 +34,46 @@ default decision := {
 	"grants": [],
 }
 
-decision := {
+decision := object.union(_beside, {
 	"outcome": outcome,
 	"reasons": reasons,
-	"warnings": _softness.warnings,
-	"shadow": _softness.shadow,
 	"ask": ask,
 	"obligations": obligations,
+	"grants": _used,
+})
+
+# METADATA
+# title: beside
+# description: >-
+#   What mostly nobody says anything of, in one piece, so that a decision without any of it does not ask for each.
+default _beside := {"warnings": [], "shadow": [], "tighten": set(), "transform": {}, "labels": []}
+
+_beside := {
+	"warnings": _softness.warnings,
+	"shadow": _softness.shadow,
 	"tighten": _tighten,
 	"transform": _transform,
 	"labels": sort(_labels),
-	"grants": _used,
-}
+} if _more
+
+# Whether there is any of it. The engine leaves out what asks for documents that this policy does not have.
+_more if data.sandgate.config.modes[_]
+
+_more if data.sandgate.extra[_].tighten
+
+_more if data.sandgate.extra[_].obligations
+
+_more if data.sandgate.extra[_].transform
+
+_more if data.sandgate.extra[_].labels
+
+_more if data.sandgate.tenants[input.caller.tenant].obligations
+
+_more if data.sandgate.tenants[input.caller.tenant].labels
+
+_more if data.sandgate.profiles[input.session.profile].transform
+
+_more if data.sandgate.profiles[input.session.profile].labels
 
 # METADATA
 # title: outcome
@@ -132,6 +160,8 @@ _used := sort({id | some id in _answers}) if {
 _proposed["tool"] := input.call.tool
 
 _proposed["args"] := input.call.args
+
+_proposed["cwd"] := input.call.cwd
 
 _proposed["env"] := input.call.env
 
@@ -398,17 +428,42 @@ _said contains ["ask", finding] if {
 
 _said contains ["allow", finding] if some finding in data.sandgate.profiles[input.session.profile].allow
 
+# Both are asked at once, since nearly every call is fit to be decided.
+_denied contains finding if {
+	not _fit
+	some finding in _unfit
+}
+
+_fit if {
+	_well_formed
+	_known_profile
+}
+
 # METADATA
 # title: malformed-input
 # description: The input document is not one that this policy was written for.
 # custom:
 #   rule: malformed-input
-_denied contains {
+_unfit contains {
 	"rule": "malformed-input",
 	"message": "the policy input is not a sandgate.input/v1 document of a known tool",
 	"severity": "critical",
 } if {
 	not _well_formed
+}
+
+# METADATA
+# title: unknown-profile
+# description: There is no profile of that name, so nothing can be allowed.
+# custom:
+#   rule: unknown-profile
+_unfit contains {
+	"rule": "unknown-profile",
+	"message": sprintf("there is no profile %v", [_named_profile]),
+	"remediation": "have the daemon's configuration name a profile that the policy defines",
+	"severity": "high",
+} if {
+	not _known_profile
 }
 
 # METADATA
@@ -422,22 +477,9 @@ _denied contains {
 	"remediation": "tell the operator: only one of them may",
 	"severity": "high",
 } if {
+	_more
 	_transforms != set()
 	count(_transforms) > 1
-}
-
-# METADATA
-# title: unknown-profile
-# description: There is no profile of that name, so nothing can be allowed.
-# custom:
-#   rule: unknown-profile
-_denied contains {
-	"rule": "unknown-profile",
-	"message": sprintf("there is no profile %v", [_named_profile]),
-	"remediation": "have the daemon's configuration name a profile that the policy defines",
-	"severity": "high",
-} if {
-	not _known_profile
 }
 
 default _named_profile := "without a name"
@@ -455,12 +497,12 @@ _well_formed if {
 _known_profile if is_object(_demanded)
 
 # Whether there are modes at all: mostly there are none.
-_softening if data.sandgate.config.modes != {}
+_softening if data.sandgate.config.modes[_]
 
 _mode(finding, mode) if _modes[finding.rule] == mode
 
 _softened(finding) if {
-	_softening
+	data.sandgate.config.modes[finding.rule]
 	_modes[finding.rule] in {"warn", "shadow"}
 }
 

@@ -39,18 +39,22 @@ answers(grant, finding, call) if {
 # METADATA
 # title: suits
 # description: >-
-#   The call is one that can be granted at all: of the same tool, with no variables and no standard input, and its
-#   script, if it has one, holds nothing but simple commands that are known as a whole.
+#   The call is one that can be granted at all: of the same tool, in the same directory, with no variables and no
+#   standard input, and its script, if it has one, holds nothing but simple commands that are known as a whole.
 suits(grant, call) if {
-	plain(call)
-	grant.tool == call.tool
+	_same_place(grant, call)
 	shell.plain(call.shell)
 }
 
 suits(grant, call) if {
+	_same_place(grant, call)
+	not call.shell
+}
+
+_same_place(grant, call) if {
 	plain(call)
 	grant.tool == call.tool
-	not call.shell
+	grant.cwd == call.cwd
 }
 
 # METADATA
@@ -70,12 +74,20 @@ matches(grant, command) if {
 	command.static == true
 	command.depth == 0
 	command.via == []
+	_words_fit(class, command)
+	every redirect in command.redirects {
+		_quiet(redirect)
+	}
+}
+
+# Exactly these words.
+_words_fit(class, command) if class.argv == [arg.value | some arg in command.args; arg.literal == true]
+
+_words_fit(class, command) if {
+	not class.argv
 	_begins(class, command)
 	every i, arg in command.args {
 		_fits(class, command, i, arg)
-	}
-	every redirect in command.redirects {
-		_quiet(redirect)
 	}
 }
 

@@ -14,7 +14,7 @@ _command(name, words) := {
 }
 
 _call(commands) := {
-	"tool": "bash", "env": {}, "stdin_bytes": 0,
+	"tool": "bash", "cwd": "/workspace", "env": {}, "stdin_bytes": 0,
 	"shell": {
 		"parsed": true, "overflow": false, "truncated": false, "opaque": false, "changes_directory": false,
 		"functions": [], "aliases": [], "features": [], "commands": commands, "cwd": {"in_workspace": true},
@@ -22,7 +22,7 @@ _call(commands) := {
 }
 
 _commit := {
-	"id": "g1", "scope": "session", "tool": "bash", "rules": ["not-read-only"], "summary": "s",
+	"id": "g1", "scope": "session", "tool": "bash", "cwd": "/workspace", "rules": ["not-read-only"], "summary": "s",
 	"commands": [{
 		"name": "git", "sub": "commit", "options": ["-m", "--message", "-a"], "words": [],
 		"texts": ["-m", "--message"], "under": ["/workspace/src"],
@@ -79,6 +79,7 @@ _spoiled := {
 	"standard input": {"call": {"stdin_bytes": 1}},
 	"unknown standard input": {"call": {"stdin_bytes": null}},
 	"another tool": {"call": {"tool": "sh"}},
+	"another working directory": {"call": {"cwd": "/workspace/sub"}},
 }
 
 _spoilt(case) if {
@@ -111,12 +112,12 @@ test_the_call_as_a_whole if {
 _file(real) := {"op": "write", "path": "x", "real": real, "in_workspace": true}
 
 _write(path, real) := {
-	"tool": "write_file", "env": {}, "stdin_bytes": 0, "args": {"path": path, "content": "c", "append": true},
+	"tool": "write_file", "cwd": "/workspace", "env": {}, "stdin_bytes": 0, "args": {"path": path, "content": "c", "append": true},
 	"files": [_file(real)],
 }
 
 _writing := {
-	"id": "g2", "tool": "write_file", "rules": ["not-read-only"], "args": {"append": true}, "free": ["content", "path"],
+	"id": "g2", "tool": "write_file", "cwd": "/workspace", "rules": ["not-read-only"], "args": {"append": true}, "free": ["content", "path"],
 	"under": ["/workspace/docs"],
 }
 
@@ -129,4 +130,18 @@ test_arguments if {
 	same := object.union(object.remove(_writing, ["free", "under"]), {"args": {"path": "p", "content": "c", "append": true}})
 	grants.answers(same, asked, _write("p", "/workspace/p"))
 	not grants.answers(same, asked, _write("q", "/workspace/q"))
+}
+
+test_exactly_these_words if {
+	class := {"name": "rm", "options": [], "words": [], "texts": [], "under": [], "argv": ["-rf", "build"]}
+	grant := object.union(_commit, {"commands": [class]})
+	grants.answers(grant, _finding, _call([_command("rm", ["-rf", "build"])]))
+	every words in [[], ["-rf"], ["build", "-rf"], ["-rf", "build", "src"]] {
+		not grants.answers(grant, _finding, _call([_command("rm", words)]))
+	}
+	bare := object.union(_commit, {"commands": [object.union(class, {"argv": []})]})
+	grants.answers(bare, _finding, _call([_command("rm", [])]))
+	not grants.answers(bare, _finding, _call([_command("rm", ["x"])]))
+	hidden := object.union(_command("rm", []), {"args": [_word("-rf"), object.union(_word("build"), {"literal": false})]})
+	not grants.answers(grant, _finding, _call([hidden]))
 }
