@@ -1,0 +1,419 @@
+package crash
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sandgate/sandgate/internal/journal"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
+	"github.com/sandgate/sandgate/test/daemontest"
+)
+
+// config gives the cells of sessions a short life, so that cells come and go.
+const config = `
+pool: {idle: 2, max_cells: 8, idle_timeout: 1s}
+defaults: {memory: 64MiB, pids: 64, wall_time: 30s, output: 64KiB, disk: 8MiB, file: 8MiB}
+log: {level: warn}
+`
+
+// shortPoints are where the short run kills: one of each kind.
+func shortPoints() []failpoint.Point {
+	return []failpoint.Point{
+		failpoint.GateIntentAfter, failpoint.GateReleased, failpoint.SandboxExited, failpoint.GateOutcomeAfter,
+		failpoint.JournalTorn, failpoint.CellTask, failpoint.StartContainerd,
+	}
+}
+
+// planOf is the short run, or the whole one with SANDGATE_CRASH_KILLS.
+func planOf(t *testing.T) plan {
+	t.Helper()
+	text := os.Getenv("SANDGATE_CRASH_KILLS")
+	if text == "" {
+		return plan{
+			kills: 10, each: 1, points: shortPoints(), victims: map[victim]int{containerd: 1, shim: 1}, tries: 4, sessions: 3, workers: 4,
+		}
+	}
+	kills, err := strconv.Atoi(text)
+	if err != nil || kills < 1 {
+		t.Fatalf("SANDGATE_CRASH_KILLS is %q: want how many times the daemon is killed, 200 say", text)
+	}
+	p := plan{
+		kills: kills, each: 3, points: failpoint.All(), victims: map[victim]int{containerd: 30, shim: 30}, tries: 60, sessions: 4, workers: 6,
+	}
+	if only := os.Getenv("SANDGATE_CRASH_POINTS"); only != "" {
+		p.points, p.victims = nil, nil
+		for _, name := range strings.Split(only, ",") {
+			p.points = append(p.points, failpoint.Point(name))
+		}
+	}
+	return p
+}
+
+// seedOf is SANDGATE_CRASH_SEED, or another one each time.
+func seedOf(t *testing.T) uint64 {
+	t.Helper()
+	text := os.Getenv("SANDGATE_CRASH_SEED")
+	if text == "" {
+		return rand.Uint64N(1_000_000)
+	}
+	seed, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("SANDGATE_CRASH_SEED is %q: want a number", text)
+	}
+	return seed
+}
+
+// TestCrash kills the daemon, containerd and shims under load, and compares what
+// was told with what was done.
+func TestCrash(t *testing.T) {
+	daemontest.RequireRoot(t)
+	p, seed := planOf(t), seedOf(t)
+	t.Logf("seed %d: repeat it with SANDGATE_CRASH_SEED=%d", seed, seed)
+	r := begin(t, p, seed)
+	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // repeatable
+	queue := p.lives(rng)
+	for n := 0; len(queue) > 0 && !t.Failed(); n++ {
+		next := queue[0]
+		queue = queue[1:]
+		reached := r.live(n, &next)
+		if reached || next.point == "" {
+			continue
+		}
+		if r.missed++; r.missed > p.tries {
+			t.Errorf("%s was not reached, after %d lives in which some point was not", next.point, p.tries)
+			break
+		}
+		next.hit = 1 + next.hit/4
+		queue = append(queue, next)
+	}
+	r.end()
+}
+
+// run is one run of the plan.
+type run struct {
+	t       *testing.T
+	plan    plan
+	seed    uint64
+	d       *daemontest.Daemon
+	machine *machine
+	book    *book
+	load    *load
+	table   table
+
+	last   traces // of the life before
+	missed int    // lives that did not reach their point
+	cancel context.CancelFunc
+	ctx    context.Context //nolint:containedctx // of the whole run
+}
+
+// begin starts a daemon and the load.
+func begin(t *testing.T, p plan, seed uint64) *run {
+	t.Helper()
+	bin := armable(t)
+	d, err := daemontest.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Bin = bin
+	r := &run{t: t, plan: p, seed: seed, d: d, machine: newMachine(d), book: newBook(filepath.Join(d.DataDir, "sessions"))}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	t.Cleanup(r.cleanUp)
+	if r.load, err = startLoad(r.ctx, &p, r.book, d.Socket, seed); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// cleanUp takes everything down, also after a failure; what it knows then is kept
+// for who looks into it.
+func (r *run) cleanUp() {
+	r.cancel()
+	r.load.wg.Wait()
+	_ = r.load.conn.Close()
+	if r.t.Failed() {
+		r.t.Logf("end of the daemon's log, without refusals while it was not ready:\n%s", r.log(60))
+	}
+	if err := r.d.Stop(); err != nil {
+		r.t.Error(err)
+	}
+	if r.t.Failed() && os.Getenv("SANDGATE_CRASH_KEEP") != "" {
+		r.t.Logf("kept: %s", r.d.DataDir)
+		return
+	}
+	if err := os.RemoveAll(r.d.DataDir); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// log is the end of the daemon's log without what clients were refused too early.
+func (r *run) log(n int) string {
+	lines := slices.DeleteFunc(strings.Split(r.d.Log(), "\n"), func(l string) bool { return strings.Contains(l, `"error":"not ready`) })
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+func (r *run) journalPath() string { return filepath.Join(r.d.DataDir, "journal", "journal.jsonl") }
+
+// reachWithin is how long a life goes on that has not reached its point.
+const reachWithin = 4 * time.Second
+
+// live is one life of the daemon: start, recovery, load, death. It reports whether
+// it died where it was to.
+func (r *run) live(n int, l *life) (reached bool) {
+	began := time.Now()
+	ready := r.start(l)
+	if ready {
+		r.table.recovered(time.Since(began))
+		r.look(n)
+		if len(l.victims) > 0 {
+			r.killVictims(l)
+		}
+		reached = r.death(l)
+	} else {
+		reached = r.diedAt(l.point)
+	}
+	if r.t.Failed() {
+		r.t.Logf("life %d: %v", n, l)
+		return reached
+	}
+	r.table.died(l, reached)
+	r.last = r.machine.traces()
+	r.autopsy(n, l)
+	return reached
+}
+
+// start starts the daemon and waits until it is ready or, at a point, dead.
+func (r *run) start(l *life) bool {
+	r.d.Env = []string{"SANDGATE_FAILPOINTS=" + l.arms()}
+	err := r.d.Run(r.ctx)
+	if err == nil {
+		return true
+	}
+	select {
+	case <-r.d.Exited():
+		if l.point == "" || !r.diedAt(l.point) {
+			r.t.Errorf("start: %v", err)
+		}
+	default:
+		r.t.Errorf("start: %v", err)
+	}
+	return false
+}
+
+// diedAt tells whether the last thing that the daemon has said is that it died there.
+func (r *run) diedAt(p failpoint.Point) bool {
+	return p != "" && strings.Contains(r.d.LogTail(3), strings.TrimSpace(failpoint.KilledAt(p)))
+}
+
+// look looks at a daemon that has just recovered: nothing is left of the life
+// before, and what was told then is told again.
+func (r *run) look(n int) {
+	if left := r.machine.left(r.ctx, r.last, n%10 == 0); len(left) > 0 {
+		r.t.Errorf("left of the life before: %s", strings.Join(left, "; "))
+	}
+	calls := r.book.answeredCalls()
+	r.load.again(r.ctx, calls[max(0, len(calls)-20):])
+	r.told()
+}
+
+// told fails the test for what the clients found wrong.
+func (r *run) told() {
+	for i, wrong := range r.book.blamed() {
+		if i == 20 {
+			r.t.Error("and more")
+			break
+		}
+		r.t.Error(wrong)
+	}
+}
+
+// death ends a life that has become ready.
+func (r *run) death(l *life) bool {
+	switch {
+	case l.point == "":
+		time.Sleep(l.after)
+	case strings.HasPrefix(string(l.point), "stop/"):
+		if err := r.d.Terminate(); err != nil {
+			r.t.Error(err)
+		}
+		r.wait(20 * time.Second)
+		return r.diedAt(l.point)
+	default:
+		if r.wait(reachWithin) {
+			return r.diedAt(l.point)
+		}
+	}
+	if err := r.d.Kill(); err != nil {
+		r.t.Error(err)
+	}
+	return l.point == ""
+}
+
+// wait waits until the daemon has ended.
+func (r *run) wait(within time.Duration) bool {
+	select {
+	case <-r.d.Exited():
+		return true
+	case <-time.After(within):
+		return false
+	}
+}
+
+// killVictims kills containerd or shims, and waits each time until calls get on.
+func (r *run) killVictims(l *life) {
+	rng := rand.New(rand.NewPCG(r.seed, uint64(len(r.table.ends)))) //nolint:gosec // repeatable
+	for _, v := range l.victims {
+		time.Sleep(time.Duration(rng.IntN(300)) * time.Millisecond)
+		var found []process
+		if !daemontest.Eventually(15*time.Second, func() bool { found = r.machine.find(v); return len(found) > 0 }) {
+			r.t.Errorf("no %s to be killed", v)
+			return
+		}
+		if err := found[rng.IntN(len(found))].kill(); err != nil {
+			r.t.Errorf("kill %s: %v", v, err)
+			return
+		}
+		killed := time.Now()
+		_, told, _, _, _ := r.book.counts()
+		// Every worker has a call that began after this one was killed.
+		if !daemontest.Eventually(time.Minute, func() bool {
+			_, now, _, _, _ := r.book.counts()
+			return now >= told+2*r.plan.workers
+		}) {
+			r.t.Errorf("calls do not get on after %s was killed", v)
+			return
+		}
+		r.table.victim(v, time.Since(killed))
+		r.told()
+	}
+}
+
+// autopsy looks at what is on disk while the daemon is dead.
+func (r *run) autopsy(n int, l *life) {
+	if _, err := journal.Verify(r.journalPath()); err != nil {
+		r.t.Errorf("life %d (%v): %v", n, l, err)
+	}
+}
+
+// restWithin is how long the daemon may take to come to rest after the load.
+const restWithin = time.Minute
+
+// end lets the load come to its end, asks for everything again, compares, and looks
+// that nothing is left.
+func (r *run) end() {
+	t := r.t
+	if t.Failed() {
+		return
+	}
+	began := time.Now()
+	if !r.start(&life{}) {
+		return
+	}
+	r.table.recovered(time.Since(began))
+	r.load.finish()
+	r.load.again(r.ctx, r.book.answeredCalls())
+	r.book.check()
+	r.book.checkJournal(r.journalPath())
+	r.told()
+	t.Logf("seed %d\n%s", r.seed, r.table.String(r.book))
+	r.empty()
+	rep, err := journal.Verify(r.journalPath())
+	if err != nil || rep.TornBytes > 0 {
+		t.Errorf("the journal after an orderly stop: %+v, %v", rep, err)
+	}
+}
+
+// empty counts what the daemon has at rest, and that it has nothing after its end.
+func (r *run) empty() {
+	t := r.t
+	c, err := daemontest.NewCounter(r.d, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest := c.Rest(t, restWithin)
+	for _, what := range []string{"containers", "tasks"} {
+		if rest[what] != rest["cells"] {
+			t.Errorf("containerd knows %d %s, there are %d cells", rest[what], what, rest["cells"])
+		}
+	}
+	for _, what := range []string{"guests", "zombies", "snapshots"} {
+		if rest[what] != 0 {
+			t.Errorf("%d %s are left", rest[what], what)
+		}
+	}
+	if rest["shims"] > rest["cells"] || rest["inits"] != 5*rest["cells"] || rest["call cgroups"] != 2*rest["cells"] {
+		t.Errorf("at rest there are more shims, inits or cgroups than cells have: %v", rest)
+	}
+	if err := r.d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if f := r.d.Footprint(); f != (daemontest.Footprint{}) {
+		t.Errorf("left behind by the daemon that stopped: %+v", f)
+	}
+	if n := c.Cgroups(); n != 0 {
+		t.Errorf("%d control groups are left", n)
+	}
+	if left := c.RunFiles(); len(left) != 0 {
+		t.Errorf("left in the run directory: %v", left)
+	}
+}
+
+// table is what is told at the end.
+type table struct {
+	ends     []string                   // where each life ended
+	killed   map[failpoint.Point]int    // by itself
+	outside  int                        // kills from outside
+	recovery []time.Duration            // from start to ready
+	victims  map[victim][]time.Duration // until calls got on
+}
+
+func (t *table) recovered(took time.Duration) { t.recovery = append(t.recovery, took) }
+
+func (t *table) died(l *life, reached bool) {
+	t.ends = append(t.ends, l.String())
+	if l.point == "" || !reached {
+		t.outside++
+		return
+	}
+	if t.killed == nil {
+		t.killed = map[failpoint.Point]int{}
+	}
+	t.killed[l.point]++
+}
+
+func (t *table) victim(v victim, took time.Duration) {
+	if t.victims == nil {
+		t.victims = map[victim][]time.Duration{}
+	}
+	t.victims[v] = append(t.victims[v], took)
+}
+
+func (t *table) String(b *book) string {
+	var s strings.Builder
+	for _, p := range failpoint.All() {
+		if n := t.killed[p]; n > 0 {
+			fmt.Fprintf(&s, "%-28s %5d kills\n", p, n)
+		}
+	}
+	fmt.Fprintf(&s, "%-28s %5d kills\n", "at any time", t.outside)
+	fmt.Fprintf(&s, "%-28s %5d kills\n", "the daemon, together", len(t.ends))
+	for _, v := range []victim{containerd, shim} {
+		if all := t.victims[v]; len(all) > 0 {
+			fmt.Fprintf(&s, "%-28s %5d kills, calls got on after %s\n", v, len(all), spread(all))
+		}
+	}
+	sent, told, unknown, cancelled, replayed := b.counts()
+	fmt.Fprintf(&s, "calls: %d sent, %d answered, of these %d UNKNOWN and %d CANCELLED; %d answers were replayed\n", sent, told, unknown, cancelled, replayed)
+	for code, n := range b.errors {
+		fmt.Fprintf(&s, "attempts that ended with %s: %d, the last one: %.200s\n", code, n, b.sample[code])
+	}
+	fmt.Fprintf(&s, "from start to ready: %s\n", spread(t.recovery))
+	return s.String()
+}

@@ -1,0 +1,129 @@
+package crash
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
+)
+
+// victim is what is killed while the daemon lives on.
+type victim string
+
+const (
+	containerd victim = "containerd"
+	shim       victim = "shim"
+)
+
+// life is one life of the daemon and its end.
+type life struct {
+	// point is where it kills itself, at the given hit; empty: it is killed from
+	// outside after a time.
+	point failpoint.Point
+	hit   int
+	// stalled is where it is slow meanwhile, so that what is beside it overtakes it.
+	stalled failpoint.Point
+	// after is how long it serves before it is killed from outside.
+	after time.Duration
+	// victims are killed before, one after another.
+	victims []victim
+}
+
+// plan is a whole run.
+type plan struct {
+	kills    int // of the daemon, at least
+	each     int // kills at each point, at least
+	points   []failpoint.Point
+	victims  map[victim]int
+	tries    int // lives in which a point may be missed
+	sessions int
+	workers  int
+}
+
+// arms are the daemon's failpoints for this life.
+func (l *life) arms() string {
+	var items []string
+	if l.point != "" {
+		items = append(items, fmt.Sprintf("%s=kill@%d", l.point, l.hit))
+	}
+	if l.stalled != "" {
+		items = append(items, fmt.Sprintf("%s=stall:3ms@*", l.stalled))
+	}
+	return strings.Join(items, ",")
+}
+
+func (l *life) String() string {
+	switch {
+	case len(l.victims) > 0:
+		return fmt.Sprintf("kill %v, then the daemon after %v", l.victims, l.after)
+	case l.point != "":
+		return fmt.Sprintf("kill at %s, hit %d", l.point, l.hit)
+	case l.stalled != "":
+		return fmt.Sprintf("kill after %v, slow at %s", l.after, l.stalled)
+	}
+	return fmt.Sprintf("kill after %v", l.after)
+}
+
+// victimsPerLife is how many programs are killed before the daemon is.
+const victimsPerLife = 6
+
+// lives makes the plan's lives, in an order of its own for each seed.
+func (p *plan) lives(rng *rand.Rand) []life {
+	var out []life
+	for _, point := range p.points {
+		for range p.each {
+			out = append(out, life{point: point, hit: hitOf(rng, point)})
+		}
+	}
+	var victims []victim
+	for _, v := range []victim{containerd, shim} {
+		for range p.victims[v] {
+			victims = append(victims, v)
+		}
+	}
+	rng.Shuffle(len(victims), func(i, j int) { victims[i], victims[j] = victims[j], victims[i] })
+	for some := range slices.Chunk(victims, victimsPerLife) {
+		out = append(out, life{victims: some, after: randomTime(rng)})
+	}
+	for len(out) < p.kills {
+		l := life{after: randomTime(rng)}
+		if all := failpoint.All(); rng.IntN(2) == 0 {
+			l.stalled = all[rng.IntN(len(all))]
+		}
+		out = append(out, l)
+	}
+	rng.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
+}
+
+func randomTime(rng *rand.Rand) time.Duration {
+	return time.Duration(rng.IntN(700)) * time.Millisecond
+}
+
+// hitOf chooses at which hit a life ends at a point: every life passes some points
+// only once or twice.
+func hitOf(rng *rand.Rand, p failpoint.Point) int {
+	area, _, _ := strings.Cut(string(p), "/")
+	switch {
+	case p == failpoint.StopPart:
+		return 1 + rng.IntN(6)
+	case area == "start", area == "stop", p == failpoint.JournalOpened, p == failpoint.GateRecoverBefore, p == failpoint.GateRecoverAfter,
+		p == failpoint.JournalAhead:
+		return 1
+	case area == "cell":
+		return 1 + rng.IntN(3)
+	}
+	return 1 + rng.IntN(30)
+}
+
+// spread is a median and a maximum.
+func spread(all []time.Duration) string {
+	if len(all) == 0 {
+		return "never"
+	}
+	sorted := slices.Sorted(slices.Values(all))
+	return fmt.Sprintf("%v (median), %v (longest)", sorted[len(sorted)/2].Round(time.Millisecond), sorted[len(sorted)-1].Round(time.Millisecond))
+}
