@@ -168,3 +168,9 @@ LEAKS_CALLS ?= 10000
 .PHONY: leaks
 leaks: runtimes build ## LEAKS_CALLS (10000) mixed calls, after which nothing may be left on the machine; needs root
 	SANDGATE_ROOT_TESTS=1 SANDGATE_BIN_DIR=$(CURDIR)/bin SANDGATE_LEAKS_CALLS=$(LEAKS_CALLS) go test -count=1 -timeout 60m -v ./test/leaks
+
+CRASH_KILLS ?= 200
+
+.PHONY: crash
+crash: runtimes build ## kill -9 the daemon CRASH_KILLS (200) times and at every failpoint, containerd and shims 30 times each, under load (about 10 minutes); needs root
+	SANDGATE_ROOT_TESTS=1 SANDGATE_BIN_DIR=$(CURDIR)/bin SANDGATE_CRASH_KILLS=$(CRASH_KILLS) go test -count=1 -timeout 60m -v ./test/crash
