@@ -3,6 +3,8 @@ package sandbox
 import (
 	"errors"
 	"time"
+
+	"github.com/sandgate/sandgate/sandbox/changeset"
 )
 
 // ErrDeadline is the cancellation cause that makes a cancelled call TIMED_OUT.
@@ -43,6 +45,10 @@ type Result struct {
 
 	Usage   Usage
 	Receipt Receipt
+
+	// Overlay is what a call with Workspace.Transaction has left. Whoever calls Run
+	// closes it. Nil: it left nothing, or how it ended is not known.
+	Overlay *changeset.Overlay
 }
 
 // Step is a part of a call's way and the time that it took.
@@ -103,7 +109,9 @@ type Receipt struct {
 	CapBounding   uint64            `json:"cap_bounding"`
 	Namespaces    map[string]string `json:"namespaces,omitempty"` // "pid": "pid:[4026532…]"
 	Network       string            `json:"network"`              // "none"
-	Workspace     string            `json:"workspace"`            // "ephemeral", "directory", "directory:idmapped"
+	// Workspace is "ephemeral", "directory" or "directory:idmapped", the latter two
+	// with ":transaction" where the call had an overlay of it.
+	Workspace string `json:"workspace"`
 	// Mounts are those of the call's Mounts, parents first, and before them the
 	// workspace itself if it was demanded read-only.
 	Mounts []MountState `json:"mounts,omitempty"`

@@ -156,6 +156,10 @@ type Workspace struct {
 	KeepOwner bool
 	// ReadOnly mounts it read-only.
 	ReadOnly bool
+	// Transaction gives the call an overlay of HostDir, which stays as it is: what
+	// the call writes, at most Limits.DiskBytes of it, goes into Result.Overlay.
+	// Without HostDir it means nothing.
+	Transaction bool
 }
 
 // Limits are the bounds of one call. They are hard: a call that cannot be

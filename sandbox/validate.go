@@ -42,6 +42,9 @@ func (c *Call) Validate() error {
 	if d := c.Workspace.HostDir; d != "" && (!path.IsAbs(d) || path.Clean(d) != d || strings.ContainsRune(d, 0)) {
 		return invalid("workspace directory %q: want a clean absolute path", d)
 	}
+	if c.Workspace.Transaction && c.Workspace.ReadOnly {
+		return invalid("the workspace is read-only and transactional: want one of the two")
+	}
 	if err := validateMounts(c.Mounts); err != nil {
 		return err
 	}

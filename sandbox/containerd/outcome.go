@@ -19,7 +19,11 @@ func (u *running) result(ctx context.Context, exit cell.Exit) sandbox.Result {
 	if u.c.class.veiled() {
 		usage = u.usageVeiled(usage)
 	} else {
-		u.c.slots[u.stage.slot].worn = u.stage.group.Worn(usage)
+		// What a transactional call wrote is charged to its group until it is let go of.
+		u.c.slots[u.stage.slot].worn = u.stage.group.Worn(usage) || u.overlay != nil
+	}
+	if u.overlay != nil && exit.StartError == "" && exit.ExitCode != 0 && u.overlay.full() {
+		exit.DiskFull = true
 	}
 	res := u.base(usage, exit.StdoutTotal, exit.StderrTotal)
 	res.Usage.BackgroundKilled = exit.BackgroundKilled
@@ -31,6 +35,7 @@ func (u *running) result(ctx context.Context, exit cell.Exit) sandbox.Result {
 	}
 	res.ExitCode = -1
 	res.Outcome = outcomeOf(exit, res.Usage.OOMKills, context.Cause(ctx))
+	res.Overlay = u.handOver()
 	switch res.Outcome {
 	case sandbox.OutcomeExited, sandbox.OutcomeDiskLimit, sandbox.OutcomeOutOfMemory:
 		res.ExitCode = exit.ExitCode

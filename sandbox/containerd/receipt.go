@@ -167,7 +167,10 @@ func (u *running) makeReceipt(s cell.Started) sandbox.Receipt {
 	} else {
 		unverified = append(unverified, "disk_bytes")
 	}
-	if u.call.Workspace.HostDir != "" {
+	switch {
+	case u.overlay != nil:
+		enforced["workspace_disk_bytes"] = u.overlay.bytes
+	case u.call.Workspace.HostDir != "":
 		// disk_bytes binds what the cell has of its own, not the machine's directory.
 		unverified = append(unverified, "workspace_disk_bytes")
 	}

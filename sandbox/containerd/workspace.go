@@ -110,6 +110,9 @@ func (u *running) mountWorkspace() error {
 		return fmt.Errorf("workspace %s: %w", w.HostDir, err)
 	}
 	defer unix.Close(dir) //nolint:errcheck // an O_PATH descriptor
+	if w.Transaction {
+		return u.mountTransaction(found, dir)
+	}
 	parts, missing, err := findParts(dir, w.ReadOnly, u.call.Mounts)
 	if err != nil {
 		return fmt.Errorf("workspace %s: %w", w.HostDir, err)
