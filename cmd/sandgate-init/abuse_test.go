@@ -142,7 +142,12 @@ func TestFullDiskIsTold(t *testing.T) {
 }
 
 func TestManyCallsLeaveNothing(t *testing.T) {
-	c := startCell(t)
+	t.Run("by socket", func(t *testing.T) { manyCallsLeaveNothing(t, startCell(t)) })
+	t.Run("by stdin and stdout", func(t *testing.T) { manyCallsLeaveNothing(t, startCellByStdio(t)) })
+}
+
+func manyCallsLeaveNothing(t *testing.T, c *testCell) {
+	t.Helper()
 	count := func() int {
 		names, err := readNames(fmt.Sprintf("/proc/%d/fd", c.pid))
 		if err != nil {
@@ -153,7 +158,7 @@ func TestManyCallsLeaveNothing(t *testing.T) {
 	x := base("bash", "-c", "cat >/dev/null; (sleep 100 &); exit 0")
 	x.Next = c.after()
 	first := 0
-	for i := range 500 {
+	for i := range 300 {
 		x.Stdin = strings.NewReader("x")
 		if r := c.run(t, x); r.ExitCode != 0 {
 			t.Fatalf("call %d: got %+v", i, r.Exit)

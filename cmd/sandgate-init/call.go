@@ -51,12 +51,15 @@ type call struct {
 	started   []byte    // body of the Started frame, until it is sent
 	startedBy time.Time // when it is to be sent at the latest
 
-	toHolder []byte // not yet written
-	released bool   // the host lets the program run
-	stdin    stdin
-	pumps    [3]pump // by cell.Stream
-	total    int64   // bytes of both streams
-	pace     pace    // of reading them
+	toHolder   []byte        // not yet written
+	released   bool          // the host lets the program run
+	releasedAt time.Time     // when the holder was told so
+	limits     *cell.Started // what the holder has set, once it has told
+	nextAsked  bool          // the next stage is being made
+	stdin      stdin
+	pumps      [3]pump // by cell.Stream
+	total      int64   // bytes of both streams
+	pace       pace    // of reading them
 
 	end cell.Exit
 }
@@ -115,15 +118,7 @@ func (c *call) pollSet(s *server, sooner func(time.Time)) {
 		s.watch(c.stage.report, unix.POLLIN)
 		sooner(c.deadline)
 	case starting:
-		// The end of the holder's descriptor tells of its execve, and of its end.
-		var events int16
-		if len(c.toHolder) > 0 {
-			events = unix.POLLOUT
-		}
-		s.watch(c.stage.start, events)
-		if c.released {
-			sooner(c.deadline)
-		}
+		c.pollStart(s, sooner)
 	case running:
 		s.watch(c.stage.report, unix.POLLIN)
 		if c.cause == byItself {
@@ -131,7 +126,7 @@ func (c *call) pollSet(s *server, sooner func(time.Time)) {
 		}
 	case burying:
 		sooner(s.now.Add(tick))
-	case flushing:
+	case draining, flushing:
 		if len(s.pending) < outRoom { // there is room again: nothing else would wake the loop
 			sooner(s.now)
 		}
@@ -139,7 +134,7 @@ func (c *call) pollSet(s *server, sooner func(time.Time)) {
 	if c.started != nil {
 		sooner(c.startedBy)
 	}
-	if len(s.pending) < outRoom && c.phase >= running && c.phase <= draining && !c.waitsForPace(s, sooner) {
+	if len(s.pending) < outRoom && (c.phase == running || c.phase == burying) && !c.waitsForPace(s, sooner) {
 		for _, stream := range []cell.Stream{cell.Stdout, cell.Stderr} {
 			if fd := c.stage.output[stream]; fd >= 0 {
 				s.watch(fd, unix.POLLIN)
@@ -220,8 +215,7 @@ func (c *call) awaitEnd(s *server) {
 	if c.cause == byItself && !s.now.Before(c.deadline) {
 		c.kill(timedOut)
 	}
-	ended, err := c.stage.readRecords()
-	if err != nil {
+	if err := c.stage.look(s); err != nil {
 		c.abort(err)
 		return
 	}
@@ -236,7 +230,7 @@ func (c *call) awaitEnd(s *server) {
 		c.abort(errors.Join(ferr, fmt.Errorf("the call's stage: %w", f.Errno)))
 	case ok:
 		c.abort(fmt.Errorf("record kind %d from a stage whose program runs: %w", kind, cell.ErrProtocol))
-	case ended:
+	case c.stage.ended:
 		if c.cause == byItself {
 			c.fault = errStageGone
 		}
@@ -314,9 +308,10 @@ func (c *call) settle() {
 	c.phase = flushing
 }
 
+// pumpOutput reads what poll has seen, and when nobody is left who writes, all.
 func (c *call) pumpOutput(s *server) {
 	for _, stream := range []cell.Stream{cell.Stdout, cell.Stderr} {
-		if fd := &c.stage.output[stream]; *fd >= 0 {
+		if fd := &c.stage.output[stream]; *fd >= 0 && (c.phase == draining || s.saw(*fd) != 0) {
 			n, ended := c.pumps[stream].run(c, s, *fd)
 			c.total += n
 			c.pace.took(n, s.now, s.strain.felt)

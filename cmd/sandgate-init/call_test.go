@@ -22,7 +22,12 @@ import (
 )
 
 func TestCallEndsAsTheProgramDid(t *testing.T) {
-	c := startCell(t)
+	t.Run("by socket", func(t *testing.T) { callsEndAsTheProgramDid(t, startCell(t)) })
+	t.Run("by stdin and stdout", func(t *testing.T) { callsEndAsTheProgramDid(t, startCellByStdio(t)) })
+}
+
+func callsEndAsTheProgramDid(t *testing.T, c *testCell) {
+	t.Helper()
 	type end struct {
 		Code, Signal   int
 		Stdout, Stderr string
@@ -113,7 +118,7 @@ func TestNextStageComesAlsoWhenTheProgramCannotStart(t *testing.T) {
 
 // TestProgramHasLostEverything looks at itself from inside.
 func TestProgramHasLostEverything(t *testing.T) {
-	c := startCell(t)
+	c := startCellByStdio(t)
 	ctx := context.Background()
 	prepared, err := c.Prepare(ctx)
 	if err != nil {

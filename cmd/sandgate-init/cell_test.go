@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,7 +29,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case "cell":
-			fmt.Fprintln(os.Stderr, "cell:", becomeInit(os.Args[2], os.Args[3]))
+			fmt.Fprintln(os.Stderr, "cell:", becomeInit(os.Args[2], os.Args[3], os.Args[4]))
 			os.Exit(99)
 		case "probe":
 			os.Exit(probe(os.Args[2:]))
@@ -54,9 +56,10 @@ func requireRoot(tb testing.TB) {
 
 // built is the init binary and a copy of this one, where a mapped root can read them.
 var built struct {
-	once sync.Once
-	dir  string
-	err  error
+	once    sync.Once
+	dir     string
+	err     error
+	sockets atomic.Int64 // made in dir
 }
 
 func binaries(tb testing.TB) (string, string) {
@@ -95,11 +98,30 @@ type testCell struct {
 	log   *lockedBuffer
 }
 
-func startCell(tb testing.TB) *testCell {
+// startCell makes a cell whose init is reached by a socket, as in a container.
+func startCell(tb testing.TB) *testCell { return startCellBy(tb, true) }
+
+// startCellByStdio makes one whose init is reached by its stdin and stdout, as in
+// gVisor: its holders look at themselves, and no two processes of it share memory.
+func startCellByStdio(tb testing.TB) *testCell { return startCellBy(tb, false) }
+
+func startCellBy(tb testing.TB, bySocket bool) *testCell {
 	tb.Helper()
 	requireRoot(tb)
 	initPath, probePath := binaries(tb)
-	cmd := exec.Command("/proc/self/exe", "cell", initPath, probePath)
+	socket := ""
+	var listen *net.UnixListener
+	if bySocket {
+		socket = filepath.Join(built.dir, fmt.Sprintf("socket-%d", built.sockets.Add(1)))
+		var err error
+		if listen, err = net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"}); err == nil {
+			err = os.Chmod(socket, 0o666) //nolint:gosec // a mapped root has to reach it
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+	cmd := exec.Command("/proc/self/exe", "cell", initPath, probePath, socket)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
 			unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP,
@@ -111,20 +133,32 @@ func startCell(tb testing.TB) *testCell {
 	log := &lockedBuffer{}
 	cmd.Stderr = log
 	cmd.Env = []string{"SECRET_OF_THE_DAEMON=canary"}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		tb.Fatal(err)
+	var in io.WriteCloser
+	var out io.ReadCloser
+	var err error
+	if !bySocket {
+		if in, err = cmd.StdinPipe(); err != nil {
+			tb.Fatal(err)
+		}
+		if out, err = cmd.StdoutPipe(); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	if err := cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
+	if bySocket {
+		conn, err := acceptOne(listen)
+		if err != nil {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait() // it was killed
+			tb.Fatalf("wait for init: %v; log:\n%s", err, log)
+		}
+		in, out = conn, conn
+	}
 	c := &testCell{Conn: cell.NewConn(out, in), pid: cmd.Process.Pid, log: log}
 	tb.Cleanup(func() {
-		if err := c.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		if err := c.Close(); err != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, net.ErrClosed) {
 			tb.Errorf("close: %v", err)
 		}
 		// The end of its stdin alone must end init, and it everything in the cell.
@@ -146,6 +180,19 @@ func startCell(tb testing.TB) *testCell {
 	return c
 }
 
+// acceptOne takes one connection.
+func acceptOne(listen *net.UnixListener) (net.Conn, error) {
+	err := listen.SetDeadline(time.Now().Add(20 * time.Second))
+	if err != nil {
+		return nil, errors.Join(err, listen.Close())
+	}
+	conn, err := listen.AcceptUnix()
+	if err := errors.Join(err, listen.Close()); err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -164,7 +211,7 @@ func (l *lockedBuffer) String() string {
 }
 
 // becomeInit makes the root of the cell in the namespaces that it was started in.
-func becomeInit(initPath, probePath string) error {
+func becomeInit(initPath, probePath, socket string) error {
 	const root = "/mnt/root"
 	must := func(what string, err error) {
 		if err != nil {
@@ -199,6 +246,9 @@ func becomeInit(initPath, probePath string) error {
 	files := map[string]string{initPath: "/sandgate-init", probePath: "/probe"}
 	for _, d := range deviceNames {
 		files["/dev/"+d] = "/dev/" + d
+	}
+	if socket != "" {
+		files[socket] = cell.SocketPath
 	}
 	for from, to := range files {
 		must(to, os.WriteFile(root+to, nil, 0o600))

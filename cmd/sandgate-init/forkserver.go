@@ -16,8 +16,8 @@ import (
 
 // Records that the processes of a stage write, beside raw's own.
 const (
-	recordStage   = raw.RecordUser + iota // pid of the stage, from the fork server
-	recordReady                           // the stage's view is made, the holder runs
+	recordStage   = raw.RecordUser + iota // pid of the stage, from the fork server, where the holder does not know it
+	recordReady                           // the stage's view is made, the holder has lost everything
 	recordProof                           // what the holder reads about itself
 	recordFitted                          // the stage's view was fitted to the call
 	recordStarted                         // the holder's limits, just before its execve
@@ -40,8 +40,26 @@ const (
 
 const forkSocket = 3 // a fork server's end of its socket
 
+// Inboxes of the processes of a stage.
+const (
+	stageInbox = iota
+	holderInbox
+)
+
 // optionBytes holds the mount options of one tmpfs.
 const optionBytes = 96
+
+// Layout of a request.
+const (
+	requestEntry   = 0  // where the fork server goes on
+	requestStack   = 8  // of the stage, 0 if it gets a copy of the memory
+	requestForget  = 16 // how many bytes of the inboxes hold nothing any more
+	requestOptions = 24 // of /tmp and /dev/shm, then of home and workspace
+	requestBytes   = requestOptions + 2*optionBytes
+)
+
+// bulk is how large a script may be whose memory is not given back after its call.
+const bulk = 64 << 10
 
 // plan is the arena with the scripts of all processes, and the places in it that
 // a request fills.
@@ -52,12 +70,24 @@ type plan struct {
 	// selfProof lets the holder look at itself, for a host that cannot.
 	selfProof bool
 
+	// shared lets the processes of a slot share their memory: fork server, stage and
+	// holder until it becomes the program, all of which init trusts alike. What each
+	// writes to is its own. The stage has its stacks in turn, since the one before may
+	// not have left the kernel when the next is asked for; the one before that has been
+	// reaped, or there would be no next.
+	shared bool
+	stacks [2]uintptr
+	stage  raw.Role
+	hold   raw.Role
+	stack  uintptr // of the holder
+
 	report    raw.Int
 	fds       [fdCount]raw.Int
 	entry     raw.Word // where the fork server goes on
 	optsOpen  uintptr  // options of /tmp and /dev/shm
 	optsOwned uintptr  // options of home and workspace
 	holder    raw.Word // pid of the holder, as its stage sees it
+	ready     uintptr  // the record that a stage is: pids of stage and holder, then what is mounted
 
 	entryWait   uintptr    // the fork server waits for a request
 	entryShared [2]uintptr // it forks a stage without and with a workspace of its own
@@ -76,6 +106,8 @@ type forkServer struct {
 	pid     int
 	sock    int
 	network network
+	asked   int  // stages so far
+	bulky   bool // the last call's scripts were
 }
 
 // startForkServer forks one. It keeps nothing of init's descriptors but its
@@ -87,7 +119,13 @@ func (p *plan) startForkServer() (*forkServer, error) {
 	}
 	s := p.start
 	binary.NativeEndian.PutUint64(p.arena.Bytes(p.arena.Addr(p.entry), 8), uint64(pair[1])) //nolint:gosec // a descriptor, for the moment
-	pid, err := p.arena.Fork(s, p.report)
+	// Its stages' ends are told by what its own is told by: with no signal init is not
+	// interrupted, it looks for them itself.
+	signal := unix.Signal(0)
+	if p.selfProof {
+		signal = unix.SIGCHLD // gVisor
+	}
+	pid, err := p.arena.Fork(s, p.report, signal)
 	err = errors.Join(err, unix.Close(pair[1]))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("fork a fork server: %w", err), unix.Close(pair[0]))
@@ -111,7 +149,7 @@ func (f *forkServer) lastWords(p *plan) error {
 
 // fork asks for a stage with these descriptors. It does not wait for it.
 func (f *forkServer) fork(p *plan, r request, fds [fdCount]int) error {
-	message := make([]byte, 8+2*optionBytes)
+	var message [requestBytes]byte
 	w := 0
 	if r.workspace {
 		w = 1
@@ -120,12 +158,22 @@ func (f *forkServer) fork(p *plan, r request, fds [fdCount]int) error {
 	if r.fresh {
 		entry = p.entryFresh[w]
 	}
-	binary.NativeEndian.PutUint64(message, uint64(entry))
+	n := binary.NativeEndian
+	n.PutUint64(message[requestEntry:], uint64(entry))
+	if p.shared {
+		n.PutUint64(message[requestStack:], uint64(p.stacks[f.asked%len(p.stacks)]))
+	}
+	if f.bulky {
+		_, bytes := p.arena.InboxMemory()
+		n.PutUint64(message[requestForget:], uint64(bytes))
+	}
+	f.asked, f.bulky = f.asked+1, false
 	size := sizeOptions(r.diskBytes)
-	copy(message[8:8+optionBytes-1], "mode=1777,"+size)
-	copy(message[8+optionBytes:8+2*optionBytes-1], ownedOptions()+size)
+	const open, owned = requestOptions, requestOptions + optionBytes
+	copy(message[open:owned-1], "mode=1777,"+size)
+	copy(message[owned:owned+optionBytes-1], ownedOptions()+size)
 	rights := unix.UnixRights(fds[:]...)
-	if err := unix.Sendmsg(f.sock, message, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT); err != nil {
+	if err := unix.Sendmsg(f.sock, message[:], rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT); err != nil {
 		return fmt.Errorf("ask the fork server: %w", err)
 	}
 	return nil
@@ -137,7 +185,7 @@ func newPlan(filter []byte, selfProof bool) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{arena: arena, selfProof: selfProof}
+	p := &plan{arena: arena, selfProof: selfProof, shared: raw.SharesMemory && !selfProof}
 	// A message with descriptors: struct msghdr, the iovec, the control buffer.
 	control := arena.Reserve(unix.CmsgSpace(4 * fdCount))
 	for i := range p.fds {
@@ -146,9 +194,14 @@ func newPlan(filter []byte, selfProof bool) (*plan, error) {
 	report := arena.Reserve(4)
 	p.report = arena.IntAt(report)
 	binary.NativeEndian.PutUint32(arena.Bytes(report, 4), forkSocket) // until there is a stage's
-	body := arena.Reserve(8 + 2*optionBytes)
-	p.entry = arena.WordAt(body)
-	p.optsOpen, p.optsOwned = body+8, body+8+optionBytes
+	body := arena.Reserve(requestBytes)
+	p.entry = arena.WordAt(body + requestEntry)
+	p.optsOpen, p.optsOwned = body+requestOptions, body+requestOptions+optionBytes
+	p.stage, p.hold = arena.Role(p.report), arena.Role(p.report)
+	if p.shared {
+		p.stacks, p.stack = [...]uintptr{arena.Stack(), arena.Stack()}, arena.Stack()
+	}
+	p.ready, p.holder = p.record(recordReady, 16+mountsBytes), arena.Word()
 
 	s := arena.Script(512, 64<<10)
 	p.start = s
@@ -158,14 +211,12 @@ func newPlan(filter []byte, selfProof bool) (*plan, error) {
 		p.entryFresh[w] = s.Here()
 		p.freshNetwork(s)
 		p.entryShared[w] = s.Here()
-		stage[w] = p.writeFork(s)
+		stage[w] = p.writeFork(s, arena.WordAt(body+requestStack))
 	}
-	ready := p.record(recordReady, 8+mountsBytes)
-	p.holder = arena.WordAt(ready + 8)
 	holder := [2]*raw.Step{}
 	for w := range 2 {
 		stage[w].To(s.Here())
-		holder[w] = p.writeStage(s, w == 1, ready)
+		holder[w] = p.writeStage(s, w == 1)
 	}
 	for w := range 2 {
 		holder[w].To(s.Here())
@@ -193,7 +244,7 @@ func (p *plan) writeForkServer(s *raw.Script, control, body uintptr) {
 	n := p.arena.Word()
 	var iov [16]byte
 	binary.NativeEndian.PutUint64(iov[:], uint64(body))
-	binary.NativeEndian.PutUint64(iov[8:], 8+2*optionBytes)
+	binary.NativeEndian.PutUint64(iov[8:], requestBytes)
 	iovAt := s.Data(iov[:])
 	var head [56]byte // struct msghdr
 	binary.NativeEndian.PutUint64(head[16:], uint64(iovAt))
@@ -204,6 +255,9 @@ func (p *plan) writeForkServer(s *raw.Script, control, body uintptr) {
 	s.Call("take a request", unix.SYS_RECVMSG, forkSocket, headAt, unix.MSG_CMSG_CLOEXEC).Keep(n)
 	s.ExitIfZero(n)
 	s.Copy(p.fds[fdReport], p.report)
+	if inboxes, _ := p.arena.InboxMemory(); p.shared {
+		s.Call("forget the call before", unix.SYS_MADVISE, inboxes, p.arena.WordAt(body+requestForget), unix.MADV_DONTNEED)
+	}
 	s.Jump(p.entry)
 }
 
@@ -221,16 +275,21 @@ func (p *plan) freshNetwork(s *raw.Script) {
 	s.Call("close the socket", unix.SYS_CLOSE, sock)
 }
 
-// writeFork forks a stage whose parent is init, tells its pid and waits again.
-func (p *plan) writeFork(s *raw.Script) *raw.Step {
-	record := p.record(recordStage, 8)
-	pid := p.arena.WordAt(record + 8)
-	flags := uintptr(stageNamespaces)
+// writeFork forks a stage whose parent is init and waits again. Its pid is told by the
+// holder, if that can know it, or else here.
+func (p *plan) writeFork(s *raw.Script, stack raw.Word) *raw.Step {
+	flags := uintptr(stageNamespaces | unix.CLONE_PARENT)
 	if !exists("/proc/self/ns/cgroup") {
 		flags &^= unix.CLONE_NEWCGROUP
 	}
-	fork := s.Fork("fork a stage", flags|unix.CLONE_PARENT|uintptr(unix.SIGCHLD)).Keep(pid)
-	s.Call("tell the stage's pid", unix.SYS_WRITE, p.fds[fdReport], record, 16).Ignore(unix.EPIPE)
+	var fork *raw.Step
+	if p.shared {
+		fork = s.Spawn("fork a stage", flags|unix.CLONE_VM|unix.CLONE_PARENT_SETTID, p.stage, stack, p.ready+8)
+	} else {
+		record := p.record(recordStage, 8)
+		fork = s.Spawn("fork a stage", flags|uintptr(unix.SIGCHLD), p.stage, stack, 0).Keep(p.arena.WordAt(record + 8))
+		s.Call("tell the stage's pid", unix.SYS_WRITE, p.fds[fdReport], record, 16).Ignore(unix.EPIPE)
+	}
 	for i := range fdCount {
 		s.Call("close a descriptor of the stage", unix.SYS_CLOSE, p.fds[i])
 	}
@@ -240,15 +299,18 @@ func (p *plan) writeFork(s *raw.Script) *raw.Step {
 
 // writeStage makes the view of a call, forks the holder and waits for the script
 // that fits the view to the call and reaps.
-func (p *plan) writeStage(s *raw.Script, workspace bool, ready uintptr) *raw.Step {
+func (p *plan) writeStage(s *raw.Script, workspace bool) *raw.Step {
 	stageView(s, p.optsOpen, p.optsOwned, workspace)
-	lookAtMounts(s, ready+16)
-	fork := s.Fork("fork the holder", uintptr(unix.SIGCHLD)).Keep(p.holder)
+	lookAtMounts(s, p.ready+24)
+	flags := uintptr(unix.SIGCHLD)
+	if p.shared {
+		flags |= unix.CLONE_VM
+	}
+	fork := s.Spawn("fork the holder", flags, p.hold, p.stack, 0).Keep(p.holder)
 	for _, i := range []int{fdGo, fdStdin, fdStdout, fdStderr} {
 		s.Call("close a descriptor of the holder", unix.SYS_CLOSE, p.fds[i])
 	}
-	s.Call("tell that the stage is ready", unix.SYS_WRITE, p.fds[fdReport], ready, 16+mountsBytes)
-	s.Receive("take the call", p.fds[fdControl])
+	s.Receive("take the call", p.fds[fdControl], stageInbox)
 	return fork
 }
 

@@ -63,16 +63,16 @@ func (p *plan) writeHolder(s *raw.Script, filter []byte) {
 	s.Call("install seccomp filter", unix.SYS_SECCOMP, setModeFilter, 0, s.Data(program[:]))
 
 	p.writeProof(s)
-	s.Receive("take the call", p.fds[fdGo])
+	s.Receive("take the call", p.fds[fdGo], holderInbox)
 }
 
-// writeProof tells that everything is lost and, where the host cannot look, what
-// the kernel says about the process. The files of /proc that this takes cost as
-// much as a third of all else that the holder does.
+// writeProof tells that the stage is made and everything is lost and, where the host
+// cannot look, what the kernel says about the process. The files of /proc that this
+// takes cost as much as a third of all else that the holder does.
 func (p *plan) writeProof(s *raw.Script) {
+	s.Call("ask for the holder's pid", unix.SYS_GETPID).Keep(p.arena.WordAt(p.ready + 16))
+	s.Call("tell that the stage is ready", unix.SYS_WRITE, p.fds[fdReport], p.ready, 24+mountsBytes)
 	if !p.selfProof {
-		proof := p.record(recordProof, 0)
-		s.Call("report proof", unix.SYS_WRITE, p.fds[fdReport], proof, 8)
 		return
 	}
 	proof := p.record(recordProof, proofBytes)
@@ -175,7 +175,7 @@ const startedBytes = 4 * 16
 
 // holderScript makes the holder the program of x. It names what fails.
 func (p *plan) holderScript(x *cell.Request, buf []byte) *raw.Script {
-	s := p.arena.Inbox(16, buf)
+	s := p.arena.Inbox(holderInbox, 16, buf)
 	record := s.Data(make([]byte, 8+startedBytes))
 	binary.NativeEndian.PutUint32(s.Bytes(record, 8), recordStarted)
 	binary.NativeEndian.PutUint32(s.Bytes(record, 8)[4:], 8+startedBytes)

@@ -35,7 +35,7 @@ func TestTracesInANetworkNamespaceAreSeen(t *testing.T) {
 // TestUsedNetworkNamespaceServesNoOtherCall: a connection over loopback leaves a
 // socket that waits for its time to be over, and counters.
 func TestUsedNetworkNamespaceServesNoOtherCall(t *testing.T) {
-	c := startCell(t)
+	c := startCellByStdio(t)
 	ctx := context.Background()
 	slot := func(script string) (ns, out string) {
 		t.Helper()

@@ -45,7 +45,8 @@ func (p *pump) room() []byte {
 // rounds bounds how much is read before the host is looked at again.
 const rounds = 8
 
-// run reads what there is; ended says that no process has the stream open.
+// run reads what there is. ended says that it was all and that no process of the call is
+// left; whether one has the stream open cannot be seen, since init has.
 func (p *pump) run(c *call, s *server, fd int) (read int64, ended bool) {
 	if s.buffer == nil {
 		s.buffer = make([]byte, cell.OutputChunkBytes)
@@ -59,7 +60,7 @@ func (p *pump) run(c *call, s *server, fd int) (read int64, ended bool) {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.EAGAIN):
-			return read, false
+			return read, c.phase == draining
 		case err != nil || n == 0:
 			return read, true
 		}
@@ -73,7 +74,7 @@ func (p *pump) run(c *call, s *server, fd int) (read int64, ended bool) {
 		p.tail.add(data)
 		p.total += int64(n)
 		read += int64(n)
-		if n < len(s.buffer) && n < 4096 { // most likely all there is
+		if n < len(s.buffer) && n < 4096 && c.phase != draining { // most likely all there is
 			break
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -53,6 +52,7 @@ type server struct {
 	told  bool     // the host knows of doubt
 
 	strain strain // of the machine
+	spare  []byte // for the records of a stage to come
 
 	fds  []unix.PollFd
 	idle bool      // a short wait has seen nothing
@@ -86,36 +86,6 @@ func runInit() int {
 		return 1
 	}
 	return 0
-}
-
-// openHost returns the descriptors to read from and to write to the host.
-func openHost() (in, out int, err error) {
-	in, out = 0, 1
-	if exists(cell.SocketPath) {
-		if in, err = connect(cell.SocketPath); err != nil {
-			return 0, 0, err
-		}
-		out = in
-	}
-	for _, fd := range []int{in, out} {
-		if err := unix.SetNonblock(fd, true); err != nil {
-			return 0, 0, fmt.Errorf("open the way to the host: %w", err)
-		}
-	}
-	return in, out, nil
-}
-
-// connect is for the socket, which only this process can reach: it is covered
-// before there is any other.
-func connect(path string) (int, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0, fmt.Errorf("reach the host: %w", err)
-	}
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
-		return 0, errors.Join(fmt.Errorf("reach the host: %w", err), unix.Close(fd))
-	}
-	return fd, nil
 }
 
 func newServer(in, out int) (*server, error) {
@@ -159,13 +129,11 @@ func (s *server) serve() error {
 		if err := s.flush(); err != nil {
 			return err
 		}
-		wait := s.pollSet()
-		err := s.poll(wait)
-		if err != nil && !errors.Is(err, unix.EINTR) {
+		if err := s.poll(s.pollSet()); err != nil {
 			return fmt.Errorf("wait for the host: %w", err)
 		}
 		s.now = time.Now()
-		if s.fds[0].Revents != 0 && err == nil {
+		if s.fds[0].Revents != 0 {
 			if gone, err := s.read(); gone || err != nil {
 				return err
 			}
@@ -174,67 +142,8 @@ func (s *server) serve() error {
 	}
 }
 
-// quietly is how many milliseconds at most a wait may last of which the Go runtime
-// is not told. It saves the runtime two system calls and a wake-up of its monitor
-// for each event of a call.
-const quietly = 5
-
-// poll waits for one of the descriptors.
-func (s *server) poll(wait int) error {
-	if s.call == nil || s.idle {
-		_, err := unix.Poll(s.fds, wait)
-		s.idle = false
-		return err
-	}
-	short := quietly
-	if wait >= 0 {
-		short = min(wait, quietly)
-	}
-	limit := unix.Timespec{Nsec: int64(short) * 1e6}
-	n, _, e := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&s.fds[0])), uintptr(len(s.fds)), //nolint:gosec // as ppoll(2) wants them
-		uintptr(unsafe.Pointer(&limit)), 0, 0, 0) //nolint:gosec // likewise
-	if e != 0 {
-		return e
-	}
-	s.idle = n == 0 && wait != short
-	return nil
-}
-
-// pollSet collects what to wait for, and for how many milliseconds.
-func (s *server) pollSet() int {
-	s.fds = append(s.fds[:0], unix.PollFd{Fd: int32(s.in), Events: unix.POLLIN}) //nolint:gosec // descriptors
-	if len(s.pending) > 0 {
-		s.watch(s.out, unix.POLLOUT)
-	}
-	var until time.Time
-	sooner := func(t time.Time) {
-		if until.IsZero() || t.Before(until) {
-			until = t
-		}
-	}
-	if n := s.next; n != nil && !n.announced {
-		if n.ready() {
-			sooner(s.now.Add(tick)) // only stages of calls before are to go
-		} else {
-			sooner(n.deadline)
-			s.watch(n.report, unix.POLLIN)
-		}
-	}
-	if s.call != nil {
-		s.call.pollSet(s, sooner)
-	}
-	if until.IsZero() {
-		return -1
-	}
-	return max(0, int((time.Until(until)+time.Millisecond-1)/time.Millisecond))
-}
-
-func (s *server) watch(fd int, events int16) {
-	s.fds = append(s.fds, unix.PollFd{Fd: int32(fd), Events: events}) //nolint:gosec // a descriptor
-}
-
-// advance takes every part as far as it can go now. Each reads without waiting,
-// so it does not matter which descriptor woke the loop.
+// advance takes every part as far as it can go now. Each reads what poll says that there
+// is to be read, and does not wait.
 func (s *server) advance() {
 	if s.next != nil && !s.next.announced {
 		s.prepareOn()
@@ -242,66 +151,6 @@ func (s *server) advance() {
 	if s.call != nil && s.call.advance(s) {
 		s.finish(s.call)
 	}
-}
-
-// read takes what the host has sent; gone says that it hung up.
-func (s *server) read() (gone bool, err error) {
-	for {
-		n, err := unix.Read(s.in, s.frames.Space(64<<10))
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.EAGAIN):
-			return false, nil
-		case errors.Is(err, unix.ECONNRESET), err == nil && n == 0:
-			return true, nil
-		case err != nil:
-			return false, fmt.Errorf("read from the host: %w", err)
-		}
-		s.frames.Advance(n)
-		for {
-			kind, body, ok, err := s.frames.Next()
-			if err == nil && ok {
-				err = s.dispatch(kind, body)
-			}
-			if err != nil {
-				return false, fmt.Errorf("serve the host: %w", err)
-			}
-			if !ok {
-				break
-			}
-		}
-		if n < 64<<10 {
-			return false, nil
-		}
-	}
-}
-
-func (s *server) dispatch(kind cell.Kind, body []byte) error {
-	switch kind {
-	case cell.KindPrepare:
-		spec, err := cell.DecodeStage(body)
-		if err != nil {
-			return err
-		}
-		return s.prepare(spec)
-	case cell.KindExec:
-		request, err := cell.DecodeExec(body)
-		if err != nil {
-			return err
-		}
-		return s.exec(request)
-	case cell.KindStdin, cell.KindStdinClose, cell.KindRelease, cell.KindKill:
-		seq, rest, err := cell.DecodeSeq(body)
-		if err != nil {
-			return err
-		}
-		if s.call == nil || s.call.request.Seq != seq {
-			return nil // came too late for its call
-		}
-		return s.call.frame(s, kind, rest)
-	}
-	return fmt.Errorf("frame kind %d is not for init: %w", kind, cell.ErrProtocol)
 }
 
 // prepare starts to make a stage; Prepared or Poisoned will tell of it.
@@ -413,6 +262,9 @@ func (s *server) known(pid int) bool {
 // bury closes init's ends of a stage that has ended or was killed.
 func (s *server) bury(n *stage) {
 	n.close()
+	if cap(n.room) <= recordRoom {
+		s.spare = n.room
+	}
 	if !n.gone && n.pid != 0 {
 		s.dead = append(s.dead, n)
 	}
@@ -444,11 +296,8 @@ func (s *server) finish(c *call) {
 		}
 	}
 	s.send(cell.KindExit, cell.AppendExit(nil, c.end))
-	if next := c.request.Next; next != nil && !c.isUp && s.doubt == nil {
-		// The host counts on it, also when no program ran that it could be made beside.
-		if err := s.prepare(*next); err != nil {
-			s.poison(err)
-		}
+	if s.doubt == nil {
+		c.makeNext(s) // the host counts on it, also when no program ran that it could be made beside
 	}
 	if s.doubt != nil {
 		s.poison(s.doubt)
@@ -468,32 +317,6 @@ func (s *server) poison(err error) {
 	logf("poisoned: %v", s.doubt)
 	text := s.doubt.Error()
 	s.send(cell.KindPoisoned, []byte(text[:min(len(text), 1024)]))
-}
-
-// send puts a frame in line for the host.
-func (s *server) send(kind cell.Kind, parts ...[]byte) {
-	s.pending = cell.AppendFrame(s.pending, kind, parts...)
-}
-
-// flush writes what waits for the host, as far as it takes it. When it cannot,
-// the host is gone or the protocol is broken: there is nothing left to serve.
-func (s *server) flush() error {
-	for len(s.pending) > 0 {
-		n, err := unix.Write(s.out, s.pending)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN):
-			return nil
-		case err != nil:
-			return fmt.Errorf("write to the host: %w", err)
-		default:
-			s.pending = s.pending[:copy(s.pending, s.pending[n:])]
-		}
-	}
-	if cap(s.pending) > 4*outRoom {
-		s.pending = nil
-	}
-	return nil
 }
 
 func logf(format string, args ...any) {

@@ -37,15 +37,28 @@ type stage struct {
 	control, report, start int // start is the pipe to the holder
 	stdin                  int
 	output                 [3]int // by cell.Stream
-	records                []byte // read from report, not yet taken
+	// held are the program's ends of its output: while init holds them, too, the
+	// program's end does not wake it for each of them. When nothing more can be read
+	// and nobody is left who could write, that is their end.
+	held    [3]int
+	room    []byte // for records
+	records []byte // read from report, not yet taken
+	ended   bool   // nobody can report any more
 }
+
+// recordRoom holds the records of most stages.
+const recordRoom = 8 << 10
 
 // ready says that the stage and its holder wait for a call.
 func (n *stage) ready() bool { return n.pid != 0 && n.proven && n.viewed }
 
 // newStage asks for a stage and does not wait for it.
 func (s *server) newStage(spec cell.Stage) (*stage, error) {
-	n := &stage{spec: spec, deadline: s.now.Add(readyWithin), control: -1, report: -1, start: -1, stdin: -1, output: [3]int{-1, -1, -1}}
+	n := &stage{
+		spec: spec, deadline: s.now.Add(readyWithin), control: -1, report: -1, start: -1, stdin: -1,
+		output: [3]int{-1, -1, -1}, held: [3]int{-1, -1, -1}, room: s.spare,
+	}
+	s.spare = nil
 	theirs, err := n.openPipes()
 	if err != nil {
 		n.close()
@@ -62,8 +75,11 @@ func (s *server) newStage(spec cell.Stage) (*stage, error) {
 	if err != nil {
 		err = errors.Join(err, s.reap()) // which may know why
 	}
-	for _, fd := range theirs {
-		err = errors.Join(err, unix.Close(fd))
+	n.held[cell.Stdout], n.held[cell.Stderr] = theirs[fdStdout], theirs[fdStderr]
+	for i, fd := range theirs {
+		if i != fdStdout && i != fdStderr {
+			err = errors.Join(err, unix.Close(fd))
+		}
 		if fd > maxDescriptor {
 			err = errors.Join(err, fmt.Errorf("descriptor %d is in use, at most %d are: something leaks", fd, maxDescriptor))
 		}
@@ -94,7 +110,7 @@ func (n *stage) openPipes() (theirs [fdCount]int, err error) {
 		if iWrite {
 			*mine, *their = ends[1], ends[0]
 		}
-		failed = unix.SetNonblock(*mine, true)
+		_, failed = unix.FcntlInt(uintptr(*mine), unix.F_SETFL, unix.O_NONBLOCK)
 		if size > 0 { // more is only faster; the kernel may refuse it
 			_, _ = unix.FcntlInt(uintptr(*mine), unix.F_SETPIPE_SZ, size)
 		}
@@ -138,8 +154,7 @@ func asPayload(open func(), pipes []int) error {
 
 // await takes what there is of the reports of a stage that is being made.
 func (n *stage) await(s *server) error {
-	ended, err := n.readRecords()
-	if err != nil {
+	if err := n.look(s); err != nil {
 		return err
 	}
 	for {
@@ -154,7 +169,7 @@ func (n *stage) await(s *server) error {
 			return fmt.Errorf("prepare stage: %w", err)
 		}
 	}
-	if ended {
+	if n.ended {
 		return fmt.Errorf("prepare stage: %w", errStageGone)
 	}
 	return nil
@@ -164,17 +179,18 @@ func (n *stage) take(s *server, kind uint32, body []byte) (err error) {
 	native := binary.NativeEndian
 	switch {
 	case kind == recordStage && len(body) == 8:
-		n.pid = int(native.Uint64(body)) //nolint:gosec // a pid
-		n.prepared.Slot, n.prepared.StagePID = n.spec.Slot, n.pid
-	case kind == recordReady && len(body) == 8+mountsBytes:
-		n.viewed = true
-		n.prepared.HolderPID = int(native.Uint64(body)) //nolint:gosec // a pid
-		n.mounts, err = decodeMounts(body[8:])
-	case kind == recordProof:
-		n.proven = true
-		if len(body) > 0 {
-			n.prepared.Proof, err = decodeProof(body)
+		n.born(int(native.Uint64(body))) //nolint:gosec // a pid
+	case kind == recordReady && len(body) == 16+mountsBytes:
+		if s.plan.shared {
+			n.born(int(native.Uint64(body))) //nolint:gosec // a pid
 		}
+		n.viewed, n.proven = true, !s.plan.selfProof
+		n.prepared.HolderPID = int(native.Uint64(body[8:])) //nolint:gosec // a pid
+		n.prepared.Proof.SeccompSHA256 = s.digest
+		n.mounts, err = decodeMounts(body[16:])
+	case kind == recordProof && s.plan.selfProof:
+		n.proven = true
+		n.prepared.Proof, err = decodeProof(body)
 		n.prepared.Proof.SeccompSHA256 = s.digest
 	case kind == raw.RecordFault:
 		f, ferr := raw.DecodeFault(body)
@@ -188,25 +204,45 @@ func (n *stage) take(s *server, kind uint32, body []byte) (err error) {
 	return err
 }
 
-// readRecords reads what the stage's processes have written; ended says that no
-// more can come.
-func (n *stage) readRecords() (ended bool, err error) {
+// born notes the stage's pid.
+func (n *stage) born(pid int) {
+	n.pid = pid
+	n.prepared.Slot, n.prepared.StagePID = n.spec.Slot, pid
+}
+
+// look reads what the stage's processes have written, if the last wait has seen
+// something of it.
+func (n *stage) look(s *server) error {
+	if s.saw(n.report) == 0 {
+		return nil
+	}
+	return n.readRecords()
+}
+
+// readRecords reads what the stage's processes have written. At the end of it, ended is
+// set. What a pipe has no more of than was read, the next wait will tell.
+func (n *stage) readRecords() error {
 	for {
 		have := len(n.records)
-		if cap(n.records)-have < 4096 {
-			n.records = append(make([]byte, 0, have+8192), n.records...)
+		if cap(n.records)-have < recordRoom/2 {
+			if have > 0 || cap(n.room) < recordRoom {
+				n.room = make([]byte, 0, have+recordRoom)
+			}
+			n.records = append(n.room[:0], n.records...)
 		}
 		got, err := unix.Read(n.report, n.records[have:cap(n.records)])
 		switch {
 		case errors.Is(err, unix.EINTR):
+			continue
 		case errors.Is(err, unix.EAGAIN):
-			return false, nil
+			return nil
 		case err != nil:
-			return false, fmt.Errorf("read a stage's report: %w", err)
-		case got == 0:
-			return true, nil
-		default:
-			n.records = n.records[:have+got]
+			return fmt.Errorf("read a stage's report: %w", err)
+		}
+		n.ended = got == 0
+		n.records = n.records[:have+got]
+		if n.ended || len(n.records) < cap(n.records) {
+			return nil
 		}
 	}
 }
@@ -240,7 +276,10 @@ func (n *stage) kill() {
 
 // close closes init's ends.
 func (n *stage) close() {
-	for _, fd := range []*int{&n.control, &n.report, &n.start, &n.stdin, &n.output[cell.Stdout], &n.output[cell.Stderr]} {
+	for _, fd := range []*int{
+		&n.control, &n.report, &n.start, &n.stdin,
+		&n.output[cell.Stdout], &n.output[cell.Stderr], &n.held[cell.Stdout], &n.held[cell.Stderr],
+	} {
 		closeFD(fd)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,7 +21,7 @@ import (
 // program.
 func (c *call) begin(s *server) {
 	c.began, c.deadline = s.now, s.now.Add(readyWithin)
-	script := s.plan.arena.Inbox(32, nil)
+	script := s.plan.arena.Inbox(stageInbox, 32, nil)
 	c.phase = starting
 	if !c.fitsAsItIs() {
 		c.phase = fitting
@@ -61,8 +62,15 @@ func (c *call) start(s *server) {
 		return
 	}
 	c.toHolder = message
-	if c.request.Hold && c.released {
-		c.toHolder = append(c.toHolder, releaseByte)
+	if len(message) > bulk {
+		s.forks[c.stage.spec.Slot].bulky = true
+	}
+	if c.released {
+		if c.request.Hold {
+			c.toHolder = append(c.toHolder, releaseByte)
+		}
+		c.letGo(s)
+		return
 	}
 	c.writeHolder()
 }
@@ -79,9 +87,46 @@ func (c *call) release(s *server) {
 	if c.phase != starting {
 		return // it comes behind the rest
 	}
-	c.deadline = s.now.Add(readyWithin)
 	c.toHolder = append(c.toHolder, releaseByte)
+	c.letGo(s)
+}
+
+// letGo tells the holder the last that it waits for. While it becomes the program, the
+// next stage is made.
+func (c *call) letGo(s *server) {
+	c.releasedAt, c.deadline = s.now, s.now.Add(readyWithin)
 	c.writeHolder()
+	c.makeNext(s)
+}
+
+// makeNext asks for the stage after this call's, once.
+func (c *call) makeNext(s *server) {
+	if c.request.Next == nil || c.nextAsked {
+		return
+	}
+	c.nextAsked = true
+	if err := s.prepare(*c.request.Next); err != nil {
+		s.poison(err)
+	}
+}
+
+// pollStart adds what a call waits for whose program is to start. The end of the holder's
+// descriptor tells of its execve, and of its end; a quick program's end is worth the only
+// wake-up, so for a tick after the release nothing else is waited for.
+func (c *call) pollStart(s *server, sooner func(time.Time)) {
+	if c.released {
+		s.watch(c.stage.report, unix.POLLIN)
+		sooner(c.deadline)
+		if quiet := c.releasedAt.Add(tick); len(c.toHolder) == 0 && s.now.Before(quiet) {
+			sooner(quiet)
+			return
+		}
+	}
+	var events int16
+	if len(c.toHolder) > 0 {
+		events = unix.POLLOUT
+	}
+	s.watch(c.stage.start, events)
 }
 
 func (c *call) writeHolder() {
@@ -150,8 +195,7 @@ func (c *call) checkFit(seen mounts) error {
 // nextRecord takes the stage's next record while the program does not run. A
 // fault, and the end of the reports, are errors.
 func (c *call) nextRecord(s *server) (kind uint32, body []byte, ok bool, err error) {
-	ended, err := c.stage.readRecords()
-	if err != nil {
+	if err := c.stage.look(s); err != nil {
 		return 0, nil, false, err
 	}
 	if kind, body, ok, err = c.stage.record(); err != nil || ok {
@@ -162,7 +206,7 @@ func (c *call) nextRecord(s *server) (kind uint32, body []byte, ok bool, err err
 		return kind, body, ok, err
 	}
 	switch {
-	case ended:
+	case c.stage.ended:
 		return 0, nil, false, errStageGone
 	case s.now.After(c.deadline):
 		return 0, nil, false, fmt.Errorf("nothing after %v", readyWithin)
@@ -173,19 +217,18 @@ func (c *call) nextRecord(s *server) (kind uint32, body []byte, ok bool, err err
 // awaitStart waits for the holder to be another program, or to have failed.
 func (c *call) awaitStart(s *server) {
 	c.writeHolder()
-	if !hungUp(c.stage.start) {
-		if c.released && s.now.After(c.deadline) {
-			c.abort(fmt.Errorf("the program is not started after %v", readyWithin))
-		}
-		return
+	executed := s.saw(c.stage.start)&unix.POLLERR != 0 // or ended
+	var err error
+	if executed {
+		err = c.stage.readRecords() // all that it said before
+	} else {
+		err = c.stage.look(s)
 	}
-	ended, err := c.stage.readRecords()
 	if err != nil {
 		c.abort(err)
 		return
 	}
-	var limits *cell.Started
-	for {
+	for c.phase == starting {
 		kind, body, ok, err := c.stage.record()
 		if err != nil {
 			c.abort(err)
@@ -194,44 +237,41 @@ func (c *call) awaitStart(s *server) {
 		if !ok {
 			break
 		}
-		switch kind {
-		case recordStarted:
-			x, err := decodeStarted(body, c.request.Pids > 0)
-			if err != nil {
-				c.abort(err)
-				return
-			}
-			limits = &x
-		case raw.RecordFault:
-			c.startFailed(body)
-			return
-		case raw.RecordEnd:
-			if limits != nil && c.released { // it ran, and is over already
-				c.up(s, *limits)
-				c.over(body)
-				return
-			}
-			c.abort(errors.New("the process that was to become the program was ended before"))
-			return
-		}
+		c.startRecord(s, kind, body)
 	}
 	switch {
-	case limits != nil && c.released:
-		c.up(s, *limits)
-	case !c.released && c.cause != byItself: // killed while it waited
+	case c.phase != starting:
+	case executed && !c.released && c.cause != byItself: // killed while it waited
 		c.toBurying()
-	case ended:
+	case (executed || c.stage.ended) && c.released && c.limits != nil: // it may have run
+		c.up(s)
+	case c.stage.ended:
 		c.abort(errStageGone)
 	case c.released && s.now.After(c.deadline):
 		c.abort(fmt.Errorf("the program is not started after %v", readyWithin))
 	}
 }
 
-// hungUp reports whether nobody holds the other end of a pipe that is written to.
-func hungUp(fd int) bool {
-	p := []unix.PollFd{{Fd: int32(fd)}} //nolint:gosec // a descriptor
-	n, err := unix.Poll(p, 0)
-	return err == nil && n == 1 && p[0].Revents&unix.POLLERR != 0
+// startRecord takes a record of the holder or the stage before the program is known to run.
+func (c *call) startRecord(s *server, kind uint32, body []byte) {
+	switch kind {
+	case recordStarted:
+		limits, err := decodeStarted(body, c.request.Pids > 0)
+		if err != nil {
+			c.abort(err)
+			return
+		}
+		c.limits = &limits
+	case raw.RecordFault:
+		c.startFailed(body)
+	case raw.RecordEnd:
+		if c.limits != nil && c.released { // it ran, and is over already
+			c.up(s)
+			c.over(body)
+			return
+		}
+		c.abort(errors.New("the process that was to become the program was ended before"))
+	}
 }
 
 // startFailed ends a call whose program could not be executed.
@@ -246,20 +286,19 @@ func (c *call) startFailed(body []byte) {
 	c.toBurying()
 }
 
-// up notes that the program runs.
-func (c *call) up(s *server, limits cell.Started) {
+// up notes that the program runs: since its release, as near as one can tell, if it is not
+// long ago.
+func (c *call) up(s *server) {
 	c.isUp, c.phase, c.began = true, running, s.now
-	c.deadline = s.now.Add(c.request.WallTime)
-	limits.WallTime, limits.DiskBytes = c.request.WallTime, make(map[string]int64, 4)
+	if s.now.Sub(c.releasedAt) < 2*tick {
+		c.began = c.releasedAt
+	}
+	c.deadline = c.began.Add(c.request.WallTime)
+	c.limits.WallTime, c.limits.DiskBytes = c.request.WallTime, make(map[string]int64, 4)
 	for _, path := range callFilesystems(c.request.Workspace) {
-		limits.DiskBytes[path] = c.stage.mounts.sizes[path]
+		c.limits.DiskBytes[path] = c.stage.mounts.sizes[path]
 	}
-	c.started, c.startedBy = cell.AppendStarted(nil, limits), s.now.Add(tick)
-	if next := c.request.Next; next != nil && s.next == nil {
-		if err := s.prepare(*next); err != nil {
-			s.poison(err)
-		}
-	}
+	c.started, c.startedBy = cell.AppendStarted(nil, *c.limits), c.began.Add(tick)
 }
 
 // refit writes down how a stage is fitted to a call that it was not made for: new

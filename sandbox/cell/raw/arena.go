@@ -14,34 +14,40 @@ import (
 // MaxInboxBytes bounds a script that is sent to a waiting process.
 const MaxInboxBytes = 2 << 20
 
+// Inboxes is how many places there are for scripts that come to waiting processes.
+// Processes that share their memory must not share one.
+const Inboxes = 2
+
 const (
 	signalBytes  = 16 // all signals, and the mask before
 	scratchBytes = 16 << 10
 	maxDrops     = 255
 	stackWindow  = 16 << 10 // around the stack pointer; nosplit code has less
-	programBytes = 256 << 10
+	programBytes = 384 << 10
+	stackBytes   = 8 << 10 // of a process that shares its memory; the linker bounds nosplit code to a tenth
 )
 
 // Arena is memory that is at the same address in a process and in all processes
-// that it forks, each with its own copy. The inbox at its end is where a waiting
-// process takes a script; its pages exist only where they were written.
+// that it forks, each with its own copy unless it was Spawned. The inboxes at its end
+// are where waiting processes take scripts; their pages exist only where they were
+// written.
 type Arena struct {
 	mem     []byte
 	used    uintptr
 	scratch uintptr
 	drop    uintptr
-	inbox   uintptr
+	inboxes uintptr
 
 	keepLow, keepHigh uintptr // of the stack, whatever findRuntime writes down
 }
 
 // NewArena makes an arena. It stays for the life of the process.
 func NewArena() (*Arena, error) {
-	mem, err := syscall.Mmap(-1, 0, programBytes+MaxInboxBytes, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+	mem, err := syscall.Mmap(-1, 0, programBytes+Inboxes*MaxInboxBytes, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
 	if err != nil {
 		return nil, fmt.Errorf("make arena: %w", err)
 	}
-	a := &Arena{mem: mem, used: signalBytes, inbox: programBytes}
+	a := &Arena{mem: mem, used: signalBytes, inboxes: programBytes}
 	a.scratch, a.drop = a.reserve(scratchBytes), a.reserve(16*(maxDrops+1))
 	return a, nil
 }
@@ -50,7 +56,7 @@ func (a *Arena) base() uintptr { return uintptr(unsafe.Pointer(&a.mem[0])) } // 
 
 func (a *Arena) reserve(n uintptr) uintptr {
 	off := (a.used + 15) &^ 15
-	if off+n > a.inbox {
+	if off+n > a.inboxes {
 		panic("raw: the arena is full")
 	}
 	a.used = off + n
@@ -92,16 +98,39 @@ func (a *Arena) Put(s *Script) {
 	copy(a.mem[s.off:], s.buf)
 }
 
+// Role is what a forked process needs of its own to run scripts while the one that
+// forked it does the same in the same memory. One process at a time may have it.
+type Role struct{ off uintptr }
+
+// Role reserves one, whose records go to report's descriptor.
+func (a *Arena) Role(report Int) Role {
+	off := a.reserve(unsafe.Sizeof(machine{}))
+	*(*machine)(unsafe.Pointer(&a.mem[off])) = machine{ //nolint:gosec // memory that the collector does not know
+		base: unsafe.Pointer(&a.mem[0]), scratch: a.reserve(scratchBytes), drop: a.drop, report: report.off, //nolint:gosec // likewise
+	}
+	return Role{off}
+}
+
+// Stack reserves a stack for a Spawned process and returns its address.
+func (a *Arena) Stack() uintptr { return a.base() + a.reserve(stackBytes) + stackBytes }
+
 // Inbox begins a script of up to so many ops for a process that waits for it with
 // Receive. buf is reused.
-func (a *Arena) Inbox(ops int, buf []byte) *Script {
+func (a *Arena) Inbox(inbox, ops int, buf []byte) *Script {
 	n := ops * int(opBytes)
 	if cap(buf) < n {
 		buf = make([]byte, n, n+4096)
 	}
 	buf = buf[:n]
 	clear(buf)
-	return &Script{arena: a, off: a.inbox, max: ops, buf: buf}
+	return &Script{arena: a, off: a.inboxAt(inbox), max: ops, buf: buf}
+}
+
+func (a *Arena) inboxAt(inbox int) uintptr { return a.inboxes + uintptr(inbox)*MaxInboxBytes } //nolint:gosec // a small constant
+
+// InboxMemory is the address and the size of all inboxes.
+func (a *Arena) InboxMemory() (addr, size uintptr) {
+	return a.base() + a.inboxes, Inboxes * MaxInboxBytes
 }
 
 // Message is the script as it is sent to the waiting process.
@@ -114,18 +143,19 @@ func (s *Script) Message() ([]byte, error) {
 	return append(out, s.buf...), nil
 }
 
-// Receive appends the taking of a Message from a descriptor and goes on with it.
-func (s *Script) Receive(tag string, fd any) {
-	size := s.arena.Word()
+// Receive appends the taking of a Message from a descriptor into an inbox and goes on
+// with it.
+func (s *Script) Receive(tag string, fd any, inbox int) {
+	size, at := s.arena.Word(), s.arena.inboxAt(inbox)
 	s.ReadAll(tag, fd, s.arena.Addr(size), 8)
-	s.ReadAll(tag, fd, s.arena.base()+s.arena.inbox, size)
-	s.Jump(s.arena.inbox)
+	s.ReadAll(tag, fd, s.arena.base()+at, size)
+	s.Jump(at)
 }
 
 // findRuntime writes down which memory only the Go runtime needs: anonymous
-// mappings other than this arena and the stack that the forked process goes on
-// with, which lies around sp. The calling thread must be the main one, whose own
-// memory is in the program's data.
+// mappings other than this arena, the stack that the forked process goes on with,
+// which lies around sp, and what the calling thread has of its own. That must be the
+// main one.
 func (a *Arena) findRuntime(sp uintptr) error {
 	text, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
@@ -140,11 +170,21 @@ func (a *Arena) findRuntime(sp uintptr) error {
 		return nil
 	}
 	at := a.drop
-	drop := func(from, to uintptr) {
-		if from < to && at < a.drop+16*maxDrops {
+	keep := [][2]uintptr{{low, high}, {a.base(), a.base() + uintptr(len(a.mem))}}
+	if own := threadMemory(); own != 0 {
+		keep = append(keep, [2]uintptr{own &^ (page - 1), own&^(page-1) + page})
+	}
+	var drop func(from, to uintptr, keep [][2]uintptr)
+	drop = func(from, to uintptr, keep [][2]uintptr) {
+		switch {
+		case from >= to || at >= a.drop+16*maxDrops:
+		case len(keep) == 0:
 			binary.NativeEndian.PutUint64(a.mem[at:], uint64(from))
 			binary.NativeEndian.PutUint64(a.mem[at+8:], uint64(to-from))
 			at += 16
+		default:
+			drop(from, min(to, max(from, keep[0][0])), keep[1:])
+			drop(max(from, min(to, keep[0][1])), to, keep[1:])
 		}
 	}
 	for line := range strings.Lines(string(text)) {
@@ -156,13 +196,7 @@ func (a *Arena) findRuntime(sp uintptr) error {
 			strings.Contains(line, "[") && !strings.Contains(line, "[anon: Go") {
 			continue
 		}
-		if base := a.base(); from <= base && base < to { // may be one mapping with its neighbours
-			drop(from, base)
-			drop(base+uintptr(len(a.mem)), to)
-			continue
-		}
-		drop(from, min(to, max(from, low)))
-		drop(max(from, min(to, high)), to)
+		drop(from, to, keep)
 	}
 	clear(a.mem[at : at+16])
 	return nil

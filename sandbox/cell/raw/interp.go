@@ -22,7 +22,8 @@ const (
 	prExit     = syscall.SYS_EXIT_GROUP
 )
 
-// machine is the state of the interpreter; it lies on the stack of the process.
+// machine is the state of the interpreter; it lies on the stack of the process, or in
+// the arena that of a Role.
 type machine struct {
 	base    unsafe.Pointer // of the arena
 	scratch uintptr        // offset of memory for the interpreter itself
@@ -32,17 +33,17 @@ type machine struct {
 
 // Fork starts a process that runs a script of the arena. report is where the
 // descriptor for its records is, which the script may change. The process
-// starts with all signals blocked. The caller must be the main goroutine, locked to
-// the main thread.
-func (a *Arena) Fork(s *Script, report Int) (pid int, err error) {
+// starts with all signals blocked; its end is told by a signal, if that is not 0, and to
+// wait4(2) with __WALL. The caller must be the main goroutine, locked to the main thread.
+func (a *Arena) Fork(s *Script, report Int, signal syscall.Signal) (pid int, err error) {
 	for range 10 {
 		// #nosec G103 -- addresses are what this package is about
 		m := machine{base: unsafe.Pointer(&a.mem[0]), scratch: a.scratch, report: report.off, drop: a.drop}
 		if err := a.findRuntime(uintptr(unsafe.Pointer(&m))); err != nil { // #nosec G103 -- likewise
 			return 0, err
 		}
-		p, e := fork(&m, s.off, a.keepLow, a.keepHigh)
-		if e == syscall.EAGAIN && p == 1 { // it was moved
+		p, e := fork(&m, s.off, a.keepLow, a.keepHigh, uintptr(signal)) //nolint:gosec // a small number
+		if e == syscall.EAGAIN && p == 1 {                              // it was moved
 			continue
 		}
 		if e != 0 {
@@ -62,7 +63,7 @@ func (a *Arena) Fork(s *Script, report Int) (pid int, err error) {
 //go:noinline
 //go:norace
 //go:nocheckptr
-func fork(m *machine, pc, low, high uintptr) (uintptr, syscall.Errno) {
+func fork(m *machine, pc, low, high, signal uintptr) (uintptr, syscall.Errno) {
 	if at := uintptr(unsafe.Pointer(m)); at < low+stackWindow/2 || at >= high-stackWindow/2 { //nolint:gosec // an address
 		return 1, syscall.EAGAIN
 	}
@@ -72,7 +73,7 @@ func fork(m *machine, pc, low, high uintptr) (uintptr, syscall.Errno) {
 	if _, _, e := syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigBlock, uintptr(m.base), before, 8, 0, 0); e != 0 {
 		return 0, e
 	}
-	pid, _, e := syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+	pid, _, e := syscall.RawSyscall6(syscall.SYS_CLONE, signal, 0, 0, 0, 0, 0)
 	if e == 0 && pid == 0 {
 		interpret(m, pc)
 	}
@@ -123,6 +124,17 @@ func interpret(m *machine, pc uintptr) {
 				m.fault(o.tag, e, 0)
 			case pid == 0:
 				pc = o.target
+			case o.keep != 0:
+				*m.word(o.keep - 1) = pid
+			}
+		case opSpawn:
+			role := (*machine)(unsafe.Add(m.base, o.args[1]))
+			pid, e := spawn(m.arg(o, 0), m.arg(o, 2), role, o.target, o.args[3])
+			switch {
+			case e != 0:
+				m.fault(o.tag, e, 0)
+			case pid == 0: // with memory of its own
+				m, pc = role, o.target
 			case o.keep != 0:
 				*m.word(o.keep - 1) = pid
 			}

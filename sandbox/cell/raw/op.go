@@ -12,6 +12,7 @@ import (
 const (
 	opCall       = iota // a system call
 	opFork              // clone(2): the child goes on at target, the parent with the next op
+	opSpawn             // likewise, in the role args[1], with the same memory on the stack args[2] unless it is 0
 	opReadAll           // reads args[2] bytes from args[0] to args[1]; an end of file ends the process
 	opJump              // goes on at the offset args[0]
 	opExitIfZero        // ends the process, with status 0, when args[0] is zero
@@ -146,6 +147,17 @@ func (s *Script) arguments(o *op, args []any) {
 // Fork appends a clone(2). The child goes on at the op that To names later.
 func (s *Script) Fork(tag string, flags uintptr) *Step {
 	return &Step{s, s.add(op{code: opFork, nr: syscall.SYS_CLONE, args: [6]uintptr{flags}}, tag)}
+}
+
+// Spawn appends a clone(2) whose child has a role of its own. With CLONE_VM in flags it
+// shares the memory of its parent, runs on a stack (what Arena.Stack returned, or a Word
+// that holds it) and costs neither the copying of page tables nor, later, that of pages.
+// The kernel stores its pid at an address pid before it runs, if that is not 0 and
+// CLONE_PARENT_SETTID is in flags.
+func (s *Script) Spawn(tag string, flags uintptr, r Role, stack any, pid uintptr) *Step {
+	o := op{code: opSpawn, nr: syscall.SYS_CLONE}
+	s.arguments(&o, []any{flags, r.off, stack, pid})
+	return &Step{s, s.add(o, tag)}
 }
 
 // ReadAll appends the reading of n bytes (a number or a Word) to an address. When

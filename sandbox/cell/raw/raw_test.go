@@ -47,7 +47,7 @@ func newChild(t *testing.T) *child {
 func (c *child) run(t *testing.T, meanwhile func()) (string, syscall.WaitStatus) {
 	t.Helper()
 	c.Put(c.script)
-	pid, err := c.Fork(c.script, c.report)
+	pid, err := c.Fork(c.script, c.report, syscall.SIGCHLD)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +90,43 @@ func TestScriptRunsWithoutARuntime(t *testing.T) {
 	}
 }
 
+func TestSpawnedProcessSharesTheMemory(t *testing.T) {
+	c := newChild(t)
+	s, w, said := c.script, c.Word(), c.Word()
+	pid, role := c.Reserve(8), c.Role(c.report)
+	var stack uintptr
+	want := "a\n\x00\x00\x00\x00\x00\x00" // the child has written into a copy
+	if SharesMemory {
+		stack, want = c.Stack(), "b\n\x00\x00\x00\x00\x00\x00"
+	}
+	binary.NativeEndian.PutUint64(c.Bytes(c.Addr(said), 8), uint64('a')|'\n'<<8)
+	from := c.Reserve(8)
+	binary.NativeEndian.PutUint32(c.Bytes(from, 4), uint32('b')|'\n'<<8)
+	s.Slim()
+	child := s.Spawn("spawn a child", syscall.CLONE_VM|syscall.CLONE_PARENT_SETTID|uintptr(syscall.SIGCHLD), role, stack, pid).Keep(w)
+	s.Call("wait", syscall.SYS_WAIT4, w, 0, 0, 0)
+	s.Call("write what the child left", syscall.SYS_WRITE, c.out, c.Addr(said), 8)
+	s.Call("is told of the pid", syscall.SYS_WRITE, c.out, pid, 4)
+	s.Call("as returned", syscall.SYS_WRITE, c.out, c.Addr(w), 4)
+	s.Exit(5)
+	child.To(s.Here())
+	s.Copy(c.IntAt(from), c.IntAt(c.Addr(said)))
+	s.Call("fail", syscall.SYS_CLOSE, 9999)
+	text, status := c.run(t, nil)
+	if len(text) != 20+16 || status.ExitStatus() != 5 {
+		t.Fatalf("got %q and %d, want a fault, what was written, two pids and 5", text, status.ExitStatus())
+	}
+	if f, err := DecodeFault([]byte(text)[8:20]); err != nil || f.Errno != syscall.EBADF {
+		t.Errorf("fault of the child: got %+v, %v, want EBADF", f, err)
+	}
+	if got := text[20:28]; got != want {
+		t.Errorf("the parent sees %q, want %q", got, want)
+	}
+	if text[28:32] != text[32:36] {
+		t.Errorf("pid as stored %q, as returned %q", text[28:32], text[32:36])
+	}
+}
+
 func TestFaultNamesItsStep(t *testing.T) {
 	c := newChild(t)
 	c.script.Call("first", syscall.SYS_GETPID)
@@ -119,9 +156,9 @@ func inbox(t *testing.T, write func(*child, *Script), cut int) (string, syscall.
 	at := c.Reserve(4)
 	binary.NativeEndian.PutUint32(c.Bytes(at, 4), uint32(r.Fd())) //nolint:gosec // a descriptor
 	c.script.Call("close the other end", syscall.SYS_CLOSE, int(w.Fd()))
-	c.script.Receive("take a script", c.IntAt(at))
+	c.script.Receive("take a script", c.IntAt(at), 1)
 	return c.run(t, func() {
-		s := c.Inbox(8, nil)
+		s := c.Inbox(1, 8, nil)
 		write(c, s)
 		m, err := s.Message()
 		if err != nil {
@@ -186,7 +223,7 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := a.Inbox(1, nil)
+	s := a.Inbox(0, 1, nil)
 	s.String(strings.Repeat("x", MaxInboxBytes))
 	if _, err := s.Message(); !errors.Is(err, syscall.E2BIG) {
 		t.Errorf("a script beyond its bound: got %v, want E2BIG", err)

@@ -1,0 +1,128 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sandgate/sandgate/sandbox/cell"
+)
+
+// openHost returns the descriptors to read from and to write to the host.
+func openHost() (in, out int, err error) {
+	in, out = 0, 1
+	if exists(cell.SocketPath) {
+		if in, err = connect(cell.SocketPath); err != nil {
+			return 0, 0, err
+		}
+		out = in
+	}
+	for _, fd := range []int{in, out} {
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return 0, 0, fmt.Errorf("open the way to the host: %w", err)
+		}
+	}
+	return in, out, nil
+}
+
+// connect is for the socket, which only this process can reach: it is covered
+// before there is any other.
+func connect(path string) (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("reach the host: %w", err)
+	}
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		return 0, errors.Join(fmt.Errorf("reach the host: %w", err), unix.Close(fd))
+	}
+	return fd, nil
+}
+
+// read takes what the host has sent; gone says that it hung up.
+func (s *server) read() (gone bool, err error) {
+	for {
+		n, err := unix.Read(s.in, s.frames.Space(64<<10))
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EAGAIN):
+			return false, nil
+		case errors.Is(err, unix.ECONNRESET), err == nil && n == 0:
+			return true, nil
+		case err != nil:
+			return false, fmt.Errorf("read from the host: %w", err)
+		}
+		s.frames.Advance(n)
+		for {
+			kind, body, ok, err := s.frames.Next()
+			if err == nil && ok {
+				err = s.dispatch(kind, body)
+			}
+			if err != nil {
+				return false, fmt.Errorf("serve the host: %w", err)
+			}
+			if !ok {
+				break
+			}
+		}
+		if n < 64<<10 {
+			return false, nil
+		}
+	}
+}
+
+func (s *server) dispatch(kind cell.Kind, body []byte) error {
+	switch kind {
+	case cell.KindPrepare:
+		spec, err := cell.DecodeStage(body)
+		if err != nil {
+			return err
+		}
+		return s.prepare(spec)
+	case cell.KindExec:
+		request, err := cell.DecodeExec(body)
+		if err != nil {
+			return err
+		}
+		return s.exec(request)
+	case cell.KindStdin, cell.KindStdinClose, cell.KindRelease, cell.KindKill:
+		seq, rest, err := cell.DecodeSeq(body)
+		if err != nil {
+			return err
+		}
+		if s.call == nil || s.call.request.Seq != seq {
+			return nil // came too late for its call
+		}
+		return s.call.frame(s, kind, rest)
+	}
+	return fmt.Errorf("frame kind %d is not for init: %w", kind, cell.ErrProtocol)
+}
+
+// send puts a frame in line for the host.
+func (s *server) send(kind cell.Kind, parts ...[]byte) {
+	s.pending = cell.AppendFrame(s.pending, kind, parts...)
+}
+
+// flush writes what waits for the host, as far as it takes it. When it cannot,
+// the host is gone or the protocol is broken: there is nothing left to serve.
+func (s *server) flush() error {
+	for len(s.pending) > 0 {
+		n, err := unix.Write(s.out, s.pending)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return nil
+		case err != nil:
+			return fmt.Errorf("write to the host: %w", err)
+		default:
+			s.pending = s.pending[:copy(s.pending, s.pending[n:])]
+		}
+	}
+	if cap(s.pending) > 4*outRoom {
+		s.pending = nil
+	}
+	return nil
+}

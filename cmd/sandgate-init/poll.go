@@ -1,0 +1,93 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// quietly is how many milliseconds at most a wait may last of which the Go runtime
+// is not told. It saves the runtime two system calls and a wake-up of its monitor
+// for each event of a call. It is less than what makes the monitor interrupt a
+// goroutine, and more than mostly passes between the calls of a busy client.
+const quietly = 8
+
+// poll waits for one of the descriptors. A wait that a signal ended is one that has
+// seen nothing.
+func (s *server) poll(wait int) error {
+	err := s.wait(wait)
+	if errors.Is(err, unix.EINTR) {
+		for i := range s.fds {
+			s.fds[i].Revents = 0
+		}
+		return nil
+	}
+	return err
+}
+
+func (s *server) wait(wait int) error {
+	if s.idle {
+		_, err := unix.Poll(s.fds, wait)
+		s.idle = false
+		return err
+	}
+	short := quietly
+	if wait >= 0 {
+		short = min(wait, quietly)
+	}
+	limit := unix.Timespec{Nsec: int64(short) * 1e6}
+	n, _, e := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&s.fds[0])), uintptr(len(s.fds)), //nolint:gosec // as ppoll(2) wants them
+		uintptr(unsafe.Pointer(&limit)), 0, 0, 0) //nolint:gosec // likewise
+	if e != 0 {
+		return e
+	}
+	s.idle = n == 0 && wait != short
+	return nil
+}
+
+// saw returns what the last wait has seen of a descriptor, 0 if it was not watched.
+func (s *server) saw(fd int) int16 {
+	for i := range s.fds {
+		if s.fds[i].Fd == int32(fd) { //nolint:gosec // a descriptor
+			return s.fds[i].Revents
+		}
+	}
+	return 0
+}
+
+// pollSet collects what to wait for, and for how many milliseconds.
+func (s *server) pollSet() int {
+	s.fds = append(s.fds[:0], unix.PollFd{Fd: int32(s.in), Events: unix.POLLIN}) //nolint:gosec // descriptors
+	if len(s.pending) > 0 {
+		s.watch(s.out, unix.POLLOUT)
+	}
+	var until time.Time
+	sooner := func(t time.Time) {
+		if until.IsZero() || t.Before(until) {
+			until = t
+		}
+	}
+	if n := s.next; n != nil && !n.announced {
+		if n.ready() {
+			sooner(s.now.Add(tick)) // only stages of calls before are to go
+		} else {
+			sooner(n.deadline)
+			s.watch(n.report, unix.POLLIN)
+		}
+	}
+	if s.call != nil {
+		s.call.pollSet(s, sooner)
+	}
+	if until.IsZero() {
+		return -1
+	}
+	return max(0, int((time.Until(until)+time.Millisecond-1)/time.Millisecond))
+}
+
+func (s *server) watch(fd int, events int16) {
+	s.fds = append(s.fds, unix.PollFd{Fd: int32(fd), Events: events}) //nolint:gosec // a descriptor
+}
