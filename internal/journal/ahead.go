@@ -1,9 +1,11 @@
 package journal
 
 import (
+	"errors"
 	"sync"
+	"time"
 
-	"github.com/sandgate/sandgate/sandbox/failpoint"
+	"golang.org/x/sys/unix"
 )
 
 // The journal is written into blocks that already hold zeros on the disk: then
@@ -14,17 +16,24 @@ import (
 //
 // So a journal that is open, or was not closed in order, ends in zeros, which no
 // record begins with. A reader takes them for its end; Close cuts them off.
+//
+// They are the reserve as well: when the disk is full, what is written ahead still
+// takes the outcomes of calls that run.
 const (
-	aheadBytes = 1 << 20   // how much is written at a time
-	aheadLow   = 512 << 10 // how little there may be before more is written
-	aheadPiece = 64 << 10  // between two syncs, so that a commit never waits long
+	aheadBytes = 1 << 20                // how much is written at a time
+	aheadLow   = 512 << 10              // how little there may be before more is written
+	aheadPiece = 64 << 10               // between two syncs, so that a commit never waits long
+	aheadRetry = 250 * time.Millisecond // after a full disk
 )
 
 // ahead is what the writer knows of the zeros in front of it. All but mu and
 // what it guards belongs to the writer's goroutine.
 type ahead struct {
-	end  int64      // up to here the file is on disk
-	busy chan int64 // gets the new end from the goroutine of extend; nil: there is none
+	reserve int64      // how many there should be at least
+	end     int64      // up to here the file is on disk
+	busy    chan reach // gets the new end from the goroutine of extend; nil: there is none
+	full    error      // why no more could be written; nil: they could
+	tried   time.Time  // when that was
 
 	// mu is held while the file is synced. The kernel tells an error of writing
 	// back once for each open file, so a sync of zeros can get the one that belongs
@@ -33,17 +42,24 @@ type ahead struct {
 	failed error
 }
 
+// reach is how far zeros were written, and why no further.
+type reach struct {
+	end int64
+	err error
+}
+
 // extend begins to write more zeros if there are few left behind offset. When
 // they cannot be written, records are appended as they come.
 func (a *ahead) extend(f file, offset int64) {
 	a.settle(false)
-	if a.busy != nil || a.end-offset >= aheadLow {
+	if a.busy != nil || a.end-offset >= aheadLow+a.reserve || a.full != nil && time.Since(a.tried) < aheadRetry {
 		return
 	}
-	busy := make(chan int64, 1)
+	busy := make(chan reach, 1)
 	a.busy = busy
 	from := blocksUp(max(a.end, offset))
-	go func() { busy <- a.writeZeros(f, from) }()
+	to := max(from, blocksUp(offset)+a.reserve) + aheadBytes
+	go func() { busy <- a.writeZeros(f, from, to) }()
 }
 
 // settle takes note of what extend has reached, and waits for it if told to.
@@ -52,33 +68,47 @@ func (a *ahead) settle(wait bool) {
 	if a.busy == nil || !wait && len(a.busy) == 0 {
 		return
 	}
-	a.end = max(a.end, <-a.busy)
+	got := <-a.busy
+	a.end, a.full, a.tried = max(a.end, got.end), nil, time.Now()
+	if isFull(got.err) {
+		a.full = got.err
+	}
 	a.busy = nil
 }
 
-// writeZeros writes about aheadBytes of zeros and returns up to where they are
-// on disk.
-func (a *ahead) writeZeros(f file, from int64) int64 {
+// low reports whether no more than the reserve is left behind offset and why.
+func (a *ahead) low(offset int64) error {
+	if a.full == nil || a.reserve == 0 || a.end-offset > a.reserve {
+		return nil
+	}
+	return a.full
+}
+
+// writeZeros writes zeros and tells up to where they are on disk.
+func (a *ahead) writeZeros(f file, from, to int64) reach {
 	zeros := alignedBytes(aheadPiece)
 	at := from
-	for at < from+aheadBytes {
+	for at < to {
 		piece := zeros[:aheadPiece-at%aheadPiece]
-		failpoint.At(failpoint.JournalAhead)
-		if n, err := f.WriteAt(piece, at); err != nil || n < len(piece) {
-			return at
+		n, err := f.WriteAt(piece, at)
+		if err == nil && n < len(piece) {
+			err = unix.ENOSPC // a short write without an error is one
+		}
+		if err != nil {
+			return reach{at, err}
 		}
 		a.mu.Lock()
-		err := f.Sync()
+		err = f.Sync()
 		if err != nil {
 			a.failed = err
 		}
 		a.mu.Unlock()
 		if err != nil {
-			return at
+			return reach{at, err}
 		}
 		at += int64(len(piece))
 	}
-	return at
+	return reach{at, nil}
 }
 
 // sync brings records to the disk. It also returns the error of a sync of zeros
@@ -92,4 +122,9 @@ func (a *ahead) sync(f file) error {
 	}
 	a.failed = nil
 	return err
+}
+
+// isFull reports whether an error says that there is no room.
+func isFull(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG)
 }

@@ -131,7 +131,7 @@ func TestNoRoomForZerosIsNoFailure(t *testing.T) {
 func TestErrorThatTheZerosMetIsTheRecordsToo(t *testing.T) {
 	j := open(t, filepath.Join(t.TempDir(), "j"), nil)
 	j.ahead.settle(true)
-	if at := j.ahead.writeZeros(&fullFile{file: j.file, syncErr: unix.EIO}, j.ahead.end); at != j.ahead.end {
+	if at := j.ahead.writeZeros(&fullFile{file: j.file, syncErr: unix.EIO}, j.ahead.end, j.ahead.end+aheadBytes).end; at != j.ahead.end {
 		t.Errorf("zeros up to %d count as written, want none", at)
 	}
 	if _, err := j.Append(t.Context(), Entry{Kind: KindIntent}); !errors.Is(err, unix.EIO) {

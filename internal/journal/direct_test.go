@@ -87,7 +87,7 @@ func TestZerosAheadKeepOffTheRecords(t *testing.T) {
 }
 
 func TestWithoutDirectWritesTheyAreBuffered(t *testing.T) {
-	f, err := openLocked(filepath.Join(t.TempDir(), "j"))
+	f, err := openLive(filepath.Join(t.TempDir(), "j"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ type Fold interface {
 	// equal bytes (sort maps).
 	Save(io.Writer) error
 	// Load replaces all state by what Save wrote; the reader ends where that ended.
-	// After an error the fold MUST be empty again, as new: the journal then goes on
-	// with an older snapshot or with all records.
+	// Nothing at all is an error. After an error the fold MUST be empty again, as new:
+	// the journal then goes on with an older snapshot or with all records.
 	Load(io.Reader) error
 }

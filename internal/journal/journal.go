@@ -1,55 +1,41 @@
 // Package journal is the append-only, hash-chained record of what the daemon
-// intended, decided and did: its only durable state. The gate appends to it and
-// replays it at start; auditors verify it. Append returns when the record is on
-// disk. It must never lose an acknowledged record, never write a known token in
-// the clear, and never pass over damage silently.
+// intended, decided and did: its only durable state. The gate appends to it; what
+// survives a restart is folded from it at start (see Fold); auditors verify it.
+// Append returns when the record is on disk. It must never lose an acknowledged
+// record, never write a known token in the clear, and never pass over damage
+// silently.
 //
-// The file holds one JSON object a line; the format is documented at Record.
-// While it is open, and after a crash, up to some 2 MiB of zeros follow the last
-// line. It is one growing file so far: rotating it is the operator's, with the
-// daemon stopped.
+// A segment holds one JSON object a line; the format is documented at Record. When
+// it is large or old enough it is closed and the next one begun; the chain goes on
+// over the border. While a segment is open, and after a crash, zeros follow the
+// last line. The files of a journal are documented at files.
 package journal
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"golang.org/x/sys/unix"
-
-	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
-
-// maxRecordBytes bounds one line. Whoever appends cuts large fields with Bound.
-const maxRecordBytes = 1 << 20
-
-// Options of Open.
-type Options struct {
-	// Now is the clock. Optional.
-	Now func() time.Time
-	// Observe is told of each commit: how many records it brought to the disk, or
-	// failed to, and how long that took. It is called from one goroutine, after the
-	// records were acknowledged, and must be quick. Optional.
-	Observe func(records int, took time.Duration)
-}
 
 // State is how the journal is doing.
 type State struct {
 	LastSeq int64 // of the last record on disk
-	Bytes   int64 // of all records
+	Bytes   int64 // of all records that are kept
 	Waiting int   // records that wait to be written
 
 	// Counters since the journal was opened.
 	Records, Commits, FailedCommits int64
 
 	Err error // the last commit's; nil when it went well
+	// Full is why new calls are refused: no more than the reserve is left on the disk.
+	// nil: there is room.
+	Full error
 }
 
 // Entry is what a record is made from.
@@ -62,10 +48,12 @@ type Entry struct {
 
 // Journal is an open journal. It is safe for concurrent use.
 type Journal struct {
-	path     string
+	files    files
+	path     string // of the live segment
+	opts     Options
 	now      func() time.Time
-	observe  func(records int, took time.Duration)
 	recovery Report
+	lock     *os.File
 
 	requests chan *request
 	closing  chan struct{} // closed by Close
@@ -74,18 +62,27 @@ type Journal struct {
 
 	// What follows down to line belongs to the writer's goroutine, and to Close after it.
 
-	file   file
-	zeros  file  // for what is written ahead: file, or the same for whole blocks
-	offset int64 // end of the last acknowledged record
-	seq    int64
-	head   string
-	dirty  bool // bytes after offset may be on disk: cut them before the next write
-	ahead  ahead
-	line   bytes.Buffer // of the batch that is written; kept for its memory
+	file    file
+	zeros   file  // for what is written ahead: file, or the same for whole blocks
+	offset  int64 // end of the last acknowledged record in the live segment
+	seq     int64
+	head    string
+	dirty   bool // bytes after offset may be on disk: cut them before the next write
+	unnamed bool // the live segment's name is not known to be on disk: nor may a record be
+	ahead   ahead
+	next    nextSegment
+	line    bytes.Buffer // of the batch that is written; kept for its memory
+	began   time.Time    // of the live segment's first record; zero: it has none
+	refused error        // why the last calls were refused; nil: they were not
 
-	mu     sync.Mutex
-	failed error // the last batch's failure; nil when it was written
-	state  State // without Waiting and Err
+	keeper  *keeper  // closes, snapshots, removes
+	signing *signing // nil: without a tree
+
+	mu       sync.Mutex
+	failed   error         // the last batch's failure; nil when it was written
+	state    State         // without Waiting and Err
+	segments []Segment     // closed ones and the live one, oldest first
+	changed  chan struct{} // closed at the next commit; nil: nobody waits for it
 }
 
 // file is what the writer needs of *os.File; tests make it fail.
@@ -96,54 +93,50 @@ type file interface {
 	Close() error
 }
 
-// Open opens or creates the journal at path (mode 0600, in an existing
-// directory), takes it for this process alone, checks the whole chain and gives
-// every record to replay in order. A torn tail is cut, and a recovery record
-// tells so. A damaged journal is a *CorruptError; one that another process
-// holds is errdefs.ErrFailedPrecondition. replay's Record is only valid during
-// the call. The caller must Close the journal.
+// Open opens or creates the journal whose live segment is at path (mode 0600, in an
+// existing directory that is its own), takes it for this process alone, checks the
+// chain and gives every record to replay in order (nil: none). Without replay it
+// restores opts.Restore from the newest good snapshot, and reads and checks only
+// what is behind it. A torn tail is cut, and a recovery record tells so. A damaged
+// journal is a *CorruptError; one that another process holds is
+// errdefs.ErrFailedPrecondition. replay's Record is only valid during the call. The
+// caller must Close the journal.
 func Open(path string, opts Options, replay func(Record) error) (*Journal, error) {
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
-	if replay == nil {
-		replay = func(Record) error { return nil }
-	}
-	f, err := openLocked(path)
+	opts = opts.withDefaults()
+	fs := filesOf(path)
+	lock, err := lockDir(fs.dir)
 	if err != nil {
 		return nil, err
 	}
-	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // what is on disk counts, not what a page still holds
-	rep, err := scan(f, path, replay)
-	if err == nil && rep.FileBytes > rep.Bytes {
-		err = errors.Join(f.Truncate(rep.Bytes), f.Sync())
+	o := &opening{files: fs, opts: opts}
+	if err := o.read(replay); err != nil {
+		return nil, errors.Join(err, o.close(), lock.Close())
 	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	failpoint.At(failpoint.JournalOpened)
 	j := &Journal{
-		path: path, now: opts.Now, observe: opts.Observe, recovery: rep,
+		files: fs, path: path, opts: opts, now: opts.Now, recovery: o.report, lock: lock,
 		requests: make(chan *request, 128), closing: make(chan struct{}), done: make(chan struct{}),
-		file: dataSyncFile{f}, offset: rep.Bytes, seq: rep.LastSeq, head: rep.LastHash,
-		state: State{LastSeq: rep.LastSeq, Bytes: rep.Bytes},
+		file: dataSyncFile{o.live}, offset: o.offset, seq: o.report.LastSeq, head: o.report.LastHash, began: o.began,
+		segments: o.segments, state: State{LastSeq: o.report.LastSeq},
 	}
-	j.ahead.end = rep.Bytes
+	for _, s := range j.segments {
+		j.state.Bytes += s.Bytes
+	}
+	j.opts.Restore = nil // they are the caller's from now on
+	j.ahead.reserve, j.ahead.end = opts.ReserveBytes, j.offset
 	j.zeros = j.file
-	if records, zeros, err := openDirect(f, j.offset); err == nil {
+	if records, zeros, err := openDirect(o.live, j.offset); err == nil {
 		j.file, j.zeros = records, zeros
-		j.ahead.end = blocksUp(rep.Bytes)
+		j.ahead.end = blocksUp(j.offset)
 	}
 	j.ahead.extend(j.zeros, j.offset)
+	j.signing = newSigning(j, o.tree, o.signed)
+	j.keeper = newKeeper(j, o.snapshots)
 	go j.write()
-	if rep.TornBytes > 0 {
-		_, err := j.Append(context.Background(), Entry{Kind: KindRecovery, Data: map[string]any{
-			"cut_bytes": rep.TornBytes, "cut_sha256": rep.TornSHA256, "after_seq": rep.LastSeq,
-		}})
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("record the cut tail: %w", err), j.Close())
-		}
+	if err := j.recordCut(); err != nil {
+		return nil, errors.Join(err, j.Close())
 	}
+	j.signing.start()
+	j.keeper.start()
 	return j, nil
 }
 
@@ -167,60 +160,80 @@ func (j *Journal) State() State {
 	return s
 }
 
-// Append writes the entry and returns its sequence number once it is on disk.
-// On an error nothing of it counts: the caller must act as if it had not been
-// recorded. A full disk is errdefs.ErrResourceExhausted, another failure and a
-// closed journal are errdefs.ErrUnavailable. When ctx ends while the record waits
-// or is being written, Append returns at once, also from a disk that hangs: the
-// record stays the writer's, and it is not known whether it gets there. That is an
-// error too.
-func (j *Journal) Append(ctx context.Context, e Entry) (int64, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, context.Cause(ctx)
+// Path is the path of the live segment.
+func (j *Journal) Path() string { return j.path }
+
+// Changed returns a channel that is closed when a record has come to the disk since.
+// Whoever waits for records looks after he has the channel.
+func (j *Journal) Changed() <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.changed == nil {
+		j.changed = make(chan struct{})
 	}
-	data, err := encodeData(e.Data)
-	if err != nil {
-		return 0, err
-	}
-	req := &request{
-		rec:  Record{Kind: e.Kind, Caller: e.Caller, Session: e.Session, CallID: e.CallID, Data: data},
-		done: make(chan struct{}),
-	}
-	failpoint.At(failpoint.JournalQueued)
-	select {
-	case <-j.closing:
-		return 0, fmt.Errorf("journal is closed: %w", errdefs.ErrUnavailable)
-	case <-ctx.Done():
-		return 0, context.Cause(ctx)
-	case j.requests <- req:
-	}
-	select {
-	case <-req.done:
-		return req.seq, req.err
-	case <-j.done:
-		select {
-		case <-req.done:
-			return req.seq, req.err
-		default:
-			return 0, fmt.Errorf("journal is closed: %w", errdefs.ErrUnavailable)
-		}
-	case <-ctx.Done():
-		return 0, fmt.Errorf("write journal: %w", context.Cause(ctx))
-	}
+	return j.changed
 }
 
-// Close writes what waits, cuts off what was written ahead, closes the file and
-// releases the lock. Append fails from then on. A second Close does nothing.
+// Segments lists what is kept, oldest first; the live one comes last, with what is
+// acknowledged of it.
+func (j *Journal) Segments() []Segment {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return append([]Segment(nil), j.segments...)
+}
+
+// OpenSegment opens the file of the segment that begins with that record. One that
+// was removed is errdefs.ErrNotFound. The caller closes it.
+func (j *Journal) OpenSegment(first int64) (*os.File, Segment, error) {
+	find := func() (Segment, bool) {
+		for _, s := range j.Segments() {
+			if s.First == first {
+				return s, true
+			}
+		}
+		return Segment{}, false
+	}
+	for range 100 { // the live one is renamed when it is closed
+		s, ok := find()
+		if !ok {
+			break
+		}
+		f, err := os.Open(s.Path)
+		if errors.Is(err, os.ErrNotExist) {
+			time.Sleep(time.Millisecond) // between two names
+			continue
+		}
+		if err != nil {
+			return nil, s, fmt.Errorf("open segment: %w", err)
+		}
+		if again, ok := find(); ok && again.Path == s.Path {
+			return f, s, nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, s, fmt.Errorf("close segment: %w", err)
+		}
+	}
+	return nil, Segment{}, fmt.Errorf("segment of record %d: %w", first, errdefs.ErrNotFound)
+}
+
+// IndexPath is where the index of a closed segment is.
+func (j *Journal) IndexPath(first int64) string { return j.files.index(first) }
+
+// Close signs and writes what waits, cuts off what was written ahead, closes the
+// file and releases the lock. Append fails from then on. A second Close does nothing.
 func (j *Journal) Close() error {
 	var err error
 	j.once.Do(func() {
+		j.keeper.stop()
+		err = j.signing.stop()
 		close(j.closing)
 		<-j.done
-		err = j.cutBack()
-		if err != nil {
-			err = classify("close journal", err)
+		j.next.drop()
+		cut := j.cutBack()
+		if cut != nil {
+			cut = classify("close journal", cut)
 		}
-		err = errors.Join(err, j.file.Close())
+		err = errors.Join(err, cut, j.file.Close(), j.lock.Close())
 	})
 	return err
 }
@@ -241,46 +254,4 @@ func encodeData(data any) (json.RawMessage, error) {
 		return nil, fmt.Errorf("journal data is %d bytes, at most %d: %w", len(raw), maxRecordBytes-4096, errdefs.ErrInvalidArgument)
 	}
 	return raw, nil
-}
-
-func openLocked(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600) // #nosec G304 -- configured
-	if err != nil {
-		return nil, fmt.Errorf("open journal: %w", err)
-	}
-	err = func() error {
-		info, err := f.Stat()
-		if err != nil {
-			return fmt.Errorf("open journal: %w", err)
-		}
-		if !info.Mode().IsRegular() {
-			return fmt.Errorf("open journal %s: not a regular file: %w", path, errdefs.ErrFailedPrecondition)
-		}
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			if errors.Is(err, unix.EWOULDBLOCK) {
-				return fmt.Errorf("journal %s is in use by another process: want one daemon per data directory: %w",
-					path, errdefs.ErrFailedPrecondition)
-			}
-			return fmt.Errorf("lock journal: %w", err)
-		}
-		if err := f.Chmod(0o600); err != nil {
-			return fmt.Errorf("open journal: %w", err)
-		}
-		return syncDir(filepath.Dir(path))
-	}()
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir) // #nosec G304 -- the journal's own directory
-	if err != nil {
-		return fmt.Errorf("sync journal directory: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync journal directory: %w", err)
-	}
-	return nil
 }

@@ -133,17 +133,20 @@ func TestSymlinkIsRefused(t *testing.T) {
 	}
 }
 
+// zeros are the rest of the sector in which the records end, which was not written.
+func zeros(at int) string { return strings.Repeat("\x00", sectorBytes-at%sectorBytes) }
+
 func TestTornTailIsCutAndReported(t *testing.T) {
 	tests := []struct {
 		name string
-		tail func(line string) string // what is found after the good records
+		tail func(line string, at int) string // what is found after the good records, which end at that byte
 	}{
-		{"half a line", func(l string) string { return l[:len(l)/2] }},
-		{"a whole line without its newline", func(l string) string { return strings.TrimSuffix(l, "\n") }},
-		{"half a line in blocks written ahead", func(l string) string { return l[:len(l)/2] + strings.Repeat("\x00", 5000) }},
-		{"the end of a line whose first block is missing", func(l string) string { return strings.Repeat("\x00", 512) + l[len(l)/2:] + strings.Repeat("\x00", 512) }},
-		{"zeros, then the rest of the batch", func(l string) string { return strings.Repeat("\x00", len(l)) + "\n" + l }},
-		{"a very long line", func(string) string { return strings.Repeat("x", 3*maxRecordBytes) }},
+		{"half a line", func(l string, _ int) string { return l[:len(l)/2] }},
+		{"a whole line without its newline", func(l string, _ int) string { return strings.TrimSuffix(l, "\n") }},
+		{"half a line in blocks written ahead", func(l string, _ int) string { return l[:len(l)/2] + strings.Repeat("\x00", 5000) }},
+		{"the end of a line whose first block is missing", func(l string, at int) string { return zeros(at) + l[len(l)/2:] + strings.Repeat("\x00", 512) }},
+		{"zeros, then the rest of the batch", func(l string, at int) string { return zeros(at) + l[5:] + l }},
+		{"a very long line", func(string, int) string { return strings.Repeat("x", 3*maxRecordBytes) }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -154,7 +157,7 @@ func TestTornTailIsCutAndReported(t *testing.T) {
 			if err := appendLine(&buf, &Record{Seq: 5, Kind: KindIntent, Synced: 3, Prev: genesis}); err != nil {
 				t.Fatal(err)
 			}
-			tail := tt.tail(buf.String())
+			tail := tt.tail(buf.String(), len(before))
 			if err := os.WriteFile(path, append(bytes.Clone(before), tail...), 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -9,111 +9,148 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"os"
 
 	"github.com/containerd/errdefs"
 )
 
 // Report is what was found in a journal.
 type Report struct {
-	Records  int64
-	LastSeq  int64
-	LastHash string // hash of the last record: the head of the chain
-	Bytes    int64  // length of the good part
+	Segments int
+	// FirstSeq is the first record that was read, 1 unless older segments were removed
+	// or, at Open, a snapshot stood for them. FirstPrev is the hash that it follows.
+	FirstSeq  int64
+	FirstPrev string
+	Records   int64
+	LastSeq   int64
+	LastHash  string // hash of the last record: the head of the chain
+	Bytes     int64  // length of the good part
 	// TornBytes is the length of an unfinished write at the end: records that
 	// were never acknowledged. TornSHA256 is their hash, for the report. Zeros at
 	// the end of the file do not count: they were written ahead (see ahead).
 	TornBytes  int64
 	TornSHA256 string
-	// FileBytes is the length of the file, all of it.
+	TornAt     Place // of its first byte
+	// FileBytes is the length of the files, all of them.
 	FileBytes int64
+}
+
+// Place is where something is in a journal.
+type Place struct {
+	Path   string `json:"path"`   // of the segment
+	Line   int64  `json:"line"`   // from 1
+	Offset int64  `json:"offset"` // of the beginning of the line, in bytes
+	Seq    int64  `json:"seq"`    // number that the record there has or should have
 }
 
 // CorruptError says which record broke the chain. It is errdefs.ErrDataLoss.
 type CorruptError struct {
-	Path    string
-	Seq     int64 // that was expected there
-	Offset  int64 // of its line, in bytes
+	Place
 	Problem string
 }
 
 // Error implements error.
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("journal %s: record %d at byte %d %s: the journal was damaged or changed; "+
-		"keep it for inspection and start with a new one", e.Path, e.Seq, e.Offset, e.Problem)
+	return fmt.Sprintf("journal %s, line %d: record %d at byte %d %s: the journal was damaged or changed; "+
+		"keep it for inspection and start with a new one", e.Path, e.Line, e.Seq, e.Offset, e.Problem)
 }
 
 // Unwrap makes it an errdefs.ErrDataLoss.
-func (e *CorruptError) Unwrap() error { return errdefs.ErrDataLoss }
+func (*CorruptError) Unwrap() error { return errdefs.ErrDataLoss }
 
-// Verify reads the whole journal and checks every hash and the chain. It takes
-// no lock: of a journal that is being written it verifies what is there, and
-// the last lines may then count as torn. The error is a *CorruptError if the
-// chain is broken. Records cut off the end cannot be noticed from the file
-// alone: compare LastSeq and LastHash with what is known from elsewhere.
-func Verify(path string) (Report, error) {
-	f, err := os.Open(path) // #nosec G304 -- the operator names the journal
-	if err != nil {
-		return Report{}, fmt.Errorf("verify journal: %w", err)
-	}
-	rep, err := scan(f, path, func(Record) error { return nil })
-	if cerr := f.Close(); err == nil && cerr != nil {
-		err = fmt.Errorf("verify journal: %w", cerr)
-	}
-	return rep, err
+// scanner reads segments in order and checks hashes and chain.
+type scanner struct {
+	rep Report
+	fn  func(Record, Place) error
+	// known says that the chain before the first record is known: rep.LastSeq and
+	// LastHash are its end. Otherwise the first record's Prev is taken for it.
+	known bool
+
+	at     Place // of the line that is read
+	good   int64 // bytes of good records in the segment
+	length int64 // of the segment's file, after segment
 }
 
-// scan reads all records from r and gives each good one to fn. It stops at the
-// first line that is not the next record and decides whether the rest is a torn
-// tail.
+// newScanner begins at the very first record.
+func newScanner(fn func(Record, Place) error) *scanner {
+	return &scanner{rep: Report{LastHash: genesis}, fn: fn, known: true}
+}
+
+// scan reads a journal of one segment.
 func scan(r io.Reader, path string, fn func(Record) error) (Report, error) {
-	rep := Report{LastHash: genesis}
+	s := newScanner(func(rec Record, _ Place) error { return fn(rec) })
+	err := s.segment(r, path, true)
+	return s.rep, err
+}
+
+// segment reads all records of a segment and gives each good one to fn. It stops at
+// the first line that is not the next record. In the last segment the rest may be a
+// torn tail; the others end in nothing but zeros, which a crash can leave.
+func (s *scanner) segment(r io.Reader, path string, last bool) error {
 	br := bufio.NewReaderSize(r, 256<<10)
+	s.at, s.good = Place{Path: path}, 0
+	s.rep.Segments++
 	for {
 		line, err := readLine(br)
+		s.at.Line++
+		s.at.Offset, s.at.Seq = s.good, s.rep.LastSeq+1
 		if errors.Is(err, io.EOF) && len(line) == 0 {
-			rep.FileBytes = rep.Bytes
-			return rep, nil
+			s.length = s.good
+			s.rep.FileBytes += s.good
+			return nil
 		}
 		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errLineTooLong) {
-			return rep, fmt.Errorf("read journal: %w", err)
+			return fmt.Errorf("read journal: %w", err)
 		}
 		whole := err == nil
 		rec, perr := Record{}, errNotRecord
 		if whole {
 			rec, perr = parseLine(line)
 		}
-		problem := ""
-		switch {
-		case perr != nil:
-			problem = perr.Error()
-		case rec.Seq != rep.LastSeq+1:
-			problem = fmt.Sprintf("has the number %d", rec.Seq)
-		case rec.Prev != rep.LastHash:
-			problem = "does not follow from the record before it"
-		}
-		if problem != "" {
+		if problem := s.problem(rec, perr); problem != "" {
 			// A whole record that does not fit was not torn by a crash.
-			torn := errors.Is(perr, errNotRecord)
-			return tail(br, rep, path, line, whole, torn, problem)
+			torn := errors.Is(perr, errNotRecord) && tornLine(line, whole, s.good)
+			return s.tail(br, line, whole, torn, last, problem)
 		}
-		if err := fn(rec); err != nil {
-			return rep, fmt.Errorf("replay record %d: %w", rec.Seq, err)
+		if err := s.fn(rec, s.at); err != nil {
+			return fmt.Errorf("replay record %d: %w", rec.Seq, err)
 		}
-		rep.Records++
-		rep.LastSeq, rep.LastHash = rec.Seq, rec.Hash
-		rep.Bytes += int64(len(line)) + 1
+		s.accept(rec, int64(len(line))+1)
 	}
 }
 
+// problem is what keeps a line from being the next record.
+func (s *scanner) problem(rec Record, perr error) string {
+	switch {
+	case perr != nil:
+		return perr.Error()
+	case rec.Seq != s.rep.LastSeq+1:
+		return fmt.Sprintf("has the number %d", rec.Seq)
+	case s.known && rec.Prev != s.rep.LastHash:
+		return "does not follow from the record before it"
+	}
+	return ""
+}
+
+func (s *scanner) accept(rec Record, bytes int64) {
+	if s.rep.Records == 0 {
+		s.rep.FirstSeq, s.rep.FirstPrev = rec.Seq, rec.Prev
+	}
+	s.known = true
+	s.rep.Records++
+	s.rep.LastSeq, s.rep.LastHash = rec.Seq, rec.Hash
+	s.rep.Bytes += bytes
+	s.good += bytes
+}
+
 // tail looks at what comes after the last good record. Nothing but zeros is the
-// end of a journal that was not closed. Anything else is a torn write only if
+// end of a segment that was not closed. Anything else is a torn write only if
 // nothing after it was written in the knowledge that the missing record was on
 // disk.
-func tail(br *bufio.Reader, rep Report, path string, first []byte, whole, torn bool, problem string) (Report, error) {
-	corrupt := &CorruptError{Path: path, Seq: rep.LastSeq + 1, Offset: rep.Bytes, Problem: problem}
-	if !torn {
-		return rep, corrupt
+func (s *scanner) tail(br *bufio.Reader, first []byte, whole, torn, last bool, problem string) error {
+	corrupt := &CorruptError{Place: s.at, Problem: problem}
+	zeros := !whole && len(bytes.Trim(first, "\x00")) == 0
+	if !torn && !zeros {
+		return corrupt
 	}
 	rest := remains{sum: sha256.New()}
 	rest.add(first, whole)
@@ -123,18 +160,62 @@ func tail(br *bufio.Reader, rep Report, path string, first []byte, whole, torn b
 			break
 		}
 		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errLineTooLong) {
-			return rep, fmt.Errorf("read journal: %w", err)
+			return fmt.Errorf("read journal: %w", err)
 		}
 		rest.add(line, err == nil)
-		if rec, perr := parseLine(line); perr == nil && rec.Synced > rep.LastSeq {
-			return rep, corrupt
+		if rec, perr := parseLine(line); perr == nil && rec.Synced > s.rep.LastSeq {
+			return corrupt
 		}
 	}
-	rep.FileBytes = rep.Bytes + rest.bytes + rest.zeros
-	if rest.bytes > 0 {
-		rep.TornBytes, rep.TornSHA256 = rest.bytes, hex.EncodeToString(rest.sum.Sum(nil))
+	if rest.bytes > 0 && !last {
+		return corrupt
 	}
-	return rep, nil
+	s.length = s.good + rest.bytes + rest.zeros
+	s.rep.FileBytes += s.length
+	if rest.bytes > 0 {
+		s.rep.TornBytes, s.rep.TornSHA256, s.rep.TornAt = rest.bytes, hex.EncodeToString(rest.sum.Sum(nil)), s.at
+	}
+	return nil
+}
+
+// sectorBytes is what a disk writes whole or not at all.
+const sectorBytes = 512
+
+// tornLine reports whether a line that is no record, at that offset of its file, can
+// be what a crash has left of a write: the file ends in it, or sectors of it still
+// hold zeros. A changed byte makes neither.
+func tornLine(line []byte, whole bool, offset int64) bool {
+	if !whole {
+		text := bytes.TrimRight(line, "\x00")
+		if len(text) == 0 {
+			return true
+		}
+		// A whole record behind which something else is than its newline was whole.
+		if _, err := parseLine(text[:len(text)-1]); err == nil {
+			return false
+		}
+		if len(text) < len(line) || bytes.IndexByte(line, 0) < 0 {
+			return true
+		}
+	}
+	lost := false
+	for i := 0; i < len(line); {
+		zero := bytes.IndexByte(line[i:], 0)
+		if zero < 0 {
+			break
+		}
+		from := i + zero
+		to := from
+		for to < len(line) && line[to] == 0 {
+			to++
+		}
+		begins := from == 0 || (offset+int64(from))%sectorBytes == 0
+		if !begins || (offset+int64(to))%sectorBytes != 0 {
+			return false
+		}
+		lost, i = true, to
+	}
+	return lost
 }
 
 // remains measures what is left behind the good records, zeros at its end apart.

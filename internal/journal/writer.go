@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"github.com/sandgate/sandgate/sandbox/failpoint"
@@ -66,8 +67,11 @@ func (j *Journal) gather(first *request) []*request {
 	return batch
 }
 
-// commit writes a batch: all of it counts, or nothing.
+// commit writes a batch: all of it counts, or nothing, but for new calls that are
+// refused because the disk is full.
 func (j *Journal) commit(batch []*request) {
+	j.turn()
+	batch = j.refuse(batch)
 	buf := &j.line
 	buf.Reset()
 	seq, head := j.seq, j.head
@@ -92,9 +96,13 @@ func (j *Journal) commit(batch []*request) {
 	if err == nil {
 		j.offset += int64(buf.Len())
 		j.seq, j.head = seq, head
+		if j.began.IsZero() {
+			j.began = good[0].rec.Time
+		}
 		j.ahead.extend(j.zeros, j.offset)
+		j.signing.add(good)
 	}
-	j.told(err, len(good))
+	j.told(err, len(good), buf.Len())
 	for _, r := range good {
 		if r.err = err; err == nil {
 			r.seq = r.rec.Seq
@@ -102,25 +110,82 @@ func (j *Journal) commit(batch []*request) {
 		close(r.done)
 	}
 	failpoint.At(failpoint.JournalAnswered)
-	if j.observe != nil {
-		j.observe(len(good), took)
+	if j.opts.Observe != nil {
+		j.opts.Observe(len(good), took)
 	}
 	if buf.Cap() > maxBatchBytes {
 		j.line = bytes.Buffer{}
 	}
 }
 
-// told notes what came of a batch, for Err and State.
-func (j *Journal) told(err error, records int) {
+// refuse answers those of a batch that begin something while no more than the
+// reserve is left, and returns the others: what ends something is written.
+func (j *Journal) refuse(batch []*request) []*request {
+	var cause error
+	if j.ahead.reserve > 0 {
+		j.ahead.extend(j.zeros, j.offset) // there may be room again
+		j.ahead.settle(j.ahead.full != nil)
+		size := int64(0)
+		for _, r := range batch {
+			size += int64(len(r.rec.Data)) + 512
+		}
+		cause = j.ahead.low(j.offset + size)
+	}
+	if cause == nil && j.refused == nil {
+		return batch
+	}
+	if cause == nil {
+		j.opts.Logger.Info("the journal has room again: calls are taken")
+		j.refused = nil
+	}
+	rest := batch[:0]
+	for _, r := range batch {
+		if cause == nil || mayUseReserve(r.rec.Kind) {
+			rest = append(rest, r)
+			continue
+		}
+		if j.refused == nil {
+			j.opts.Logger.Error("the disk of the journal is full: calls are refused until there is room", zap.Error(cause))
+			j.refused = classify("the disk of the journal is full: nothing new is begun until there is room", cause)
+		}
+		r.err = j.refused
+		close(r.done)
+	}
+	j.mu.Lock()
+	j.state.Full = j.refused
+	j.mu.Unlock()
+	return rest
+}
+
+// mayUseReserve reports whether a record ends something that is under way, or makes
+// room.
+func mayUseReserve(k Kind) bool {
+	switch k { //nolint:exhaustive // the others begin something
+	case KindOutcome, KindStop, KindRecovery, KindRetention, KindPolicy:
+		return true
+	}
+	return false
+}
+
+// told notes what came of a batch, for Err and State, and wakes those who wait for
+// records.
+func (j *Journal) told(err error, records, bytes int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.state.LastSeq, j.state.Bytes = j.seq, j.offset
+	j.state.LastSeq = j.seq
 	if j.failed = err; err != nil {
 		j.state.FailedCommits++
 		return
 	}
+	j.state.Bytes += int64(bytes)
 	j.state.Commits++
 	j.state.Records += int64(records)
+	live := &j.segments[len(j.segments)-1]
+	live.Last, live.Bytes = j.seq, j.offset
+	if j.changed != nil {
+		close(j.changed)
+		j.changed = nil
+	}
 }
 
 // put brings b to the disk behind the last acknowledged record. After a failure
@@ -130,6 +195,12 @@ func (j *Journal) put(b []byte) error {
 		if err := j.cutBack(); err != nil {
 			return classify("cut back journal", err)
 		}
+	}
+	if j.unnamed {
+		if err := syncDir(j.files.dir); err != nil {
+			return classify("sync journal", err)
+		}
+		j.unnamed = false
 	}
 	end := blocksUp(j.offset + int64(len(b))) // as far as a direct write goes
 	j.ahead.settle(end > j.ahead.end)
@@ -166,10 +237,8 @@ func (j *Journal) cutBack() error {
 
 func classify(op string, err error) error {
 	var class error = errdefs.ErrUnavailable
-	for _, full := range []error{unix.ENOSPC, unix.EDQUOT, unix.EFBIG} {
-		if errors.Is(err, full) {
-			class = errdefs.ErrResourceExhausted
-		}
+	if isFull(err) {
+		class = errdefs.ErrResourceExhausted
 	}
 	return fmt.Errorf("%s: %w: %w", op, class, err)
 }

@@ -172,6 +172,9 @@ func (t *Tree) Restart(size int64, hashes []tlog.Hash) error {
 	return nil
 }
 
+// FrontierIndexes are the storage indexes of the hashes that Frontier returns.
+func FrontierIndexes(size int64) []int64 { return frontier(size) }
+
 // frontier are the storage indexes of the whole subtrees of the first size leaves,
 // the largest first.
 func frontier(size int64) []int64 {

@@ -1,0 +1,75 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/containerd/errdefs"
+)
+
+// Pending is an entry on its way to the disk.
+type Pending struct {
+	j   *Journal
+	req *request
+	err error // why it is not on its way
+}
+
+// Begin puts the entry in line for the disk and returns. Its place among the records
+// is settled then, also if nobody waits. The entry is encoded in the caller's
+// goroutine; Begin only waits while very many entries are in line. It never returns
+// nil: Wait tells what went wrong.
+func (j *Journal) Begin(ctx context.Context, e Entry) *Pending {
+	if ctx.Err() != nil {
+		return &Pending{j: j, err: context.Cause(ctx)}
+	}
+	data, err := encodeData(e.Data)
+	if err != nil {
+		return &Pending{j: j, err: err}
+	}
+	p := &Pending{j: j, req: &request{
+		rec:  Record{Kind: e.Kind, Caller: e.Caller, Session: e.Session, CallID: e.CallID, Data: data},
+		done: make(chan struct{}),
+	}}
+	select {
+	case <-j.closing:
+		p.err = errClosed()
+	case <-ctx.Done():
+		p.err = context.Cause(ctx)
+	case j.requests <- p.req:
+	}
+	return p
+}
+
+// Wait returns the record's number once it is on disk. Its errors are those of
+// Append. It may be called more than once, and by several goroutines.
+func (p *Pending) Wait(ctx context.Context) (int64, error) {
+	if p.err != nil {
+		return 0, p.err
+	}
+	select {
+	case <-p.req.done:
+		return p.req.seq, p.req.err
+	case <-p.j.done:
+		select {
+		case <-p.req.done:
+			return p.req.seq, p.req.err
+		default:
+			return 0, errClosed()
+		}
+	case <-ctx.Done():
+		return 0, fmt.Errorf("write journal: %w", context.Cause(ctx))
+	}
+}
+
+// Append writes the entry and returns its sequence number once it is on disk.
+// On an error nothing of it counts: the caller must act as if it had not been
+// recorded. A full disk is errdefs.ErrResourceExhausted, another failure and a
+// closed journal are errdefs.ErrUnavailable. When ctx ends while the record waits
+// or is being written, Append returns at once, also from a disk that hangs: the
+// record stays the writer's, and it is not known whether it gets there. That is an
+// error too.
+func (j *Journal) Append(ctx context.Context, e Entry) (int64, error) {
+	return j.Begin(ctx, e).Wait(ctx)
+}
+
+func errClosed() error { return fmt.Errorf("journal is closed: %w", errdefs.ErrUnavailable) }
