@@ -9,6 +9,7 @@ package sandgatev1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -30,12 +31,16 @@ const (
 	ApprovalState_APPROVAL_STATE_UNSPECIFIED ApprovalState = 0
 	// Waiting for an answer.
 	ApprovalState_APPROVAL_STATE_PENDING ApprovalState = 1
-	// Approved.
+	// Approved by as many as policy wants; the call may run, once.
 	ApprovalState_APPROVAL_STATE_APPROVED ApprovalState = 2
 	// Denied by a person.
 	ApprovalState_APPROVAL_STATE_DENIED ApprovalState = 3
-	// Nobody answered in time.
+	// Nobody answered in time, or the call did not run in time.
 	ApprovalState_APPROVAL_STATE_EXPIRED ApprovalState = 4
+	// The call ran by it.
+	ApprovalState_APPROVAL_STATE_USED ApprovalState = 5
+	// What would run is not what was asked any more; message says why.
+	ApprovalState_APPROVAL_STATE_VOID ApprovalState = 6
 )
 
 // Enum value maps for ApprovalState.
@@ -46,6 +51,8 @@ var (
 		2: "APPROVAL_STATE_APPROVED",
 		3: "APPROVAL_STATE_DENIED",
 		4: "APPROVAL_STATE_EXPIRED",
+		5: "APPROVAL_STATE_USED",
+		6: "APPROVAL_STATE_VOID",
 	}
 	ApprovalState_value = map[string]int32{
 		"APPROVAL_STATE_UNSPECIFIED": 0,
@@ -53,6 +60,8 @@ var (
 		"APPROVAL_STATE_APPROVED":    2,
 		"APPROVAL_STATE_DENIED":      3,
 		"APPROVAL_STATE_EXPIRED":     4,
+		"APPROVAL_STATE_USED":        5,
+		"APPROVAL_STATE_VOID":        6,
 	}
 )
 
@@ -83,15 +92,14 @@ func (ApprovalState) EnumDescriptor() ([]byte, []int) {
 	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{0}
 }
 
-// Approval is a question to people about one call. It is bound to the digest
-// of the call and to the policy revision that asked.
+// Approval is a question to people about one call.
 type Approval struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Always set. Id of the approval.
 	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
 	// Always set. Where it is on its way.
 	State ApprovalState `protobuf:"varint,2,opt,name=state,proto3,enum=sandgate.v1.ApprovalState" json:"state,omitempty"`
-	// Always set. The call as it was proposed.
+	// Always set. The call as it would run. Variables have no values here.
 	Call *Call `protobuf:"bytes,3,opt,name=call,proto3" json:"call,omitempty"`
 	// Always set. Digest of the call, "sha256:…".
 	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
@@ -101,8 +109,40 @@ type Approval struct {
 	Decision *Decision `protobuf:"bytes,6,opt,name=decision,proto3" json:"decision,omitempty"`
 	// When it was asked.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When it expires. Unset: never.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Until when it can be answered and, once approved, be used.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Always set. Digest of all that it is bound to, "sha256:…": what Approve wants.
+	BindingDigest string `protobuf:"bytes,9,opt,name=binding_digest,json=bindingDigest,proto3" json:"binding_digest,omitempty"`
+	// Files of the workspace that the call refers to, as they were when it was asked,
+	// sorted by path. Empty: none are known.
+	Files []*ApprovalFile `protobuf:"bytes,10,rep,name=files,proto3" json:"files,omitempty"`
+	// What the call may refer to that it is not held to, a phrase each. Empty: nothing.
+	NotFrozen []string `protobuf:"bytes,11,rep,name=not_frozen,json=notFrozen,proto3" json:"not_frozen,omitempty"`
+	// What of the files is not any more as it was, a sentence each. Empty: nothing, or
+	// the approval is over.
+	Changes []string `protobuf:"bytes,12,rep,name=changes,proto3" json:"changes,omitempty"`
+	// Who has approved it. Empty: nobody yet.
+	Votes []*ApprovalVote `protobuf:"bytes,13,rep,name=votes,proto3" json:"votes,omitempty"`
+	// Always set. How many approvals are needed.
+	Quorum int32 `protobuf:"varint,14,opt,name=quorum,proto3" json:"quorum,omitempty"`
+	// Who denied it. Empty: nobody.
+	DeniedBy string `protobuf:"bytes,15,opt,name=denied_by,json=deniedBy,proto3" json:"denied_by,omitempty"`
+	// Why it was denied or is void. Empty: nothing was said.
+	Message string `protobuf:"bytes,16,opt,name=message,proto3" json:"message,omitempty"`
+	// Grant that can be given with it. Unset: none, and no_grant_reason says why.
+	SuggestedGrant *SuggestedGrant `protobuf:"bytes,17,opt,name=suggested_grant,json=suggestedGrant,proto3" json:"suggested_grant,omitempty"`
+	// Why no grant can be given. Empty: one can.
+	NoGrantReason string `protobuf:"bytes,18,opt,name=no_grant_reason,json=noGrantReason,proto3" json:"no_grant_reason,omitempty"`
+	// Id of the grant that was given with it. Empty: none.
+	GrantId string `protobuf:"bytes,19,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
+	// Why the caller of this RPC may not approve it. Empty: it may.
+	MayNotApprove string `protobuf:"bytes,20,opt,name=may_not_approve,json=mayNotApprove,proto3" json:"may_not_approve,omitempty"`
+	// Digest of standard input, "sha256:…". Empty: there is none, or it is streamed.
+	StdinDigest string `protobuf:"bytes,21,opt,name=stdin_digest,json=stdinDigest,proto3" json:"stdin_digest,omitempty"`
+	// Bytes of standard input. Unset: it is streamed, and the approval is not bound to it.
+	StdinBytes *int64 `protobuf:"varint,22,opt,name=stdin_bytes,json=stdinBytes,proto3,oneof" json:"stdin_bytes,omitempty"`
+	// True when not all of the arguments are here, because the journal keeps less of them.
+	ArgumentsCut  bool `protobuf:"varint,23,opt,name=arguments_cut,json=argumentsCut,proto3" json:"arguments_cut,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -193,6 +233,558 @@ func (x *Approval) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Approval) GetBindingDigest() string {
+	if x != nil {
+		return x.BindingDigest
+	}
+	return ""
+}
+
+func (x *Approval) GetFiles() []*ApprovalFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *Approval) GetNotFrozen() []string {
+	if x != nil {
+		return x.NotFrozen
+	}
+	return nil
+}
+
+func (x *Approval) GetChanges() []string {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *Approval) GetVotes() []*ApprovalVote {
+	if x != nil {
+		return x.Votes
+	}
+	return nil
+}
+
+func (x *Approval) GetQuorum() int32 {
+	if x != nil {
+		return x.Quorum
+	}
+	return 0
+}
+
+func (x *Approval) GetDeniedBy() string {
+	if x != nil {
+		return x.DeniedBy
+	}
+	return ""
+}
+
+func (x *Approval) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Approval) GetSuggestedGrant() *SuggestedGrant {
+	if x != nil {
+		return x.SuggestedGrant
+	}
+	return nil
+}
+
+func (x *Approval) GetNoGrantReason() string {
+	if x != nil {
+		return x.NoGrantReason
+	}
+	return ""
+}
+
+func (x *Approval) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
+	}
+	return ""
+}
+
+func (x *Approval) GetMayNotApprove() string {
+	if x != nil {
+		return x.MayNotApprove
+	}
+	return ""
+}
+
+func (x *Approval) GetStdinDigest() string {
+	if x != nil {
+		return x.StdinDigest
+	}
+	return ""
+}
+
+func (x *Approval) GetStdinBytes() int64 {
+	if x != nil && x.StdinBytes != nil {
+		return *x.StdinBytes
+	}
+	return 0
+}
+
+func (x *Approval) GetArgumentsCut() bool {
+	if x != nil {
+		return x.ArgumentsCut
+	}
+	return false
+}
+
+// ApprovalFile is a file of the workspace that an approval is bound to.
+type ApprovalFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. Absolute path in the cell, as the call names it.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Always set. The same without symbolic links.
+	RealPath string `protobuf:"bytes,2,opt,name=real_path,json=realPath,proto3" json:"real_path,omitempty"`
+	// Always set. What the call does with it: "run", "read" or "write".
+	Op string `protobuf:"bytes,3,opt,name=op,proto3" json:"op,omitempty"`
+	// SHA-256 of the content in hex. Empty: no such file was there.
+	Sha256 string `protobuf:"bytes,4,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// Bytes of the content.
+	SizeBytes     int64 `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalFile) Reset() {
+	*x = ApprovalFile{}
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalFile) ProtoMessage() {}
+
+func (x *ApprovalFile) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalFile.ProtoReflect.Descriptor instead.
+func (*ApprovalFile) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ApprovalFile) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ApprovalFile) GetRealPath() string {
+	if x != nil {
+		return x.RealPath
+	}
+	return ""
+}
+
+func (x *ApprovalFile) GetOp() string {
+	if x != nil {
+		return x.Op
+	}
+	return ""
+}
+
+func (x *ApprovalFile) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *ApprovalFile) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+// ApprovalVote is one approver's yes.
+type ApprovalVote struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. Id of the approver, or "daemon:timeout" where policy takes silence for a yes.
+	Approver string `protobuf:"bytes,1,opt,name=approver,proto3" json:"approver,omitempty"`
+	// When.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// What the approver said. Empty: nothing.
+	Comment string `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
+	// The grant that the approver gave with it. Unset: none.
+	Grant         *GrantTerms `protobuf:"bytes,4,opt,name=grant,proto3" json:"grant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalVote) Reset() {
+	*x = ApprovalVote{}
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalVote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalVote) ProtoMessage() {}
+
+func (x *ApprovalVote) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalVote.ProtoReflect.Descriptor instead.
+func (*ApprovalVote) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ApprovalVote) GetApprover() string {
+	if x != nil {
+		return x.Approver
+	}
+	return ""
+}
+
+func (x *ApprovalVote) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ApprovalVote) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+func (x *ApprovalVote) GetGrant() *GrantTerms {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+// SuggestedGrant is the narrowest class of calls that is of use to people who do not
+// want to be asked the same again.
+type SuggestedGrant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. The class in one sentence.
+	Summary string `protobuf:"bytes,1,opt,name=summary,proto3" json:"summary,omitempty"`
+	// Always set. Terms that are taken where the approver gives none.
+	Terms *GrantTerms `protobuf:"bytes,2,opt,name=terms,proto3" json:"terms,omitempty"`
+	// Ids of the rules whose questions it answers.
+	Rules         []string `protobuf:"bytes,3,rep,name=rules,proto3" json:"rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuggestedGrant) Reset() {
+	*x = SuggestedGrant{}
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuggestedGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuggestedGrant) ProtoMessage() {}
+
+func (x *SuggestedGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuggestedGrant.ProtoReflect.Descriptor instead.
+func (*SuggestedGrant) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SuggestedGrant) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+func (x *SuggestedGrant) GetTerms() *GrantTerms {
+	if x != nil {
+		return x.Terms
+	}
+	return nil
+}
+
+func (x *SuggestedGrant) GetRules() []string {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+// GrantTerms are how far a grant goes.
+type GrantTerms struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional. "session" or "caller". Empty: the session where the call has one.
+	Scope string `protobuf:"bytes,1,opt,name=scope,proto3" json:"scope,omitempty"`
+	// Optional. How often it can be used, 1 to 1000. 0 means 20.
+	Uses int32 `protobuf:"varint,2,opt,name=uses,proto3" json:"uses,omitempty"`
+	// Optional. How long it lives, 1 second to 7 days. Unset: one hour.
+	Ttl           *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantTerms) Reset() {
+	*x = GrantTerms{}
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantTerms) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantTerms) ProtoMessage() {}
+
+func (x *GrantTerms) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantTerms.ProtoReflect.Descriptor instead.
+func (*GrantTerms) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GrantTerms) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *GrantTerms) GetUses() int32 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+func (x *GrantTerms) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+// Grant is what approvers have allowed beforehand.
+type Grant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. Id of the grant.
+	GrantId string `protobuf:"bytes,1,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
+	// Always set. The class of calls in one sentence.
+	Summary string `protobuf:"bytes,2,opt,name=summary,proto3" json:"summary,omitempty"`
+	// Always set. How far it goes.
+	Terms *GrantTerms `protobuf:"bytes,3,opt,name=terms,proto3" json:"terms,omitempty"`
+	// Always set. Id of the host whose calls it is for.
+	CallerId string `protobuf:"bytes,4,opt,name=caller_id,json=callerId,proto3" json:"caller_id,omitempty"`
+	// Session whose calls it is for. Empty: all of the caller.
+	SessionId string `protobuf:"bytes,5,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Always set. Tool whose calls it is for.
+	Tool string `protobuf:"bytes,6,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Always set. Policy profile under which it holds.
+	Profile string `protobuf:"bytes,7,opt,name=profile,proto3" json:"profile,omitempty"`
+	// Ids of the rules whose questions it answers.
+	Rules []string `protobuf:"bytes,8,rep,name=rules,proto3" json:"rules,omitempty"`
+	// How often it was used.
+	Used int32 `protobuf:"varint,9,opt,name=used,proto3" json:"used,omitempty"`
+	// When it was given.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it ends.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// When it was used last. Unset: never.
+	LastUseTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
+	// Id of the approval that it was given with.
+	ApprovalId string `protobuf:"bytes,13,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// Ids of those who gave it.
+	Approvers     []string `protobuf:"bytes,14,rep,name=approvers,proto3" json:"approvers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Grant) Reset() {
+	*x = Grant{}
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Grant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Grant) ProtoMessage() {}
+
+func (x *Grant) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Grant.ProtoReflect.Descriptor instead.
+func (*Grant) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Grant) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
+	}
+	return ""
+}
+
+func (x *Grant) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+func (x *Grant) GetTerms() *GrantTerms {
+	if x != nil {
+		return x.Terms
+	}
+	return nil
+}
+
+func (x *Grant) GetCallerId() string {
+	if x != nil {
+		return x.CallerId
+	}
+	return ""
+}
+
+func (x *Grant) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *Grant) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *Grant) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *Grant) GetRules() []string {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *Grant) GetUsed() int32 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *Grant) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Grant) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Grant) GetLastUseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUseTime
+	}
+	return nil
+}
+
+func (x *Grant) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+func (x *Grant) GetApprovers() []string {
+	if x != nil {
+		return x.Approvers
+	}
+	return nil
+}
+
 // ListApprovalsRequest asks for approvals.
 type ListApprovalsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -208,7 +800,7 @@ type ListApprovalsRequest struct {
 
 func (x *ListApprovalsRequest) Reset() {
 	*x = ListApprovalsRequest{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[1]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -220,7 +812,7 @@ func (x *ListApprovalsRequest) String() string {
 func (*ListApprovalsRequest) ProtoMessage() {}
 
 func (x *ListApprovalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[1]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -233,7 +825,7 @@ func (x *ListApprovalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListApprovalsRequest.ProtoReflect.Descriptor instead.
 func (*ListApprovalsRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{1}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListApprovalsRequest) GetState() ApprovalState {
@@ -270,7 +862,7 @@ type ListApprovalsResponse struct {
 
 func (x *ListApprovalsResponse) Reset() {
 	*x = ListApprovalsResponse{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[2]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -282,7 +874,7 @@ func (x *ListApprovalsResponse) String() string {
 func (*ListApprovalsResponse) ProtoMessage() {}
 
 func (x *ListApprovalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[2]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -295,7 +887,7 @@ func (x *ListApprovalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListApprovalsResponse.ProtoReflect.Descriptor instead.
 func (*ListApprovalsResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{2}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListApprovalsResponse) GetApprovals() []*Approval {
@@ -312,6 +904,98 @@ func (x *ListApprovalsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// GetApprovalRequest asks for an approval.
+type GetApprovalRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Id of the approval.
+	ApprovalId    string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetApprovalRequest) Reset() {
+	*x = GetApprovalRequest{}
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetApprovalRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetApprovalRequest) ProtoMessage() {}
+
+func (x *GetApprovalRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetApprovalRequest.ProtoReflect.Descriptor instead.
+func (*GetApprovalRequest) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetApprovalRequest) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
+}
+
+// GetApprovalResponse is the approval as it is now.
+type GetApprovalResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. The approval.
+	Approval      *Approval `protobuf:"bytes,1,opt,name=approval,proto3" json:"approval,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetApprovalResponse) Reset() {
+	*x = GetApprovalResponse{}
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetApprovalResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetApprovalResponse) ProtoMessage() {}
+
+func (x *GetApprovalResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetApprovalResponse.ProtoReflect.Descriptor instead.
+func (*GetApprovalResponse) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GetApprovalResponse) GetApproval() *Approval {
+	if x != nil {
+		return x.Approval
+	}
+	return nil
+}
+
 // WatchApprovalsRequest opens a watch. It has no content.
 type WatchApprovalsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -321,7 +1005,7 @@ type WatchApprovalsRequest struct {
 
 func (x *WatchApprovalsRequest) Reset() {
 	*x = WatchApprovalsRequest{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[3]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -333,7 +1017,7 @@ func (x *WatchApprovalsRequest) String() string {
 func (*WatchApprovalsRequest) ProtoMessage() {}
 
 func (x *WatchApprovalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[3]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -346,7 +1030,7 @@ func (x *WatchApprovalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchApprovalsRequest.ProtoReflect.Descriptor instead.
 func (*WatchApprovalsRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{3}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{10}
 }
 
 // WatchApprovalsResponse is a new or changed approval.
@@ -360,7 +1044,7 @@ type WatchApprovalsResponse struct {
 
 func (x *WatchApprovalsResponse) Reset() {
 	*x = WatchApprovalsResponse{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[4]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -372,7 +1056,7 @@ func (x *WatchApprovalsResponse) String() string {
 func (*WatchApprovalsResponse) ProtoMessage() {}
 
 func (x *WatchApprovalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[4]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -385,7 +1069,7 @@ func (x *WatchApprovalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchApprovalsResponse.ProtoReflect.Descriptor instead.
 func (*WatchApprovalsResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{4}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchApprovalsResponse) GetApproval() *Approval {
@@ -400,17 +1084,20 @@ type ApproveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. Id of the approval.
 	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
-	// Required. Digest of the call that the approver saw, "sha256:…".
+	// Required. binding_digest of the approval as the approver saw it, "sha256:…".
 	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
 	// Optional. Why, for the journal. At most 1024 bytes.
-	Comment       string `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
+	Comment string `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
+	// Optional. Gives the suggested grant as well, on these terms; it is made once all
+	// approvers have given it, on the narrowest terms of all. Unset: this one call only.
+	Grant         *GrantTerms `protobuf:"bytes,4,opt,name=grant,proto3" json:"grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApproveRequest) Reset() {
 	*x = ApproveRequest{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[5]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -422,7 +1109,7 @@ func (x *ApproveRequest) String() string {
 func (*ApproveRequest) ProtoMessage() {}
 
 func (x *ApproveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[5]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -435,7 +1122,7 @@ func (x *ApproveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveRequest.ProtoReflect.Descriptor instead.
 func (*ApproveRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{5}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ApproveRequest) GetApprovalId() string {
@@ -459,6 +1146,13 @@ func (x *ApproveRequest) GetComment() string {
 	return ""
 }
 
+func (x *ApproveRequest) GetGrant() *GrantTerms {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
 // ApproveResponse is the approval as it is now.
 type ApproveResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -470,7 +1164,7 @@ type ApproveResponse struct {
 
 func (x *ApproveResponse) Reset() {
 	*x = ApproveResponse{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[6]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -482,7 +1176,7 @@ func (x *ApproveResponse) String() string {
 func (*ApproveResponse) ProtoMessage() {}
 
 func (x *ApproveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[6]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -495,7 +1189,7 @@ func (x *ApproveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveResponse.ProtoReflect.Descriptor instead.
 func (*ApproveResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{6}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ApproveResponse) GetApproval() *Approval {
@@ -518,7 +1212,7 @@ type DenyRequest struct {
 
 func (x *DenyRequest) Reset() {
 	*x = DenyRequest{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[7]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +1224,7 @@ func (x *DenyRequest) String() string {
 func (*DenyRequest) ProtoMessage() {}
 
 func (x *DenyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[7]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +1237,7 @@ func (x *DenyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DenyRequest.ProtoReflect.Descriptor instead.
 func (*DenyRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{7}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DenyRequest) GetApprovalId() string {
@@ -571,7 +1265,7 @@ type DenyResponse struct {
 
 func (x *DenyResponse) Reset() {
 	*x = DenyResponse{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[8]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -583,7 +1277,7 @@ func (x *DenyResponse) String() string {
 func (*DenyResponse) ProtoMessage() {}
 
 func (x *DenyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[8]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -596,7 +1290,7 @@ func (x *DenyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DenyResponse.ProtoReflect.Descriptor instead.
 func (*DenyResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{8}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DenyResponse) GetApproval() *Approval {
@@ -606,11 +1300,186 @@ func (x *DenyResponse) GetApproval() *Approval {
 	return nil
 }
 
+// ListGrantsRequest asks for grants. It has no content.
+type ListGrantsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGrantsRequest) Reset() {
+	*x = ListGrantsRequest{}
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGrantsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGrantsRequest) ProtoMessage() {}
+
+func (x *ListGrantsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGrantsRequest.ProtoReflect.Descriptor instead.
+func (*ListGrantsRequest) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{16}
+}
+
+// ListGrantsResponse is the list of live grants.
+type ListGrantsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Grants, oldest first. Empty: there are none.
+	Grants        []*Grant `protobuf:"bytes,1,rep,name=grants,proto3" json:"grants,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGrantsResponse) Reset() {
+	*x = ListGrantsResponse{}
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGrantsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGrantsResponse) ProtoMessage() {}
+
+func (x *ListGrantsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGrantsResponse.ProtoReflect.Descriptor instead.
+func (*ListGrantsResponse) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListGrantsResponse) GetGrants() []*Grant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+// RevokeGrantRequest ends a grant.
+type RevokeGrantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Id of the grant.
+	GrantId       string `protobuf:"bytes,1,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeGrantRequest) Reset() {
+	*x = RevokeGrantRequest{}
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeGrantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeGrantRequest) ProtoMessage() {}
+
+func (x *RevokeGrantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeGrantRequest.ProtoReflect.Descriptor instead.
+func (*RevokeGrantRequest) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RevokeGrantRequest) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
+	}
+	return ""
+}
+
+// RevokeGrantResponse is the grant as it was.
+type RevokeGrantResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. The grant.
+	Grant         *Grant `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeGrantResponse) Reset() {
+	*x = RevokeGrantResponse{}
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeGrantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeGrantResponse) ProtoMessage() {}
+
+func (x *RevokeGrantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeGrantResponse.ProtoReflect.Descriptor instead.
+func (*RevokeGrantResponse) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RevokeGrantResponse) GetGrant() *Grant {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
 var File_sandgate_v1_approval_service_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_approval_service_proto_rawDesc = "" +
 	"\n" +
-	"\"sandgate/v1/approval_service.proto\x12\vsandgate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16sandgate/v1/call.proto\x1a\x1asandgate/v1/decision.proto\"\xe6\x02\n" +
+	"\"sandgate/v1/approval_service.proto\x12\vsandgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16sandgate/v1/call.proto\x1a\x1asandgate/v1/decision.proto\"\xa6\a\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x120\n" +
@@ -622,7 +1491,67 @@ const file_sandgate_v1_approval_service_proto_rawDesc = "" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\x84\x01\n" +
+	"expireTime\x12%\n" +
+	"\x0ebinding_digest\x18\t \x01(\tR\rbindingDigest\x12/\n" +
+	"\x05files\x18\n" +
+	" \x03(\v2\x19.sandgate.v1.ApprovalFileR\x05files\x12\x1d\n" +
+	"\n" +
+	"not_frozen\x18\v \x03(\tR\tnotFrozen\x12\x18\n" +
+	"\achanges\x18\f \x03(\tR\achanges\x12/\n" +
+	"\x05votes\x18\r \x03(\v2\x19.sandgate.v1.ApprovalVoteR\x05votes\x12\x16\n" +
+	"\x06quorum\x18\x0e \x01(\x05R\x06quorum\x12\x1b\n" +
+	"\tdenied_by\x18\x0f \x01(\tR\bdeniedBy\x12\x18\n" +
+	"\amessage\x18\x10 \x01(\tR\amessage\x12D\n" +
+	"\x0fsuggested_grant\x18\x11 \x01(\v2\x1b.sandgate.v1.SuggestedGrantR\x0esuggestedGrant\x12&\n" +
+	"\x0fno_grant_reason\x18\x12 \x01(\tR\rnoGrantReason\x12\x19\n" +
+	"\bgrant_id\x18\x13 \x01(\tR\agrantId\x12&\n" +
+	"\x0fmay_not_approve\x18\x14 \x01(\tR\rmayNotApprove\x12!\n" +
+	"\fstdin_digest\x18\x15 \x01(\tR\vstdinDigest\x12$\n" +
+	"\vstdin_bytes\x18\x16 \x01(\x03H\x00R\n" +
+	"stdinBytes\x88\x01\x01\x12#\n" +
+	"\rarguments_cut\x18\x17 \x01(\bR\fargumentsCutB\x0e\n" +
+	"\f_stdin_bytes\"\x86\x01\n" +
+	"\fApprovalFile\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1b\n" +
+	"\treal_path\x18\x02 \x01(\tR\brealPath\x12\x0e\n" +
+	"\x02op\x18\x03 \x01(\tR\x02op\x12\x16\n" +
+	"\x06sha256\x18\x04 \x01(\tR\x06sha256\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x05 \x01(\x03R\tsizeBytes\"\xa3\x01\n" +
+	"\fApprovalVote\x12\x1a\n" +
+	"\bapprover\x18\x01 \x01(\tR\bapprover\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
+	"\acomment\x18\x03 \x01(\tR\acomment\x12-\n" +
+	"\x05grant\x18\x04 \x01(\v2\x17.sandgate.v1.GrantTermsR\x05grant\"o\n" +
+	"\x0eSuggestedGrant\x12\x18\n" +
+	"\asummary\x18\x01 \x01(\tR\asummary\x12-\n" +
+	"\x05terms\x18\x02 \x01(\v2\x17.sandgate.v1.GrantTermsR\x05terms\x12\x14\n" +
+	"\x05rules\x18\x03 \x03(\tR\x05rules\"c\n" +
+	"\n" +
+	"GrantTerms\x12\x14\n" +
+	"\x05scope\x18\x01 \x01(\tR\x05scope\x12\x12\n" +
+	"\x04uses\x18\x02 \x01(\x05R\x04uses\x12+\n" +
+	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"\xf8\x03\n" +
+	"\x05Grant\x12\x19\n" +
+	"\bgrant_id\x18\x01 \x01(\tR\agrantId\x12\x18\n" +
+	"\asummary\x18\x02 \x01(\tR\asummary\x12-\n" +
+	"\x05terms\x18\x03 \x01(\v2\x17.sandgate.v1.GrantTermsR\x05terms\x12\x1b\n" +
+	"\tcaller_id\x18\x04 \x01(\tR\bcallerId\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x05 \x01(\tR\tsessionId\x12\x12\n" +
+	"\x04tool\x18\x06 \x01(\tR\x04tool\x12\x18\n" +
+	"\aprofile\x18\a \x01(\tR\aprofile\x12\x14\n" +
+	"\x05rules\x18\b \x03(\tR\x05rules\x12\x12\n" +
+	"\x04used\x18\t \x01(\x05R\x04used\x12;\n" +
+	"\vcreate_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vexpire_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12>\n" +
+	"\rlast_use_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\vlastUseTime\x12\x1f\n" +
+	"\vapproval_id\x18\r \x01(\tR\n" +
+	"approvalId\x12\x1c\n" +
+	"\tapprovers\x18\x0e \x03(\tR\tapprovers\"\x84\x01\n" +
 	"\x14ListApprovalsRequest\x120\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x1a.sandgate.v1.ApprovalStateR\x05state\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
@@ -630,15 +1559,21 @@ const file_sandgate_v1_approval_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"t\n" +
 	"\x15ListApprovalsResponse\x123\n" +
 	"\tapprovals\x18\x01 \x03(\v2\x15.sandgate.v1.ApprovalR\tapprovals\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x17\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"5\n" +
+	"\x12GetApprovalRequest\x12\x1f\n" +
+	"\vapproval_id\x18\x01 \x01(\tR\n" +
+	"approvalId\"H\n" +
+	"\x13GetApprovalResponse\x121\n" +
+	"\bapproval\x18\x01 \x01(\v2\x15.sandgate.v1.ApprovalR\bapproval\"\x17\n" +
 	"\x15WatchApprovalsRequest\"K\n" +
 	"\x16WatchApprovalsResponse\x121\n" +
-	"\bapproval\x18\x01 \x01(\v2\x15.sandgate.v1.ApprovalR\bapproval\"c\n" +
+	"\bapproval\x18\x01 \x01(\v2\x15.sandgate.v1.ApprovalR\bapproval\"\x92\x01\n" +
 	"\x0eApproveRequest\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x18\n" +
-	"\acomment\x18\x03 \x01(\tR\acomment\"D\n" +
+	"\acomment\x18\x03 \x01(\tR\acomment\x12-\n" +
+	"\x05grant\x18\x04 \x01(\v2\x17.sandgate.v1.GrantTermsR\x05grant\"D\n" +
 	"\x0fApproveResponse\x121\n" +
 	"\bapproval\x18\x01 \x01(\v2\x15.sandgate.v1.ApprovalR\bapproval\"H\n" +
 	"\vDenyRequest\x12\x1f\n" +
@@ -646,18 +1581,31 @@ const file_sandgate_v1_approval_service_proto_rawDesc = "" +
 	"approvalId\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"A\n" +
 	"\fDenyResponse\x121\n" +
-	"\bapproval\x18\x01 \x01(\v2\x15.sandgate.v1.ApprovalR\bapproval*\x9f\x01\n" +
+	"\bapproval\x18\x01 \x01(\v2\x15.sandgate.v1.ApprovalR\bapproval\"\x13\n" +
+	"\x11ListGrantsRequest\"@\n" +
+	"\x12ListGrantsResponse\x12*\n" +
+	"\x06grants\x18\x01 \x03(\v2\x12.sandgate.v1.GrantR\x06grants\"/\n" +
+	"\x12RevokeGrantRequest\x12\x19\n" +
+	"\bgrant_id\x18\x01 \x01(\tR\agrantId\"?\n" +
+	"\x13RevokeGrantResponse\x12(\n" +
+	"\x05grant\x18\x01 \x01(\v2\x12.sandgate.v1.GrantR\x05grant*\xd1\x01\n" +
 	"\rApprovalState\x12\x1e\n" +
 	"\x1aAPPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16APPROVAL_STATE_PENDING\x10\x01\x12\x1b\n" +
 	"\x17APPROVAL_STATE_APPROVED\x10\x02\x12\x19\n" +
 	"\x15APPROVAL_STATE_DENIED\x10\x03\x12\x1a\n" +
-	"\x16APPROVAL_STATE_EXPIRED\x10\x042\xc9\x02\n" +
+	"\x16APPROVAL_STATE_EXPIRED\x10\x04\x12\x17\n" +
+	"\x13APPROVAL_STATE_USED\x10\x05\x12\x17\n" +
+	"\x13APPROVAL_STATE_VOID\x10\x062\xbc\x04\n" +
 	"\x0fApprovalService\x12V\n" +
-	"\rListApprovals\x12!.sandgate.v1.ListApprovalsRequest\x1a\".sandgate.v1.ListApprovalsResponse\x12[\n" +
+	"\rListApprovals\x12!.sandgate.v1.ListApprovalsRequest\x1a\".sandgate.v1.ListApprovalsResponse\x12P\n" +
+	"\vGetApproval\x12\x1f.sandgate.v1.GetApprovalRequest\x1a .sandgate.v1.GetApprovalResponse\x12[\n" +
 	"\x0eWatchApprovals\x12\".sandgate.v1.WatchApprovalsRequest\x1a#.sandgate.v1.WatchApprovalsResponse0\x01\x12D\n" +
 	"\aApprove\x12\x1b.sandgate.v1.ApproveRequest\x1a\x1c.sandgate.v1.ApproveResponse\x12;\n" +
-	"\x04Deny\x12\x18.sandgate.v1.DenyRequest\x1a\x19.sandgate.v1.DenyResponseB;Z9github.com/sandgate/sandgate/proto/sandgate/v1;sandgatev1b\x06proto3"
+	"\x04Deny\x12\x18.sandgate.v1.DenyRequest\x1a\x19.sandgate.v1.DenyResponse\x12M\n" +
+	"\n" +
+	"ListGrants\x12\x1e.sandgate.v1.ListGrantsRequest\x1a\x1f.sandgate.v1.ListGrantsResponse\x12P\n" +
+	"\vRevokeGrant\x12\x1f.sandgate.v1.RevokeGrantRequest\x1a .sandgate.v1.RevokeGrantResponseB;Z9github.com/sandgate/sandgate/proto/sandgate/v1;sandgatev1b\x06proto3"
 
 var (
 	file_sandgate_v1_approval_service_proto_rawDescOnce sync.Once
@@ -672,46 +1620,79 @@ func file_sandgate_v1_approval_service_proto_rawDescGZIP() []byte {
 }
 
 var file_sandgate_v1_approval_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sandgate_v1_approval_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_sandgate_v1_approval_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_sandgate_v1_approval_service_proto_goTypes = []any{
 	(ApprovalState)(0),             // 0: sandgate.v1.ApprovalState
 	(*Approval)(nil),               // 1: sandgate.v1.Approval
-	(*ListApprovalsRequest)(nil),   // 2: sandgate.v1.ListApprovalsRequest
-	(*ListApprovalsResponse)(nil),  // 3: sandgate.v1.ListApprovalsResponse
-	(*WatchApprovalsRequest)(nil),  // 4: sandgate.v1.WatchApprovalsRequest
-	(*WatchApprovalsResponse)(nil), // 5: sandgate.v1.WatchApprovalsResponse
-	(*ApproveRequest)(nil),         // 6: sandgate.v1.ApproveRequest
-	(*ApproveResponse)(nil),        // 7: sandgate.v1.ApproveResponse
-	(*DenyRequest)(nil),            // 8: sandgate.v1.DenyRequest
-	(*DenyResponse)(nil),           // 9: sandgate.v1.DenyResponse
-	(*Call)(nil),                   // 10: sandgate.v1.Call
-	(*Decision)(nil),               // 11: sandgate.v1.Decision
-	(*timestamppb.Timestamp)(nil),  // 12: google.protobuf.Timestamp
+	(*ApprovalFile)(nil),           // 2: sandgate.v1.ApprovalFile
+	(*ApprovalVote)(nil),           // 3: sandgate.v1.ApprovalVote
+	(*SuggestedGrant)(nil),         // 4: sandgate.v1.SuggestedGrant
+	(*GrantTerms)(nil),             // 5: sandgate.v1.GrantTerms
+	(*Grant)(nil),                  // 6: sandgate.v1.Grant
+	(*ListApprovalsRequest)(nil),   // 7: sandgate.v1.ListApprovalsRequest
+	(*ListApprovalsResponse)(nil),  // 8: sandgate.v1.ListApprovalsResponse
+	(*GetApprovalRequest)(nil),     // 9: sandgate.v1.GetApprovalRequest
+	(*GetApprovalResponse)(nil),    // 10: sandgate.v1.GetApprovalResponse
+	(*WatchApprovalsRequest)(nil),  // 11: sandgate.v1.WatchApprovalsRequest
+	(*WatchApprovalsResponse)(nil), // 12: sandgate.v1.WatchApprovalsResponse
+	(*ApproveRequest)(nil),         // 13: sandgate.v1.ApproveRequest
+	(*ApproveResponse)(nil),        // 14: sandgate.v1.ApproveResponse
+	(*DenyRequest)(nil),            // 15: sandgate.v1.DenyRequest
+	(*DenyResponse)(nil),           // 16: sandgate.v1.DenyResponse
+	(*ListGrantsRequest)(nil),      // 17: sandgate.v1.ListGrantsRequest
+	(*ListGrantsResponse)(nil),     // 18: sandgate.v1.ListGrantsResponse
+	(*RevokeGrantRequest)(nil),     // 19: sandgate.v1.RevokeGrantRequest
+	(*RevokeGrantResponse)(nil),    // 20: sandgate.v1.RevokeGrantResponse
+	(*Call)(nil),                   // 21: sandgate.v1.Call
+	(*Decision)(nil),               // 22: sandgate.v1.Decision
+	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 24: google.protobuf.Duration
 }
 var file_sandgate_v1_approval_service_proto_depIdxs = []int32{
 	0,  // 0: sandgate.v1.Approval.state:type_name -> sandgate.v1.ApprovalState
-	10, // 1: sandgate.v1.Approval.call:type_name -> sandgate.v1.Call
-	11, // 2: sandgate.v1.Approval.decision:type_name -> sandgate.v1.Decision
-	12, // 3: sandgate.v1.Approval.create_time:type_name -> google.protobuf.Timestamp
-	12, // 4: sandgate.v1.Approval.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 5: sandgate.v1.ListApprovalsRequest.state:type_name -> sandgate.v1.ApprovalState
-	1,  // 6: sandgate.v1.ListApprovalsResponse.approvals:type_name -> sandgate.v1.Approval
-	1,  // 7: sandgate.v1.WatchApprovalsResponse.approval:type_name -> sandgate.v1.Approval
-	1,  // 8: sandgate.v1.ApproveResponse.approval:type_name -> sandgate.v1.Approval
-	1,  // 9: sandgate.v1.DenyResponse.approval:type_name -> sandgate.v1.Approval
-	2,  // 10: sandgate.v1.ApprovalService.ListApprovals:input_type -> sandgate.v1.ListApprovalsRequest
-	4,  // 11: sandgate.v1.ApprovalService.WatchApprovals:input_type -> sandgate.v1.WatchApprovalsRequest
-	6,  // 12: sandgate.v1.ApprovalService.Approve:input_type -> sandgate.v1.ApproveRequest
-	8,  // 13: sandgate.v1.ApprovalService.Deny:input_type -> sandgate.v1.DenyRequest
-	3,  // 14: sandgate.v1.ApprovalService.ListApprovals:output_type -> sandgate.v1.ListApprovalsResponse
-	5,  // 15: sandgate.v1.ApprovalService.WatchApprovals:output_type -> sandgate.v1.WatchApprovalsResponse
-	7,  // 16: sandgate.v1.ApprovalService.Approve:output_type -> sandgate.v1.ApproveResponse
-	9,  // 17: sandgate.v1.ApprovalService.Deny:output_type -> sandgate.v1.DenyResponse
-	14, // [14:18] is the sub-list for method output_type
-	10, // [10:14] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	21, // 1: sandgate.v1.Approval.call:type_name -> sandgate.v1.Call
+	22, // 2: sandgate.v1.Approval.decision:type_name -> sandgate.v1.Decision
+	23, // 3: sandgate.v1.Approval.create_time:type_name -> google.protobuf.Timestamp
+	23, // 4: sandgate.v1.Approval.expire_time:type_name -> google.protobuf.Timestamp
+	2,  // 5: sandgate.v1.Approval.files:type_name -> sandgate.v1.ApprovalFile
+	3,  // 6: sandgate.v1.Approval.votes:type_name -> sandgate.v1.ApprovalVote
+	4,  // 7: sandgate.v1.Approval.suggested_grant:type_name -> sandgate.v1.SuggestedGrant
+	23, // 8: sandgate.v1.ApprovalVote.time:type_name -> google.protobuf.Timestamp
+	5,  // 9: sandgate.v1.ApprovalVote.grant:type_name -> sandgate.v1.GrantTerms
+	5,  // 10: sandgate.v1.SuggestedGrant.terms:type_name -> sandgate.v1.GrantTerms
+	24, // 11: sandgate.v1.GrantTerms.ttl:type_name -> google.protobuf.Duration
+	5,  // 12: sandgate.v1.Grant.terms:type_name -> sandgate.v1.GrantTerms
+	23, // 13: sandgate.v1.Grant.create_time:type_name -> google.protobuf.Timestamp
+	23, // 14: sandgate.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
+	23, // 15: sandgate.v1.Grant.last_use_time:type_name -> google.protobuf.Timestamp
+	0,  // 16: sandgate.v1.ListApprovalsRequest.state:type_name -> sandgate.v1.ApprovalState
+	1,  // 17: sandgate.v1.ListApprovalsResponse.approvals:type_name -> sandgate.v1.Approval
+	1,  // 18: sandgate.v1.GetApprovalResponse.approval:type_name -> sandgate.v1.Approval
+	1,  // 19: sandgate.v1.WatchApprovalsResponse.approval:type_name -> sandgate.v1.Approval
+	5,  // 20: sandgate.v1.ApproveRequest.grant:type_name -> sandgate.v1.GrantTerms
+	1,  // 21: sandgate.v1.ApproveResponse.approval:type_name -> sandgate.v1.Approval
+	1,  // 22: sandgate.v1.DenyResponse.approval:type_name -> sandgate.v1.Approval
+	6,  // 23: sandgate.v1.ListGrantsResponse.grants:type_name -> sandgate.v1.Grant
+	6,  // 24: sandgate.v1.RevokeGrantResponse.grant:type_name -> sandgate.v1.Grant
+	7,  // 25: sandgate.v1.ApprovalService.ListApprovals:input_type -> sandgate.v1.ListApprovalsRequest
+	9,  // 26: sandgate.v1.ApprovalService.GetApproval:input_type -> sandgate.v1.GetApprovalRequest
+	11, // 27: sandgate.v1.ApprovalService.WatchApprovals:input_type -> sandgate.v1.WatchApprovalsRequest
+	13, // 28: sandgate.v1.ApprovalService.Approve:input_type -> sandgate.v1.ApproveRequest
+	15, // 29: sandgate.v1.ApprovalService.Deny:input_type -> sandgate.v1.DenyRequest
+	17, // 30: sandgate.v1.ApprovalService.ListGrants:input_type -> sandgate.v1.ListGrantsRequest
+	19, // 31: sandgate.v1.ApprovalService.RevokeGrant:input_type -> sandgate.v1.RevokeGrantRequest
+	8,  // 32: sandgate.v1.ApprovalService.ListApprovals:output_type -> sandgate.v1.ListApprovalsResponse
+	10, // 33: sandgate.v1.ApprovalService.GetApproval:output_type -> sandgate.v1.GetApprovalResponse
+	12, // 34: sandgate.v1.ApprovalService.WatchApprovals:output_type -> sandgate.v1.WatchApprovalsResponse
+	14, // 35: sandgate.v1.ApprovalService.Approve:output_type -> sandgate.v1.ApproveResponse
+	16, // 36: sandgate.v1.ApprovalService.Deny:output_type -> sandgate.v1.DenyResponse
+	18, // 37: sandgate.v1.ApprovalService.ListGrants:output_type -> sandgate.v1.ListGrantsResponse
+	20, // 38: sandgate.v1.ApprovalService.RevokeGrant:output_type -> sandgate.v1.RevokeGrantResponse
+	32, // [32:39] is the sub-list for method output_type
+	25, // [25:32] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_approval_service_proto_init() }
@@ -721,13 +1702,14 @@ func file_sandgate_v1_approval_service_proto_init() {
 	}
 	file_sandgate_v1_call_proto_init()
 	file_sandgate_v1_decision_proto_init()
+	file_sandgate_v1_approval_service_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sandgate_v1_approval_service_proto_rawDesc), len(file_sandgate_v1_approval_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

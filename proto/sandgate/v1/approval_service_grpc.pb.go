@@ -20,32 +20,52 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	ApprovalService_ListApprovals_FullMethodName  = "/sandgate.v1.ApprovalService/ListApprovals"
+	ApprovalService_GetApproval_FullMethodName    = "/sandgate.v1.ApprovalService/GetApproval"
 	ApprovalService_WatchApprovals_FullMethodName = "/sandgate.v1.ApprovalService/WatchApprovals"
 	ApprovalService_Approve_FullMethodName        = "/sandgate.v1.ApprovalService/Approve"
 	ApprovalService_Deny_FullMethodName           = "/sandgate.v1.ApprovalService/Deny"
+	ApprovalService_ListGrants_FullMethodName     = "/sandgate.v1.ApprovalService/ListGrants"
+	ApprovalService_RevokeGrant_FullMethodName    = "/sandgate.v1.ApprovalService/RevokeGrant"
 )
 
 // ApprovalServiceClient is the client API for ApprovalService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ApprovalService lets people answer calls that policy asks about. Every RPC
-// answers UNIMPLEMENTED in this version: such a call ends with
-// OUTCOME_APPROVAL_REQUIRED and does not run.
+// ApprovalService lets people answer calls that policy asks about. Such a call ends
+// with OUTCOME_APPROVAL_REQUIRED and an approval_id, or waits in ExecuteStream; it runs
+// once it is approved. What runs is what was approved: an approval is bound to the
+// call, to the files of the workspace that it refers to, and to the policy's revision,
+// reasons and terms. A grant is the reusable outcome of an approval: calls of its class
+// are allowed without asking, as often and as long as it says.
+//
+// Any configured caller may call every RPC. It sees the approvals of its own calls and
+// those that it may approve; an administrator sees all.
 type ApprovalServiceClient interface {
-	// ListApprovals returns approvals. Callers configured as administrators may call
-	// it. Codes: INVALID_ARGUMENT for a bad page token.
+	// ListApprovals returns the approvals that the caller may see. Codes:
+	// INVALID_ARGUMENT for a bad page token.
 	ListApprovals(ctx context.Context, in *ListApprovalsRequest, opts ...grpc.CallOption) (*ListApprovalsResponse, error)
-	// WatchApprovals sends every pending approval and then each change. Callers
-	// configured as administrators may call it. Codes: none of its own.
+	// GetApproval returns one approval. Codes: NOT_FOUND, also for one that the caller
+	// may not see.
+	GetApproval(ctx context.Context, in *GetApprovalRequest, opts ...grpc.CallOption) (*GetApprovalResponse, error)
+	// WatchApprovals sends every pending approval and then each change. Codes: none of
+	// its own.
 	WatchApprovals(ctx context.Context, in *WatchApprovalsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchApprovalsResponse], error)
-	// Approve lets a pending call run. An approver named by the decision's terms may
-	// call it. Codes: NOT_FOUND, FAILED_PRECONDITION when it is no longer pending or the
-	// policy revision has changed, PERMISSION_DENIED for somebody who may not approve it.
+	// Approve lets a pending call run, once. A second time by the same approver changes
+	// nothing. Codes: NOT_FOUND, FAILED_PRECONDITION when it is no longer pending, the
+	// approver saw something else, or a file or the policy has changed (it is void then),
+	// PERMISSION_DENIED for somebody who may not approve it, RESOURCE_EXHAUSTED.
 	Approve(ctx context.Context, in *ApproveRequest, opts ...grpc.CallOption) (*ApproveResponse, error)
-	// Deny refuses a pending call. Who may approve it may call this. Codes: NOT_FOUND,
-	// FAILED_PRECONDITION when it is no longer pending, PERMISSION_DENIED.
+	// Deny refuses a pending call, or one that is approved and has not run yet. Who may
+	// approve it may call this, and the caller that proposed it. Codes: NOT_FOUND,
+	// FAILED_PRECONDITION when it is over, PERMISSION_DENIED.
 	Deny(ctx context.Context, in *DenyRequest, opts ...grpc.CallOption) (*DenyResponse, error)
+	// ListGrants returns the live grants of the caller's own calls and those that it
+	// gave; an administrator gets all. Codes: none of its own.
+	ListGrants(ctx context.Context, in *ListGrantsRequest, opts ...grpc.CallOption) (*ListGrantsResponse, error)
+	// RevokeGrant ends a grant; calls that run go on. Who sees it may call this. Codes:
+	// NOT_FOUND for one that does not live.
+	RevokeGrant(ctx context.Context, in *RevokeGrantRequest, opts ...grpc.CallOption) (*RevokeGrantResponse, error)
 }
 
 type approvalServiceClient struct {
@@ -60,6 +80,16 @@ func (c *approvalServiceClient) ListApprovals(ctx context.Context, in *ListAppro
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListApprovalsResponse)
 	err := c.cc.Invoke(ctx, ApprovalService_ListApprovals_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *approvalServiceClient) GetApproval(ctx context.Context, in *GetApprovalRequest, opts ...grpc.CallOption) (*GetApprovalResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetApprovalResponse)
+	err := c.cc.Invoke(ctx, ApprovalService_GetApproval_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -105,27 +135,64 @@ func (c *approvalServiceClient) Deny(ctx context.Context, in *DenyRequest, opts 
 	return out, nil
 }
 
+func (c *approvalServiceClient) ListGrants(ctx context.Context, in *ListGrantsRequest, opts ...grpc.CallOption) (*ListGrantsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGrantsResponse)
+	err := c.cc.Invoke(ctx, ApprovalService_ListGrants_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *approvalServiceClient) RevokeGrant(ctx context.Context, in *RevokeGrantRequest, opts ...grpc.CallOption) (*RevokeGrantResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeGrantResponse)
+	err := c.cc.Invoke(ctx, ApprovalService_RevokeGrant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ApprovalServiceServer is the server API for ApprovalService service.
 // All implementations must embed UnimplementedApprovalServiceServer
 // for forward compatibility.
 //
-// ApprovalService lets people answer calls that policy asks about. Every RPC
-// answers UNIMPLEMENTED in this version: such a call ends with
-// OUTCOME_APPROVAL_REQUIRED and does not run.
+// ApprovalService lets people answer calls that policy asks about. Such a call ends
+// with OUTCOME_APPROVAL_REQUIRED and an approval_id, or waits in ExecuteStream; it runs
+// once it is approved. What runs is what was approved: an approval is bound to the
+// call, to the files of the workspace that it refers to, and to the policy's revision,
+// reasons and terms. A grant is the reusable outcome of an approval: calls of its class
+// are allowed without asking, as often and as long as it says.
+//
+// Any configured caller may call every RPC. It sees the approvals of its own calls and
+// those that it may approve; an administrator sees all.
 type ApprovalServiceServer interface {
-	// ListApprovals returns approvals. Callers configured as administrators may call
-	// it. Codes: INVALID_ARGUMENT for a bad page token.
+	// ListApprovals returns the approvals that the caller may see. Codes:
+	// INVALID_ARGUMENT for a bad page token.
 	ListApprovals(context.Context, *ListApprovalsRequest) (*ListApprovalsResponse, error)
-	// WatchApprovals sends every pending approval and then each change. Callers
-	// configured as administrators may call it. Codes: none of its own.
+	// GetApproval returns one approval. Codes: NOT_FOUND, also for one that the caller
+	// may not see.
+	GetApproval(context.Context, *GetApprovalRequest) (*GetApprovalResponse, error)
+	// WatchApprovals sends every pending approval and then each change. Codes: none of
+	// its own.
 	WatchApprovals(*WatchApprovalsRequest, grpc.ServerStreamingServer[WatchApprovalsResponse]) error
-	// Approve lets a pending call run. An approver named by the decision's terms may
-	// call it. Codes: NOT_FOUND, FAILED_PRECONDITION when it is no longer pending or the
-	// policy revision has changed, PERMISSION_DENIED for somebody who may not approve it.
+	// Approve lets a pending call run, once. A second time by the same approver changes
+	// nothing. Codes: NOT_FOUND, FAILED_PRECONDITION when it is no longer pending, the
+	// approver saw something else, or a file or the policy has changed (it is void then),
+	// PERMISSION_DENIED for somebody who may not approve it, RESOURCE_EXHAUSTED.
 	Approve(context.Context, *ApproveRequest) (*ApproveResponse, error)
-	// Deny refuses a pending call. Who may approve it may call this. Codes: NOT_FOUND,
-	// FAILED_PRECONDITION when it is no longer pending, PERMISSION_DENIED.
+	// Deny refuses a pending call, or one that is approved and has not run yet. Who may
+	// approve it may call this, and the caller that proposed it. Codes: NOT_FOUND,
+	// FAILED_PRECONDITION when it is over, PERMISSION_DENIED.
 	Deny(context.Context, *DenyRequest) (*DenyResponse, error)
+	// ListGrants returns the live grants of the caller's own calls and those that it
+	// gave; an administrator gets all. Codes: none of its own.
+	ListGrants(context.Context, *ListGrantsRequest) (*ListGrantsResponse, error)
+	// RevokeGrant ends a grant; calls that run go on. Who sees it may call this. Codes:
+	// NOT_FOUND for one that does not live.
+	RevokeGrant(context.Context, *RevokeGrantRequest) (*RevokeGrantResponse, error)
 	mustEmbedUnimplementedApprovalServiceServer()
 }
 
@@ -139,6 +206,9 @@ type UnimplementedApprovalServiceServer struct{}
 func (UnimplementedApprovalServiceServer) ListApprovals(context.Context, *ListApprovalsRequest) (*ListApprovalsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListApprovals not implemented")
 }
+func (UnimplementedApprovalServiceServer) GetApproval(context.Context, *GetApprovalRequest) (*GetApprovalResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetApproval not implemented")
+}
 func (UnimplementedApprovalServiceServer) WatchApprovals(*WatchApprovalsRequest, grpc.ServerStreamingServer[WatchApprovalsResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchApprovals not implemented")
 }
@@ -147,6 +217,12 @@ func (UnimplementedApprovalServiceServer) Approve(context.Context, *ApproveReque
 }
 func (UnimplementedApprovalServiceServer) Deny(context.Context, *DenyRequest) (*DenyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Deny not implemented")
+}
+func (UnimplementedApprovalServiceServer) ListGrants(context.Context, *ListGrantsRequest) (*ListGrantsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGrants not implemented")
+}
+func (UnimplementedApprovalServiceServer) RevokeGrant(context.Context, *RevokeGrantRequest) (*RevokeGrantResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeGrant not implemented")
 }
 func (UnimplementedApprovalServiceServer) mustEmbedUnimplementedApprovalServiceServer() {}
 func (UnimplementedApprovalServiceServer) testEmbeddedByValue()                         {}
@@ -183,6 +259,24 @@ func _ApprovalService_ListApprovals_Handler(srv interface{}, ctx context.Context
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ApprovalServiceServer).ListApprovals(ctx, req.(*ListApprovalsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ApprovalService_GetApproval_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetApprovalRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ApprovalServiceServer).GetApproval(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ApprovalService_GetApproval_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ApprovalServiceServer).GetApproval(ctx, req.(*GetApprovalRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -234,6 +328,42 @@ func _ApprovalService_Deny_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ApprovalService_ListGrants_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGrantsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ApprovalServiceServer).ListGrants(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ApprovalService_ListGrants_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ApprovalServiceServer).ListGrants(ctx, req.(*ListGrantsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ApprovalService_RevokeGrant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeGrantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ApprovalServiceServer).RevokeGrant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ApprovalService_RevokeGrant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ApprovalServiceServer).RevokeGrant(ctx, req.(*RevokeGrantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ApprovalService_ServiceDesc is the grpc.ServiceDesc for ApprovalService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -246,12 +376,24 @@ var ApprovalService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ApprovalService_ListApprovals_Handler,
 		},
 		{
+			MethodName: "GetApproval",
+			Handler:    _ApprovalService_GetApproval_Handler,
+		},
+		{
 			MethodName: "Approve",
 			Handler:    _ApprovalService_Approve_Handler,
 		},
 		{
 			MethodName: "Deny",
 			Handler:    _ApprovalService_Deny_Handler,
+		},
+		{
+			MethodName: "ListGrants",
+			Handler:    _ApprovalService_ListGrants_Handler,
+		},
+		{
+			MethodName: "RevokeGrant",
+			Handler:    _ApprovalService_RevokeGrant_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -106,7 +106,9 @@ type Decision struct {
 	// what the parts of the policy beside the profile say. Unset: no bound.
 	Bounds *SandboxObligations `protobuf:"bytes,11,opt,name=bounds,proto3" json:"bounds,omitempty"`
 	// What policy made of the arguments. Unset: they run as they were sent.
-	Transform     *Transform `protobuf:"bytes,12,opt,name=transform,proto3" json:"transform,omitempty"`
+	Transform *Transform `protobuf:"bytes,12,opt,name=transform,proto3" json:"transform,omitempty"`
+	// Ids of the grants that made an allow of an ask. Empty: none was needed.
+	Grants        []string `protobuf:"bytes,13,rep,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -221,6 +223,13 @@ func (x *Decision) GetBounds() *SandboxObligations {
 func (x *Decision) GetTransform() *Transform {
 	if x != nil {
 		return x.Transform
+	}
+	return nil
+}
+
+func (x *Decision) GetGrants() []string {
+	if x != nil {
+		return x.Grants
 	}
 	return nil
 }
@@ -441,14 +450,18 @@ func (x *ShadowReason) GetMessage() string {
 // AskTerms are the terms under which a call may be approved.
 type AskTerms struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Who may approve, such as "role:oncall". Empty: whoever may approve at all.
+	// Who may approve: "role:oncall", "caller:token:alice", "uid:1000". Empty: whoever may approve at all.
 	Approvers []string `protobuf:"bytes,1,rep,name=approvers,proto3" json:"approvers,omitempty"`
 	// How many approvals are needed. 0 means 1.
 	Quorum int32 `protobuf:"varint,2,opt,name=quorum,proto3" json:"quorum,omitempty"`
 	// How long the approval is waited for, in milliseconds. 0 means the daemon's default.
 	TtlMillis int64 `protobuf:"varint,3,opt,name=ttl_millis,json=ttlMillis,proto3" json:"ttl_millis,omitempty"`
 	// What happens when nobody answered in time. Unspecified means deny.
-	OnTimeout     DecisionOutcome `protobuf:"varint,4,opt,name=on_timeout,json=onTimeout,proto3,enum=sandgate.v1.DecisionOutcome" json:"on_timeout,omitempty"`
+	OnTimeout DecisionOutcome `protobuf:"varint,4,opt,name=on_timeout,json=onTimeout,proto3,enum=sandgate.v1.DecisionOutcome" json:"on_timeout,omitempty"`
+	// Whether the caller may approve its own call.
+	Self bool `protobuf:"varint,5,opt,name=self,proto3" json:"self,omitempty"`
+	// Whether an approval is for this one call only, so that no grant is given with it.
+	NoGrant       bool `protobuf:"varint,6,opt,name=no_grant,json=noGrant,proto3" json:"no_grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -509,6 +522,20 @@ func (x *AskTerms) GetOnTimeout() DecisionOutcome {
 		return x.OnTimeout
 	}
 	return DecisionOutcome_DECISION_OUTCOME_UNSPECIFIED
+}
+
+func (x *AskTerms) GetSelf() bool {
+	if x != nil {
+		return x.Self
+	}
+	return false
+}
+
+func (x *AskTerms) GetNoGrant() bool {
+	if x != nil {
+		return x.NoGrant
+	}
+	return false
 }
 
 // Obligations are what policy demands of an allowed call. In every field zero
@@ -983,7 +1010,7 @@ var File_sandgate_v1_decision_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x1asandgate/v1/decision.proto\x12\vsandgate.v1\"\xa5\x04\n" +
+	"\x1asandgate/v1/decision.proto\x12\vsandgate.v1\"\xbd\x04\n" +
 	"\bDecision\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
 	"decisionId\x126\n" +
@@ -998,7 +1025,8 @@ const file_sandgate_v1_decision_proto_rawDesc = "" +
 	"\x0fpolicy_revision\x18\n" +
 	" \x01(\tR\x0epolicyRevision\x127\n" +
 	"\x06bounds\x18\v \x01(\v2\x1f.sandgate.v1.SandboxObligationsR\x06bounds\x124\n" +
-	"\ttransform\x18\f \x01(\v2\x16.sandgate.v1.TransformR\ttransform\"f\n" +
+	"\ttransform\x18\f \x01(\v2\x16.sandgate.v1.TransformR\ttransform\x12\x16\n" +
+	"\x06grants\x18\r \x03(\tR\x06grants\"f\n" +
 	"\tTransform\x12\x1b\n" +
 	"\targs_json\x18\x01 \x01(\tR\bargsJson\x12\x1f\n" +
 	"\vfrom_digest\x18\x02 \x01(\tR\n" +
@@ -1014,14 +1042,16 @@ const file_sandgate_v1_decision_proto_rawDesc = "" +
 	"\fShadowReason\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x122\n" +
 	"\x05would\x18\x02 \x01(\x0e2\x1c.sandgate.v1.DecisionOutcomeR\x05would\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\x9c\x01\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xcb\x01\n" +
 	"\bAskTerms\x12\x1c\n" +
 	"\tapprovers\x18\x01 \x03(\tR\tapprovers\x12\x16\n" +
 	"\x06quorum\x18\x02 \x01(\x05R\x06quorum\x12\x1d\n" +
 	"\n" +
 	"ttl_millis\x18\x03 \x01(\x03R\tttlMillis\x12;\n" +
 	"\n" +
-	"on_timeout\x18\x04 \x01(\x0e2\x1c.sandgate.v1.DecisionOutcomeR\tonTimeout\"\xe7\x01\n" +
+	"on_timeout\x18\x04 \x01(\x0e2\x1c.sandgate.v1.DecisionOutcomeR\tonTimeout\x12\x12\n" +
+	"\x04self\x18\x05 \x01(\bR\x04self\x12\x19\n" +
+	"\bno_grant\x18\x06 \x01(\bR\anoGrant\"\xe7\x01\n" +
 	"\vObligations\x129\n" +
 	"\asandbox\x18\x01 \x01(\v2\x1f.sandgate.v1.SandboxObligationsR\asandbox\x120\n" +
 	"\x04exec\x18\x02 \x01(\v2\x1c.sandgate.v1.ExecObligationsR\x04exec\x123\n" +

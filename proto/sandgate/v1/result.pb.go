@@ -202,7 +202,11 @@ type Result struct {
 	Replayed bool `protobuf:"varint,16,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	// How often which secret was taken out of the output that is told here, by the
 	// names of the obligation that demanded it. Empty: never.
-	Redactions    map[string]int64 `protobuf:"bytes,17,rep,name=redactions,proto3" json:"redactions,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Redactions map[string]int64 `protobuf:"bytes,17,rep,name=redactions,proto3" json:"redactions,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Id of the approval that the call waits for, ran by or was denied for. With
+	// OUTCOME_APPROVAL_REQUIRED the result is not final: the same call under the same id
+	// goes on when it is sent again. Empty: there was no approval.
+	ApprovalId    string `protobuf:"bytes,18,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -354,6 +358,13 @@ func (x *Result) GetRedactions() map[string]int64 {
 		return x.Redactions
 	}
 	return nil
+}
+
+func (x *Result) GetApprovalId() string {
+	if x != nil {
+		return x.ApprovalId
+	}
+	return ""
 }
 
 // Output is what was kept of one stream: its beginning and its end.
@@ -927,7 +938,7 @@ var File_sandgate_v1_result_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_result_proto_rawDesc = "" +
 	"\n" +
-	"\x18sandgate/v1/result.proto\x12\vsandgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asandgate/v1/decision.proto\"\xea\x05\n" +
+	"\x18sandgate/v1/result.proto\x12\vsandgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asandgate/v1/decision.proto\"\x8b\x06\n" +
 	"\x06Result\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12.\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x14.sandgate.v1.OutcomeR\aoutcome\x12\x1b\n" +
@@ -948,7 +959,9 @@ const file_sandgate_v1_result_proto_rawDesc = "" +
 	"\breplayed\x18\x10 \x01(\bR\breplayed\x12C\n" +
 	"\n" +
 	"redactions\x18\x11 \x03(\v2#.sandgate.v1.Result.RedactionsEntryR\n" +
-	"redactions\x1a=\n" +
+	"redactions\x12\x1f\n" +
+	"\vapproval_id\x18\x12 \x01(\tR\n" +
+	"approvalId\x1a=\n" +
 	"\x0fRedactionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"o\n" +

@@ -839,6 +839,7 @@ type ExecuteStreamResponse struct {
 	//	*ExecuteStreamResponse_Started
 	//	*ExecuteStreamResponse_Output
 	//	*ExecuteStreamResponse_Result
+	//	*ExecuteStreamResponse_ApprovalPending
 	Event         isExecuteStreamResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -917,6 +918,15 @@ func (x *ExecuteStreamResponse) GetResult() *Result {
 	return nil
 }
 
+func (x *ExecuteStreamResponse) GetApprovalPending() *ApprovalPendingEvent {
+	if x != nil {
+		if x, ok := x.Event.(*ExecuteStreamResponse_ApprovalPending); ok {
+			return x.ApprovalPending
+		}
+	}
+	return nil
+}
+
 type isExecuteStreamResponse_Event interface {
 	isExecuteStreamResponse_Event()
 }
@@ -941,6 +951,12 @@ type ExecuteStreamResponse_Result struct {
 	Result *Result `protobuf:"bytes,4,opt,name=result,proto3,oneof"`
 }
 
+type ExecuteStreamResponse_ApprovalPending struct {
+	// The call waits for an approval. Sent after the decision, and again when another
+	// question takes the place of one that is void.
+	ApprovalPending *ApprovalPendingEvent `protobuf:"bytes,5,opt,name=approval_pending,json=approvalPending,proto3,oneof"`
+}
+
 func (*ExecuteStreamResponse_Decision) isExecuteStreamResponse_Event() {}
 
 func (*ExecuteStreamResponse_Started) isExecuteStreamResponse_Event() {}
@@ -948,6 +964,8 @@ func (*ExecuteStreamResponse_Started) isExecuteStreamResponse_Event() {}
 func (*ExecuteStreamResponse_Output) isExecuteStreamResponse_Event() {}
 
 func (*ExecuteStreamResponse_Result) isExecuteStreamResponse_Event() {}
+
+func (*ExecuteStreamResponse_ApprovalPending) isExecuteStreamResponse_Event() {}
 
 // DecisionEvent tells what policy said of a call.
 type DecisionEvent struct {
@@ -1004,6 +1022,53 @@ func (x *DecisionEvent) GetDecision() *Decision {
 	return nil
 }
 
+// ApprovalPendingEvent tells that a call waits for people to answer. The call goes on
+// by itself once they have.
+type ApprovalPendingEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. The question.
+	Approval      *Approval `protobuf:"bytes,1,opt,name=approval,proto3" json:"approval,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalPendingEvent) Reset() {
+	*x = ApprovalPendingEvent{}
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalPendingEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalPendingEvent) ProtoMessage() {}
+
+func (x *ApprovalPendingEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalPendingEvent.ProtoReflect.Descriptor instead.
+func (*ApprovalPendingEvent) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ApprovalPendingEvent) GetApproval() *Approval {
+	if x != nil {
+		return x.Approval
+	}
+	return nil
+}
+
 // StartedEvent tells that the program of a call has been executed.
 type StartedEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1015,7 +1080,7 @@ type StartedEvent struct {
 
 func (x *StartedEvent) Reset() {
 	*x = StartedEvent{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[13]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1027,7 +1092,7 @@ func (x *StartedEvent) String() string {
 func (*StartedEvent) ProtoMessage() {}
 
 func (x *StartedEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[13]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1040,7 +1105,7 @@ func (x *StartedEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartedEvent.ProtoReflect.Descriptor instead.
 func (*StartedEvent) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{13}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StartedEvent) GetReceipt() *Receipt {
@@ -1066,7 +1131,7 @@ type OutputEvent struct {
 
 func (x *OutputEvent) Reset() {
 	*x = OutputEvent{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[14]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1078,7 +1143,7 @@ func (x *OutputEvent) String() string {
 func (*OutputEvent) ProtoMessage() {}
 
 func (x *OutputEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[14]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1091,7 +1156,7 @@ func (x *OutputEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputEvent.ProtoReflect.Descriptor instead.
 func (*OutputEvent) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{14}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *OutputEvent) GetStream() Stream {
@@ -1130,7 +1195,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[15]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1207,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[15]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1220,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{15}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AttachRequest) GetCallId() string {
@@ -1198,7 +1263,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[16]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1210,7 +1275,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[16]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1223,7 +1288,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{16}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AttachResponse) GetEvent() isAttachResponse_Event {
@@ -1334,7 +1399,7 @@ type GapEvent struct {
 
 func (x *GapEvent) Reset() {
 	*x = GapEvent{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[17]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1411,7 @@ func (x *GapEvent) String() string {
 func (*GapEvent) ProtoMessage() {}
 
 func (x *GapEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[17]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1424,7 @@ func (x *GapEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GapEvent.ProtoReflect.Descriptor instead.
 func (*GapEvent) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{17}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GapEvent) GetStream() Stream {
@@ -1394,7 +1459,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[18]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1406,7 +1471,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[18]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1419,7 +1484,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{18}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CancelRequest) GetCallId() string {
@@ -1438,7 +1503,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[19]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1515,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[19]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1528,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{19}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{20}
 }
 
 // GetCallRequest asks for a call.
@@ -1477,7 +1542,7 @@ type GetCallRequest struct {
 
 func (x *GetCallRequest) Reset() {
 	*x = GetCallRequest{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[20]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +1554,7 @@ func (x *GetCallRequest) String() string {
 func (*GetCallRequest) ProtoMessage() {}
 
 func (x *GetCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[20]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +1567,7 @@ func (x *GetCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallRequest.ProtoReflect.Descriptor instead.
 func (*GetCallRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{20}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetCallRequest) GetCallId() string {
@@ -1552,7 +1617,7 @@ type GetCallResponse struct {
 
 func (x *GetCallResponse) Reset() {
 	*x = GetCallResponse{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[21]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1629,7 @@ func (x *GetCallResponse) String() string {
 func (*GetCallResponse) ProtoMessage() {}
 
 func (x *GetCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[21]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1642,7 @@ func (x *GetCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallResponse.ProtoReflect.Descriptor instead.
 func (*GetCallResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{21}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetCallResponse) GetCallId() string {
@@ -1695,7 +1760,7 @@ type ListCallsRequest struct {
 
 func (x *ListCallsRequest) Reset() {
 	*x = ListCallsRequest{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[22]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1772,7 @@ func (x *ListCallsRequest) String() string {
 func (*ListCallsRequest) ProtoMessage() {}
 
 func (x *ListCallsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[22]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1785,7 @@ func (x *ListCallsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCallsRequest.ProtoReflect.Descriptor instead.
 func (*ListCallsRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{22}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListCallsRequest) GetSessionId() string {
@@ -1764,7 +1829,7 @@ type ListCallsResponse struct {
 
 func (x *ListCallsResponse) Reset() {
 	*x = ListCallsResponse{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[23]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1776,7 +1841,7 @@ func (x *ListCallsResponse) String() string {
 func (*ListCallsResponse) ProtoMessage() {}
 
 func (x *ListCallsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[23]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1789,7 +1854,7 @@ func (x *ListCallsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCallsResponse.ProtoReflect.Descriptor instead.
 func (*ListCallsResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{23}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListCallsResponse) GetCalls() []*CallSummary {
@@ -1835,7 +1900,7 @@ type CallSummary struct {
 
 func (x *CallSummary) Reset() {
 	*x = CallSummary{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[24]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1847,7 +1912,7 @@ func (x *CallSummary) String() string {
 func (*CallSummary) ProtoMessage() {}
 
 func (x *CallSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[24]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1860,7 +1925,7 @@ func (x *CallSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallSummary.ProtoReflect.Descriptor instead.
 func (*CallSummary) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{24}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CallSummary) GetCallId() string {
@@ -1937,7 +2002,7 @@ var File_sandgate_v1_tool_service_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_tool_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1esandgate/v1/tool_service.proto\x12\vsandgate.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16sandgate/v1/call.proto\x1a\x1asandgate/v1/decision.proto\x1a\x18sandgate/v1/result.proto\",\n" +
+	"\x1esandgate/v1/tool_service.proto\x12\vsandgate.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"sandgate/v1/approval_service.proto\x1a\x16sandgate/v1/call.proto\x1a\x1asandgate/v1/decision.proto\x1a\x18sandgate/v1/result.proto\",\n" +
 	"\x10ListToolsRequest\x12\x18\n" +
 	"\aprofile\x18\x01 \x01(\tR\aprofile\"<\n" +
 	"\x11ListToolsResponse\x12'\n" +
@@ -1989,16 +2054,19 @@ const file_sandgate_v1_tool_service_proto_rawDesc = "" +
 	"\x05stdin\x18\x02 \x01(\bR\x05stdin\x120\n" +
 	"\x14detach_on_disconnect\x18\x03 \x01(\bR\x12detachOnDisconnect\"\f\n" +
 	"\n" +
-	"StdinClose\"\xf4\x01\n" +
+	"StdinClose\"\xc4\x02\n" +
 	"\x15ExecuteStreamResponse\x128\n" +
 	"\bdecision\x18\x01 \x01(\v2\x1a.sandgate.v1.DecisionEventH\x00R\bdecision\x125\n" +
 	"\astarted\x18\x02 \x01(\v2\x19.sandgate.v1.StartedEventH\x00R\astarted\x122\n" +
 	"\x06output\x18\x03 \x01(\v2\x18.sandgate.v1.OutputEventH\x00R\x06output\x12-\n" +
-	"\x06result\x18\x04 \x01(\v2\x13.sandgate.v1.ResultH\x00R\x06resultB\a\n" +
+	"\x06result\x18\x04 \x01(\v2\x13.sandgate.v1.ResultH\x00R\x06result\x12N\n" +
+	"\x10approval_pending\x18\x05 \x01(\v2!.sandgate.v1.ApprovalPendingEventH\x00R\x0fapprovalPendingB\a\n" +
 	"\x05event\"[\n" +
 	"\rDecisionEvent\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x121\n" +
-	"\bdecision\x18\x02 \x01(\v2\x15.sandgate.v1.DecisionR\bdecision\">\n" +
+	"\bdecision\x18\x02 \x01(\v2\x15.sandgate.v1.DecisionR\bdecision\"I\n" +
+	"\x14ApprovalPendingEvent\x121\n" +
+	"\bapproval\x18\x01 \x01(\v2\x15.sandgate.v1.ApprovalR\bapproval\">\n" +
 	"\fStartedEvent\x12.\n" +
 	"\areceipt\x18\x01 \x01(\v2\x14.sandgate.v1.ReceiptR\areceipt\"f\n" +
 	"\vOutputEvent\x12+\n" +
@@ -2096,7 +2164,7 @@ func file_sandgate_v1_tool_service_proto_rawDescGZIP() []byte {
 }
 
 var file_sandgate_v1_tool_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sandgate_v1_tool_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_sandgate_v1_tool_service_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_sandgate_v1_tool_service_proto_goTypes = []any{
 	(CallState)(0),                // 0: sandgate.v1.CallState
 	(*ListToolsRequest)(nil),      // 1: sandgate.v1.ListToolsRequest
@@ -2112,91 +2180,95 @@ var file_sandgate_v1_tool_service_proto_goTypes = []any{
 	(*StdinClose)(nil),            // 11: sandgate.v1.StdinClose
 	(*ExecuteStreamResponse)(nil), // 12: sandgate.v1.ExecuteStreamResponse
 	(*DecisionEvent)(nil),         // 13: sandgate.v1.DecisionEvent
-	(*StartedEvent)(nil),          // 14: sandgate.v1.StartedEvent
-	(*OutputEvent)(nil),           // 15: sandgate.v1.OutputEvent
-	(*AttachRequest)(nil),         // 16: sandgate.v1.AttachRequest
-	(*AttachResponse)(nil),        // 17: sandgate.v1.AttachResponse
-	(*GapEvent)(nil),              // 18: sandgate.v1.GapEvent
-	(*CancelRequest)(nil),         // 19: sandgate.v1.CancelRequest
-	(*CancelResponse)(nil),        // 20: sandgate.v1.CancelResponse
-	(*GetCallRequest)(nil),        // 21: sandgate.v1.GetCallRequest
-	(*GetCallResponse)(nil),       // 22: sandgate.v1.GetCallResponse
-	(*ListCallsRequest)(nil),      // 23: sandgate.v1.ListCallsRequest
-	(*ListCallsResponse)(nil),     // 24: sandgate.v1.ListCallsResponse
-	(*CallSummary)(nil),           // 25: sandgate.v1.CallSummary
-	nil,                           // 26: sandgate.v1.Tool.AnnotationsEntry
-	(*structpb.Struct)(nil),       // 27: google.protobuf.Struct
-	(*Call)(nil),                  // 28: sandgate.v1.Call
-	(*Decision)(nil),              // 29: sandgate.v1.Decision
-	(*Result)(nil),                // 30: sandgate.v1.Result
-	(*Receipt)(nil),               // 31: sandgate.v1.Receipt
-	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
-	(Stream)(0),                   // 33: sandgate.v1.Stream
-	(*Usage)(nil),                 // 34: sandgate.v1.Usage
-	(Outcome)(0),                  // 35: sandgate.v1.Outcome
+	(*ApprovalPendingEvent)(nil),  // 14: sandgate.v1.ApprovalPendingEvent
+	(*StartedEvent)(nil),          // 15: sandgate.v1.StartedEvent
+	(*OutputEvent)(nil),           // 16: sandgate.v1.OutputEvent
+	(*AttachRequest)(nil),         // 17: sandgate.v1.AttachRequest
+	(*AttachResponse)(nil),        // 18: sandgate.v1.AttachResponse
+	(*GapEvent)(nil),              // 19: sandgate.v1.GapEvent
+	(*CancelRequest)(nil),         // 20: sandgate.v1.CancelRequest
+	(*CancelResponse)(nil),        // 21: sandgate.v1.CancelResponse
+	(*GetCallRequest)(nil),        // 22: sandgate.v1.GetCallRequest
+	(*GetCallResponse)(nil),       // 23: sandgate.v1.GetCallResponse
+	(*ListCallsRequest)(nil),      // 24: sandgate.v1.ListCallsRequest
+	(*ListCallsResponse)(nil),     // 25: sandgate.v1.ListCallsResponse
+	(*CallSummary)(nil),           // 26: sandgate.v1.CallSummary
+	nil,                           // 27: sandgate.v1.Tool.AnnotationsEntry
+	(*structpb.Struct)(nil),       // 28: google.protobuf.Struct
+	(*Call)(nil),                  // 29: sandgate.v1.Call
+	(*Decision)(nil),              // 30: sandgate.v1.Decision
+	(*Result)(nil),                // 31: sandgate.v1.Result
+	(*Receipt)(nil),               // 32: sandgate.v1.Receipt
+	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
+	(*Approval)(nil),              // 34: sandgate.v1.Approval
+	(Stream)(0),                   // 35: sandgate.v1.Stream
+	(*Usage)(nil),                 // 36: sandgate.v1.Usage
+	(Outcome)(0),                  // 37: sandgate.v1.Outcome
 }
 var file_sandgate_v1_tool_service_proto_depIdxs = []int32{
 	3,  // 0: sandgate.v1.ListToolsResponse.tools:type_name -> sandgate.v1.Tool
-	27, // 1: sandgate.v1.Tool.input_schema:type_name -> google.protobuf.Struct
-	26, // 2: sandgate.v1.Tool.annotations:type_name -> sandgate.v1.Tool.AnnotationsEntry
-	28, // 3: sandgate.v1.EvaluateRequest.call:type_name -> sandgate.v1.Call
-	29, // 4: sandgate.v1.EvaluateResponse.decision:type_name -> sandgate.v1.Decision
-	28, // 5: sandgate.v1.ExecuteRequest.call:type_name -> sandgate.v1.Call
-	30, // 6: sandgate.v1.ExecuteResponse.result:type_name -> sandgate.v1.Result
+	28, // 1: sandgate.v1.Tool.input_schema:type_name -> google.protobuf.Struct
+	27, // 2: sandgate.v1.Tool.annotations:type_name -> sandgate.v1.Tool.AnnotationsEntry
+	29, // 3: sandgate.v1.EvaluateRequest.call:type_name -> sandgate.v1.Call
+	30, // 4: sandgate.v1.EvaluateResponse.decision:type_name -> sandgate.v1.Decision
+	29, // 5: sandgate.v1.ExecuteRequest.call:type_name -> sandgate.v1.Call
+	31, // 6: sandgate.v1.ExecuteResponse.result:type_name -> sandgate.v1.Result
 	8,  // 7: sandgate.v1.ExecuteResponse.running:type_name -> sandgate.v1.RunningCall
-	29, // 8: sandgate.v1.RunningCall.decision:type_name -> sandgate.v1.Decision
-	31, // 9: sandgate.v1.RunningCall.receipt:type_name -> sandgate.v1.Receipt
-	32, // 10: sandgate.v1.RunningCall.start_time:type_name -> google.protobuf.Timestamp
+	30, // 8: sandgate.v1.RunningCall.decision:type_name -> sandgate.v1.Decision
+	32, // 9: sandgate.v1.RunningCall.receipt:type_name -> sandgate.v1.Receipt
+	33, // 10: sandgate.v1.RunningCall.start_time:type_name -> google.protobuf.Timestamp
 	10, // 11: sandgate.v1.ExecuteStreamRequest.start:type_name -> sandgate.v1.ExecuteStart
 	11, // 12: sandgate.v1.ExecuteStreamRequest.stdin_close:type_name -> sandgate.v1.StdinClose
-	28, // 13: sandgate.v1.ExecuteStart.call:type_name -> sandgate.v1.Call
+	29, // 13: sandgate.v1.ExecuteStart.call:type_name -> sandgate.v1.Call
 	13, // 14: sandgate.v1.ExecuteStreamResponse.decision:type_name -> sandgate.v1.DecisionEvent
-	14, // 15: sandgate.v1.ExecuteStreamResponse.started:type_name -> sandgate.v1.StartedEvent
-	15, // 16: sandgate.v1.ExecuteStreamResponse.output:type_name -> sandgate.v1.OutputEvent
-	30, // 17: sandgate.v1.ExecuteStreamResponse.result:type_name -> sandgate.v1.Result
-	29, // 18: sandgate.v1.DecisionEvent.decision:type_name -> sandgate.v1.Decision
-	31, // 19: sandgate.v1.StartedEvent.receipt:type_name -> sandgate.v1.Receipt
-	33, // 20: sandgate.v1.OutputEvent.stream:type_name -> sandgate.v1.Stream
-	15, // 21: sandgate.v1.AttachResponse.output:type_name -> sandgate.v1.OutputEvent
-	30, // 22: sandgate.v1.AttachResponse.result:type_name -> sandgate.v1.Result
-	13, // 23: sandgate.v1.AttachResponse.decision:type_name -> sandgate.v1.DecisionEvent
-	14, // 24: sandgate.v1.AttachResponse.started:type_name -> sandgate.v1.StartedEvent
-	18, // 25: sandgate.v1.AttachResponse.gap:type_name -> sandgate.v1.GapEvent
-	33, // 26: sandgate.v1.GapEvent.stream:type_name -> sandgate.v1.Stream
-	0,  // 27: sandgate.v1.GetCallResponse.state:type_name -> sandgate.v1.CallState
-	32, // 28: sandgate.v1.GetCallResponse.accept_time:type_name -> google.protobuf.Timestamp
-	30, // 29: sandgate.v1.GetCallResponse.result:type_name -> sandgate.v1.Result
-	29, // 30: sandgate.v1.GetCallResponse.decision:type_name -> sandgate.v1.Decision
-	31, // 31: sandgate.v1.GetCallResponse.receipt:type_name -> sandgate.v1.Receipt
-	32, // 32: sandgate.v1.GetCallResponse.start_time:type_name -> google.protobuf.Timestamp
-	34, // 33: sandgate.v1.GetCallResponse.usage:type_name -> sandgate.v1.Usage
-	0,  // 34: sandgate.v1.ListCallsRequest.state:type_name -> sandgate.v1.CallState
-	25, // 35: sandgate.v1.ListCallsResponse.calls:type_name -> sandgate.v1.CallSummary
-	0,  // 36: sandgate.v1.CallSummary.state:type_name -> sandgate.v1.CallState
-	35, // 37: sandgate.v1.CallSummary.outcome:type_name -> sandgate.v1.Outcome
-	32, // 38: sandgate.v1.CallSummary.accept_time:type_name -> google.protobuf.Timestamp
-	32, // 39: sandgate.v1.CallSummary.end_time:type_name -> google.protobuf.Timestamp
-	1,  // 40: sandgate.v1.ToolService.ListTools:input_type -> sandgate.v1.ListToolsRequest
-	4,  // 41: sandgate.v1.ToolService.Evaluate:input_type -> sandgate.v1.EvaluateRequest
-	6,  // 42: sandgate.v1.ToolService.Execute:input_type -> sandgate.v1.ExecuteRequest
-	9,  // 43: sandgate.v1.ToolService.ExecuteStream:input_type -> sandgate.v1.ExecuteStreamRequest
-	16, // 44: sandgate.v1.ToolService.Attach:input_type -> sandgate.v1.AttachRequest
-	19, // 45: sandgate.v1.ToolService.Cancel:input_type -> sandgate.v1.CancelRequest
-	21, // 46: sandgate.v1.ToolService.GetCall:input_type -> sandgate.v1.GetCallRequest
-	23, // 47: sandgate.v1.ToolService.ListCalls:input_type -> sandgate.v1.ListCallsRequest
-	2,  // 48: sandgate.v1.ToolService.ListTools:output_type -> sandgate.v1.ListToolsResponse
-	5,  // 49: sandgate.v1.ToolService.Evaluate:output_type -> sandgate.v1.EvaluateResponse
-	7,  // 50: sandgate.v1.ToolService.Execute:output_type -> sandgate.v1.ExecuteResponse
-	12, // 51: sandgate.v1.ToolService.ExecuteStream:output_type -> sandgate.v1.ExecuteStreamResponse
-	17, // 52: sandgate.v1.ToolService.Attach:output_type -> sandgate.v1.AttachResponse
-	20, // 53: sandgate.v1.ToolService.Cancel:output_type -> sandgate.v1.CancelResponse
-	22, // 54: sandgate.v1.ToolService.GetCall:output_type -> sandgate.v1.GetCallResponse
-	24, // 55: sandgate.v1.ToolService.ListCalls:output_type -> sandgate.v1.ListCallsResponse
-	48, // [48:56] is the sub-list for method output_type
-	40, // [40:48] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	15, // 15: sandgate.v1.ExecuteStreamResponse.started:type_name -> sandgate.v1.StartedEvent
+	16, // 16: sandgate.v1.ExecuteStreamResponse.output:type_name -> sandgate.v1.OutputEvent
+	31, // 17: sandgate.v1.ExecuteStreamResponse.result:type_name -> sandgate.v1.Result
+	14, // 18: sandgate.v1.ExecuteStreamResponse.approval_pending:type_name -> sandgate.v1.ApprovalPendingEvent
+	30, // 19: sandgate.v1.DecisionEvent.decision:type_name -> sandgate.v1.Decision
+	34, // 20: sandgate.v1.ApprovalPendingEvent.approval:type_name -> sandgate.v1.Approval
+	32, // 21: sandgate.v1.StartedEvent.receipt:type_name -> sandgate.v1.Receipt
+	35, // 22: sandgate.v1.OutputEvent.stream:type_name -> sandgate.v1.Stream
+	16, // 23: sandgate.v1.AttachResponse.output:type_name -> sandgate.v1.OutputEvent
+	31, // 24: sandgate.v1.AttachResponse.result:type_name -> sandgate.v1.Result
+	13, // 25: sandgate.v1.AttachResponse.decision:type_name -> sandgate.v1.DecisionEvent
+	15, // 26: sandgate.v1.AttachResponse.started:type_name -> sandgate.v1.StartedEvent
+	19, // 27: sandgate.v1.AttachResponse.gap:type_name -> sandgate.v1.GapEvent
+	35, // 28: sandgate.v1.GapEvent.stream:type_name -> sandgate.v1.Stream
+	0,  // 29: sandgate.v1.GetCallResponse.state:type_name -> sandgate.v1.CallState
+	33, // 30: sandgate.v1.GetCallResponse.accept_time:type_name -> google.protobuf.Timestamp
+	31, // 31: sandgate.v1.GetCallResponse.result:type_name -> sandgate.v1.Result
+	30, // 32: sandgate.v1.GetCallResponse.decision:type_name -> sandgate.v1.Decision
+	32, // 33: sandgate.v1.GetCallResponse.receipt:type_name -> sandgate.v1.Receipt
+	33, // 34: sandgate.v1.GetCallResponse.start_time:type_name -> google.protobuf.Timestamp
+	36, // 35: sandgate.v1.GetCallResponse.usage:type_name -> sandgate.v1.Usage
+	0,  // 36: sandgate.v1.ListCallsRequest.state:type_name -> sandgate.v1.CallState
+	26, // 37: sandgate.v1.ListCallsResponse.calls:type_name -> sandgate.v1.CallSummary
+	0,  // 38: sandgate.v1.CallSummary.state:type_name -> sandgate.v1.CallState
+	37, // 39: sandgate.v1.CallSummary.outcome:type_name -> sandgate.v1.Outcome
+	33, // 40: sandgate.v1.CallSummary.accept_time:type_name -> google.protobuf.Timestamp
+	33, // 41: sandgate.v1.CallSummary.end_time:type_name -> google.protobuf.Timestamp
+	1,  // 42: sandgate.v1.ToolService.ListTools:input_type -> sandgate.v1.ListToolsRequest
+	4,  // 43: sandgate.v1.ToolService.Evaluate:input_type -> sandgate.v1.EvaluateRequest
+	6,  // 44: sandgate.v1.ToolService.Execute:input_type -> sandgate.v1.ExecuteRequest
+	9,  // 45: sandgate.v1.ToolService.ExecuteStream:input_type -> sandgate.v1.ExecuteStreamRequest
+	17, // 46: sandgate.v1.ToolService.Attach:input_type -> sandgate.v1.AttachRequest
+	20, // 47: sandgate.v1.ToolService.Cancel:input_type -> sandgate.v1.CancelRequest
+	22, // 48: sandgate.v1.ToolService.GetCall:input_type -> sandgate.v1.GetCallRequest
+	24, // 49: sandgate.v1.ToolService.ListCalls:input_type -> sandgate.v1.ListCallsRequest
+	2,  // 50: sandgate.v1.ToolService.ListTools:output_type -> sandgate.v1.ListToolsResponse
+	5,  // 51: sandgate.v1.ToolService.Evaluate:output_type -> sandgate.v1.EvaluateResponse
+	7,  // 52: sandgate.v1.ToolService.Execute:output_type -> sandgate.v1.ExecuteResponse
+	12, // 53: sandgate.v1.ToolService.ExecuteStream:output_type -> sandgate.v1.ExecuteStreamResponse
+	18, // 54: sandgate.v1.ToolService.Attach:output_type -> sandgate.v1.AttachResponse
+	21, // 55: sandgate.v1.ToolService.Cancel:output_type -> sandgate.v1.CancelResponse
+	23, // 56: sandgate.v1.ToolService.GetCall:output_type -> sandgate.v1.GetCallResponse
+	25, // 57: sandgate.v1.ToolService.ListCalls:output_type -> sandgate.v1.ListCallsResponse
+	50, // [50:58] is the sub-list for method output_type
+	42, // [42:50] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_tool_service_proto_init() }
@@ -2204,6 +2276,7 @@ func file_sandgate_v1_tool_service_proto_init() {
 	if File_sandgate_v1_tool_service_proto != nil {
 		return
 	}
+	file_sandgate_v1_approval_service_proto_init()
 	file_sandgate_v1_call_proto_init()
 	file_sandgate_v1_decision_proto_init()
 	file_sandgate_v1_result_proto_init()
@@ -2217,8 +2290,9 @@ func file_sandgate_v1_tool_service_proto_init() {
 		(*ExecuteStreamResponse_Started)(nil),
 		(*ExecuteStreamResponse_Output)(nil),
 		(*ExecuteStreamResponse_Result)(nil),
+		(*ExecuteStreamResponse_ApprovalPending)(nil),
 	}
-	file_sandgate_v1_tool_service_proto_msgTypes[16].OneofWrappers = []any{
+	file_sandgate_v1_tool_service_proto_msgTypes[17].OneofWrappers = []any{
 		(*AttachResponse_Output)(nil),
 		(*AttachResponse_Result)(nil),
 		(*AttachResponse_Decision)(nil),
@@ -2231,7 +2305,7 @@ func file_sandgate_v1_tool_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sandgate_v1_tool_service_proto_rawDesc), len(file_sandgate_v1_tool_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
