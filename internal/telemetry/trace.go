@@ -19,6 +19,7 @@ const (
 	Facts                      // session, parsed shell, resolved paths
 	Decide                     // policy
 	Queue                      // waiting in line
+	Approve                    // waiting for approvers
 	Prepare                    // the decision put into the sandbox's terms, workspace
 	RecordIntent               // waiting for the intent to be on disk
 	Claim                      // waiting for a cell
@@ -40,7 +41,7 @@ func (s Stage) String() string {
 		return "unknown"
 	}
 	return [stages]string{
-		"receive", "validate", "facts", "decide", "queue", "prepare", "record_intent", "claim", "limits", "workspace",
+		"receive", "validate", "facts", "decide", "queue", "approve", "prepare", "record_intent", "claim", "limits", "workspace",
 		"start", "run", "collect", "sandbox", "record_outcome", "finish", "reply",
 	}[s]
 }

@@ -1,0 +1,429 @@
+package approval
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sandgate/sandgate/internal/facts"
+	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/sandbox"
+)
+
+// Bounds of what is frozen. What is more is told to be not frozen.
+const (
+	maxFiles       = 128
+	maxFrozenBytes = 64 << 20
+	maxUnfrozen    = 32
+)
+
+// What a call does with a file.
+const (
+	OpRun   = "run" // it is executed, or read as a program
+	OpRead  = "read"
+	OpWrite = "write"
+)
+
+// File is a file of the workspace as it was when the call was asked about.
+type File struct {
+	Path   string `json:"path"` // absolute in the cell, as the call names it
+	Real   string `json:"real"` // the same without symbolic links
+	Op     string `json:"op"`
+	SHA256 string `json:"sha256"` // of its content, in hex; empty: there is none
+	Bytes  int64  `json:"bytes"`
+}
+
+// Held reports whether the file is what the call runs, so that it runs these very
+// bytes.
+func (f *File) Held() bool { return f.Op == OpRun && f.SHA256 != "" }
+
+// Freeze notes what the files are that a call refers to, as far as the facts tell,
+// in the workspace at dir; empty: there is none yet. unfrozen tells in sentences what the
+// call may refer to beside them.
+func Freeze(in *policy.Input, dir string) (files []File, unfrozen []string, err error) {
+	f := freezer{dir: dir, cwd: in.Call.Cwd, left: maxFrozenBytes, seen: map[string]int{}}
+	root, release, err := open(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer release()
+	f.root = root
+	for i := range in.Call.Files {
+		file := &in.Call.Files[i]
+		f.path(opOf(file.Op), facts.PathFacts{Path: file.Abs, Real: file.Real, Exists: file.Exists, Kind: file.Kind, InWorkspace: file.InWorkspace}, file.Path)
+	}
+	f.script(in.Call.Shell)
+	if in.Call.Python != nil {
+		f.python(in.Call.Python)
+	}
+	if in.Call.StdinBytes == nil {
+		f.note("its standard input, which is sent while it runs")
+	}
+	slices.SortFunc(f.files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
+	return f.files, f.unfrozen, nil
+}
+
+// open gives a view of the workspace for lookups.
+func open(dir string) (facts.FS, func(), error) {
+	if dir == "" {
+		return facts.NewMemFS(nil, nil), func() {}, nil
+	}
+	root, err := facts.OpenOSRoot(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return facts.NewMemFS(nil, nil), func() {}, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return root, func() { _ = root.Close() }, nil // a read-only descriptor: nothing is lost
+}
+
+func opOf(op string) string {
+	switch op {
+	case "run":
+		return OpRun
+	case "write", "edit", "delete", "append", "read_write":
+		return OpWrite
+	}
+	return OpRead
+}
+
+// freezer gathers the files of a call.
+type freezer struct {
+	dir, cwd string
+	root     facts.FS
+	left     int64
+	seen     map[string]int // index in files by path
+	files    []File
+	unfrozen []string
+}
+
+func (f *freezer) note(text string) {
+	switch {
+	case slices.Contains(f.unfrozen, text):
+	case len(f.unfrozen) == maxUnfrozen-1:
+		f.unfrozen = append(f.unfrozen, "and more")
+	case len(f.unfrozen) < maxUnfrozen:
+		f.unfrozen = append(f.unfrozen, text)
+	}
+}
+
+// path notes what a path names now.
+func (f *freezer) path(op string, p facts.PathFacts, written string) {
+	switch {
+	case p.InWorkspace == nil:
+		f.note(written + ", of which it is not known where it leads")
+	case !*p.InWorkspace, p.Exists == nil, !*p.Exists:
+	case p.Kind == "dir":
+		f.note("what is in the directory " + p.Path)
+	case p.Kind == "file":
+		f.add(op, p.Path, p.Real)
+	default:
+		f.note(p.Path + ", which is no regular file")
+	}
+}
+
+func (f *freezer) add(op, name, real string) {
+	if i, ok := f.seen[name]; ok {
+		if op == OpRun || f.files[i].Op == OpRead {
+			f.files[i].Op = op
+		}
+		return
+	}
+	if len(f.files) >= maxFiles {
+		f.note(fmt.Sprintf("files after the first %d", maxFiles))
+		return
+	}
+	file := File{Path: name, Real: real, Op: op}
+	var err error
+	file.SHA256, file.Bytes, err = sum(f.dir, real, f.left)
+	switch {
+	case errors.Is(err, errTooLarge):
+		f.note(name + ", which is too large")
+		return
+	case err != nil:
+		f.note(name + ", which cannot be read: " + err.Error())
+		return
+	}
+	f.left -= file.Bytes
+	f.seen[name] = len(f.files)
+	f.files = append(f.files, file)
+}
+
+// expect notes a file that a program looks for by itself, also when it is not there.
+func (f *freezer) expect(name string) {
+	full := path.Join(f.cwd, name)
+	p := facts.AnalyzePath("read", full, facts.Options{Cwd: f.cwd, Root: f.root})
+	if p.Exists != nil && *p.Exists {
+		f.path(OpRun, facts.PathFacts{Path: p.Abs, Real: p.Real, Exists: p.Exists, Kind: p.Kind, InWorkspace: p.InWorkspace}, name)
+		return
+	}
+	if _, ok := f.seen[full]; !ok && len(f.files) < maxFiles && p.InWorkspace != nil && *p.InWorkspace {
+		f.seen[full] = len(f.files)
+		f.files = append(f.files, File{Path: full, Real: p.Real, Op: OpRun})
+	}
+}
+
+func (f *freezer) script(s *facts.Shell) {
+	if s == nil {
+		return
+	}
+	if !s.Parsed || s.Overflow {
+		f.note("what the part of the script names that could not be read")
+	}
+	for _, c := range s.Commands {
+		f.program(c, s.ChangesDirectory)
+		uses := map[string]string{}
+		for i := range c.Files {
+			use := &c.Files[i]
+			if use.Value == nil {
+				f.note("a file of " + name(c) + " that is only known when it runs")
+				continue
+			}
+			uses[*use.Value] = opOf(use.Op)
+			f.path(opOf(use.Op), use.PathFacts, *use.Value)
+		}
+		f.words(c, uses)
+		for _, r := range c.Redirects {
+			switch r.Class {
+			case "read", "write", "append", "read_write":
+			default:
+				continue
+			}
+			if r.Target == nil || !r.Static {
+				f.note("a redirection of " + name(c) + " that is only known when it runs")
+				continue
+			}
+			op := opOf(r.Class)
+			if op == OpRead && reads(c.Base) {
+				op = OpRun
+			}
+			f.path(op, r.PathFacts, *r.Target)
+		}
+	}
+}
+
+// program notes the file that a command runs, and those that it looks for.
+func (f *freezer) program(c *facts.Command, moves bool) {
+	if !c.NameStatic {
+		if c.Kind == "simple" {
+			f.note("a command whose name is only known when it runs")
+		}
+		return
+	}
+	if c.Dir != "" {
+		if path.IsAbs(c.Name) || !moves {
+			p := facts.AnalyzePath("run", c.Name, facts.Options{Cwd: f.cwd, Root: f.root})
+			f.path(OpRun, facts.PathFacts{Path: p.Abs, Real: p.Real, Exists: p.Exists, Kind: p.Kind, InWorkspace: p.InWorkspace}, c.Name)
+		} else {
+			f.note(c.Name + ", since the script changes its directory")
+		}
+	}
+	files, ok := lookedFor[c.Base]
+	if !ok {
+		return
+	}
+	f.note("what the files of the project that " + c.Base + " works on name in turn")
+	if moves {
+		return
+	}
+	for _, file := range files {
+		f.expect(file)
+	}
+}
+
+// lookedFor are the files by which programs that run what a project says are told
+// what to run.
+var lookedFor = map[string][]string{
+	"make": {"GNUmakefile", "makefile", "Makefile"}, "gmake": {"GNUmakefile", "makefile", "Makefile"},
+	"npm": {"package.json", ".npmrc"}, "npx": {"package.json"}, "yarn": {"package.json", ".yarnrc.yml"}, "pnpm": {"package.json"},
+	"just": {"justfile", "Justfile", ".justfile"}, "task": {"Taskfile.yml", "Taskfile.yaml"}, "rake": {"Rakefile"},
+	"cargo": {"Cargo.toml", "build.rs", ".cargo/config.toml"}, "go": {"go.mod", "go.work"}, "mvn": {"pom.xml"},
+	"gradle": {"build.gradle", "build.gradle.kts", "settings.gradle"}, "pytest": {"conftest.py", "pytest.ini", "pyproject.toml", "setup.cfg", "tox.ini"},
+	"tox": {"tox.ini", "pyproject.toml"}, "nox": {"noxfile.py"}, "cmake": {"CMakeLists.txt"}, "ninja": {"build.ninja"}, "composer": {"composer.json"},
+}
+
+// reads reports whether a program takes its operands, or its standard input, for a
+// program.
+func reads(base string) bool {
+	switch strings.TrimRight(base, "0123456789.") {
+	case "sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "busybox", "python", "pypy", "perl", "ruby", "node", "nodejs", "deno", "bun", "php", "lua",
+		"luajit", "Rscript", "julia", "tclsh", "awk", "gawk", "mawk", "sed", "source", "make", "gmake", "expect", "guile", "groovy", "elixir", "ocaml",
+		"psql", "mysql", "sqlite", "git", "patch", "xargs", "env", "nohup", "timeout", "time", "exec":
+		return true
+	}
+	return base == "." || base == "source"
+}
+
+// words notes the files that the words of a command name.
+func (f *freezer) words(c *facts.Command, uses map[string]string) {
+	for _, a := range c.Args {
+		switch {
+		case a.Value == nil:
+			f.note("a word of " + name(c) + " that is only known when it runs")
+			continue
+		case a.Glob && !a.NoMatch:
+			f.note("the files that " + *a.Value + " matches")
+			continue
+		}
+		if _, known := uses[*a.Value]; known {
+			continue
+		}
+		op := OpRead
+		if reads(c.Base) {
+			op = OpRun
+		}
+		if a.InWorkspace != nil { // of a word that may be no path at all nothing is said
+			f.path(op, a.PathFacts, *a.Value)
+		}
+		if a.Eq != nil && a.Eq.InWorkspace != nil {
+			f.path(op, a.Eq.PathFacts, a.Eq.Value)
+		}
+	}
+}
+
+func (f *freezer) python(p *facts.Python) {
+	for i := range p.Opens {
+		open := &p.Opens[i]
+		if open.Value == nil {
+			f.note("a file of the Python program that is only known when it runs")
+			continue
+		}
+		f.path(opOf(open.Op), open.PathFacts, *open.Value)
+	}
+	if len(p.Imports) > 0 {
+		f.note("the modules that the Python program imports")
+	}
+}
+
+func name(c *facts.Command) string {
+	if c.Name == "" {
+		return "a command"
+	}
+	return c.Name
+}
+
+var errTooLarge = errors.New("is too large")
+
+// sum hashes a regular file of the workspace, by its path in the cell, over no link.
+func sum(dir, at string, most int64) (digest string, size int64, err error) {
+	file, err := openFile(dir, at)
+	if err != nil {
+		return "", 0, err
+	}
+	defer file.Close() //nolint:errcheck // only read
+	h := sha256.New()
+	size, err = io.Copy(h, io.LimitReader(file, most+1))
+	if err != nil {
+		return "", 0, err
+	}
+	if size > most {
+		return "", 0, errTooLarge
+	}
+	return hex.EncodeToString(h.Sum(nil)), size, nil
+}
+
+func openFile(dir, at string) (*os.File, error) {
+	below, ok := strings.CutPrefix(at, sandbox.WorkspacePath+"/")
+	if !ok || dir == "" {
+		return nil, os.ErrNotExist
+	}
+	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(root) //nolint:errcheck // an O_PATH descriptor
+	fd, err := unix.Openat2(root, below, &unix.OpenHow{
+		Flags: unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil || stat.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, errors.Join(err, errors.New("it is no regular file"), unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), at), nil
+}
+
+// Changed says of frozen files, a sentence each, what is not any more as it was. An
+// error means that it is not known.
+func Changed(files []File, dir string) ([]string, error) {
+	if len(files) == 0 {
+		return nil, nil
+	}
+	root, release, err := open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	var out []string
+	for i := range files {
+		was := &files[i]
+		p := facts.AnalyzePath("read", was.Path, facts.Options{Root: root})
+		exists := p.Exists != nil && *p.Exists
+		switch {
+		case was.SHA256 == "" && p.Exists != nil && !exists:
+			continue
+		case was.SHA256 == "":
+			out = append(out, was.Path+" was not there")
+			continue
+		case p.Exists != nil && !exists:
+			out = append(out, was.Path+" is gone")
+			continue
+		case p.Real != was.Real:
+			out = append(out, was.Path+" leads elsewhere")
+			continue
+		}
+		digest, _, err := sum(dir, was.Real, was.Bytes)
+		switch {
+		case err == nil && digest == was.SHA256:
+		case err == nil || errors.Is(err, errTooLarge):
+			out = append(out, was.Path+" has another content")
+		default:
+			out = append(out, was.Path+" is no file that can be read any more")
+		}
+	}
+	return out, nil
+}
+
+// compareFiles says what of two states of the files of a call differs.
+func compareFiles(was, now []File) []string {
+	var out []string
+	then := make(map[string]*File, len(was))
+	for i := range was {
+		then[was[i].Path] = &was[i]
+	}
+	for i := range now {
+		f := &now[i]
+		old, ok := then[f.Path]
+		delete(then, f.Path)
+		switch {
+		case !ok:
+			out = append(out, f.Path+" was not there")
+		case f.Real != old.Real:
+			out = append(out, f.Path+" leads elsewhere")
+		case f.SHA256 != old.SHA256 && old.SHA256 == "":
+			out = append(out, f.Path+" was not there")
+		case f.SHA256 != old.SHA256 && f.SHA256 == "":
+			out = append(out, f.Path+" is gone")
+		case f.SHA256 != old.SHA256:
+			out = append(out, f.Path+" has another content")
+		}
+	}
+	for _, f := range was {
+		if _, left := then[f.Path]; left {
+			out = append(out, f.Path+" is gone")
+		}
+	}
+	return out
+}
