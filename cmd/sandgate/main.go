@@ -79,7 +79,7 @@ data directory. Over TCP the token is taken from SANDGATE_TOKEN.`,
 	authoring := newPolicyCommand()
 	authoring.AddCommand(newPolicyStatusCommand(c))
 	cmd.AddCommand(
-		newCallCommand(c), newToolsCommand(c), newDoctorCommand(c), newImageCommand(c), authoring, newVersionCommand(c),
+		newCallCommand(c), newToolsCommand(c), newDoctorCommand(c), newImageCommand(c), newSessionCommand(c), authoring, newVersionCommand(c),
 	)
 	return cmd
 }

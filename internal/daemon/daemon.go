@@ -186,7 +186,7 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 		measure.metrics.Watch(load)
 	}
 	server, listeners, err := d.openFront(rpc.Config{
-		Gate: path, Policy: rules, Sandbox: box, Images: box, Access: d.access, Telemetry: measure.recorder,
+		Gate: path, Sessions: path, Policy: rules, Sandbox: box, Images: box, Access: d.access, Telemetry: measure.recorder,
 		MaxOpen: d.cfg.Listen.MaxRequests, MaxOpenPerCaller: d.cfg.Listen.MaxRequestsPerCaller,
 		Load:    load,
 		Version: version.Get(), Logger: d.root.Named("rpc"), AllowAnonymous: d.cfg.Listen.TCP.AllowAnonymous,

@@ -132,7 +132,8 @@ func isCall(method string) bool {
 	switch method {
 	case "/sandgate.v1.ToolService/Execute", "/sandgate.v1.ToolService/ExecuteStream", "/sandgate.v1.ToolService/Attach",
 		"/sandgate.v1.ToolService/Evaluate", "/sandgate.v1.ToolService/ListTools", "/sandgate.v1.PolicyService/Evaluate",
-		"/sandgate.v1.ImageService/ImportImage", "/sandgate.v1.SessionService/UploadFile", "/sandgate.v1.SessionService/DownloadFile":
+		"/sandgate.v1.ImageService/ImportImage", "/sandgate.v1.SessionService/CreateSession", "/sandgate.v1.SessionService/UploadFile",
+		"/sandgate.v1.SessionService/DownloadFile":
 		return true
 	}
 	return false

@@ -68,10 +68,12 @@ type prober interface {
 // Config of a Server. What is not said to be optional or to have a default is
 // required.
 type Config struct {
-	Gate    toolGate
-	Policy  policyEngine
-	Sandbox prober
-	Images  sandbox.ImageStore
+	Gate toolGate
+	// Sessions is the gate again. nil: SessionService is not served.
+	Sessions sessionGate
+	Policy   policyEngine
+	Sandbox  prober
+	Images   sandbox.ImageStore
 	// Access tells what a caller may do here. It must be quick and safe for
 	// concurrent use.
 	Access func(gate.Caller) Access
@@ -155,7 +157,7 @@ func New(cfg Config) (*Server, error) {
 	sandgatev1.RegisterPolicyServiceServer(s.grpc, &policyService{engine: cfg.Policy})
 	sandgatev1.RegisterSystemServiceServer(s.grpc, &systemService{server: s, sandbox: cfg.Sandbox, policy: cfg.Policy, load: cfg.Load, version: cfg.Version, started: time.Now()})
 	sandgatev1.RegisterImageServiceServer(s.grpc, &imageService{images: cfg.Images})
-	sandgatev1.RegisterSessionServiceServer(s.grpc, sandgatev1.UnimplementedSessionServiceServer{})
+	s.registerSessions(cfg.Sessions)
 	sandgatev1.RegisterApprovalServiceServer(s.grpc, sandgatev1.UnimplementedApprovalServiceServer{})
 	sandgatev1.RegisterAuditServiceServer(s.grpc, sandgatev1.UnimplementedAuditServiceServer{})
 	healthpb.RegisterHealthServer(s.grpc, s.health)

@@ -131,7 +131,7 @@ func notImplemented(method string) error {
 	}[method]
 	if hint == "" {
 		hint = map[string]string{
-			"sandgate.v1.SessionService":  "a session is made when a call first names it",
+			"sandgate.v1.SessionService":  "a session is made when a call first names it, and tools such as read_file and write_file work on its files",
 			"sandgate.v1.ApprovalService": "a call that needs an approval ends with OUTCOME_APPROVAL_REQUIRED",
 			"sandgate.v1.AuditService":    "the journal is written and can be read as a file in the data directory",
 		}[serviceOf(method)]

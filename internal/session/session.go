@@ -194,4 +194,6 @@ func (s *Session) WorkspaceDir() string {
 func (s *Session) KeepOwner() bool { return s.state.Terms != nil && s.state.Terms.Kind == Directory }
 
 // dir holds what the daemon itself keeps of the session on disk.
-func (s *Session) dir() string { return filepath.Join(s.manager.cfg.Dir, Key(s.name.caller, s.name.id)) }
+func (s *Session) dir() string {
+	return filepath.Join(s.manager.cfg.Dir, Key(s.name.caller, s.name.id))
+}
