@@ -234,7 +234,7 @@ func keyText(key *ast.Term) string {
 }
 
 // answerFields are the fields of the structs of an answer by their names in JSON.
-var answerFields = fieldsOf(reflect.TypeFor[answer](), map[reflect.Type]map[string]int{})
+var answerFields = fieldsOf(reflect.TypeFor[effectsAnswer](), fieldsOf(reflect.TypeFor[answer](), map[reflect.Type]map[string]int{}))
 
 func fieldsOf(t reflect.Type, known map[reflect.Type]map[string]int) map[reflect.Type]map[string]int {
 	switch t.Kind() {

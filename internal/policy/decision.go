@@ -106,7 +106,7 @@ type SandboxObligations struct {
 	Isolation        string `json:"isolation,omitempty"` // runc, gvisor
 	Reuse            string `json:"reuse,omitempty"`     // never, session, caller
 	Network          string `json:"network,omitempty"`   // none
-	Workspace        string `json:"workspace,omitempty"` // rw, ro
+	Workspace        string `json:"workspace,omitempty"` // rw, transaction, ro
 	CPUMillis        int64  `json:"cpu_millis,omitempty"`
 	MemoryBytes      int64  `json:"memory_bytes,omitempty"`
 	Pids             int64  `json:"pids,omitempty"`

@@ -25,6 +25,11 @@ type Input struct {
 	Tools      []ToolInput  `json:"tools,omitempty"` // to choose from; only for data.sandgate.visible
 	Sandbox    SandboxInput `json:"sandbox"`
 	Daemon     DaemonInput  `json:"daemon"`
+
+	// What a transactional call did; only for data.sandgate.effects.
+	Ended   *EndedInput   `json:"ended,omitempty"`
+	Changes []ChangeInput `json:"changes,omitempty"`
+	Totals  *TotalsInput  `json:"totals,omitempty"`
 }
 
 // CallerInput is the authenticated host.

@@ -37,7 +37,7 @@ var words = []word{
 	{"isolation", func(o *SandboxObligations) *string { return &o.Isolation }, []string{"runc", "gvisor"}, false},
 	{"reuse", func(o *SandboxObligations) *string { return &o.Reuse }, []string{"never", "session", "caller"}, true},
 	{"network", func(o *SandboxObligations) *string { return &o.Network }, []string{"none"}, true},
-	{"workspace", func(o *SandboxObligations) *string { return &o.Workspace }, []string{"ro", "rw"}, true},
+	{"workspace", func(o *SandboxObligations) *string { return &o.Workspace }, []string{modeRO, WorkspaceTransaction, modeRW}, true},
 }
 
 // checkSandbox lists what is wrong with ob: values that do not exist, more than

@@ -27,6 +27,7 @@ type revision struct {
 	profiles []string
 	decision query
 	visible  query
+	effects  query
 	rules    ruleIndex
 
 	needs     needs
@@ -86,7 +87,10 @@ func makeRevision(ctx context.Context, cfg Config, src sources) (*revision, erro
 	if rev.visible, err = prepareQuery(compiler, store, patterns, visibleQuery); err != nil {
 		return nil, err
 	}
-	return rev, checkSamples(ctx, cfg, rev)
+	if rev.effects, err = prepareQuery(compiler, store, patterns, effectsQuery); err != nil {
+		return nil, err
+	}
+	return rev, errors.Join(checkSamples(ctx, cfg, rev), checkEffects(ctx, cfg, rev))
 }
 
 // compileError says what is wrong with the rules as they are written, since the

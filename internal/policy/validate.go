@@ -57,9 +57,12 @@ func validate(answers []ast.Value, cfg Config) Decision {
 			return denied(p, audit)
 		}
 	}
-	if a.Outcome != Deny && len(a.Obligations.Sandbox.Mounts) > 0 {
-		if cmp.Or(a.Obligations.Sandbox.Isolation, bounds.Isolation, cfg.Ceiling.Isolation) == string(sandbox.IsolationGVisor) {
+	if a.Outcome != Deny && cmp.Or(a.Obligations.Sandbox.Isolation, bounds.Isolation, cfg.Ceiling.Isolation) == string(sandbox.IsolationGVisor) {
+		switch {
+		case len(a.Obligations.Sandbox.Mounts) > 0:
 			return denied(noMounts(), audit)
+		case bounds.Workspace == WorkspaceTransaction || a.Obligations.Sandbox.Workspace == WorkspaceTransaction:
+			return denied(noTransaction(), audit)
 		}
 	}
 	d := Decision{

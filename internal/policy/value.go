@@ -196,6 +196,9 @@ func (b *valueBuilder) input(in *Input) *ast.Term {
 	}
 	b.putTextIf(keyEnvironment, in.Daemon.Environment)
 	b.put(keyDaemon, b.object(daemon))
+	if in.Ended != nil || in.Changes != nil || in.Totals != nil {
+		b.effects(in)
+	}
 	return b.object(mark)
 }
 

@@ -292,7 +292,7 @@ _exceeds(key, value, limit) if {
 }
 
 # The words of the cage, the tightest first.
-_ranks := {"reuse": ["never", "session", "caller"], "workspace": ["ro", "rw"]}
+_ranks := {"reuse": ["never", "session", "caller"], "workspace": ["ro", "transaction", "rw"]}
 
 # METADATA
 # title: tighten

@@ -94,7 +94,7 @@ func TestTransaction(t *testing.T) {
 		},
 		{
 			name: "directories", files: []string{"d/a", "d/b/c", "e/a", "f/x", "g"},
-			script: `rm -r d; rm -r e && mkdir e && echo z >e/new; rm -r f; echo file >f; rm g; mkdir g; echo y >g/y`,
+			script: `rm -r d; rm -r e && mkdir -m 700 e && echo z >e/new; rm -r f; echo file >f; rm g; mkdir g; echo y >g/y`,
 			want: []string{
 				"deleted dir d", "deleted file d/a", "deleted dir d/b", "deleted file d/b/c", "deleted file e/a", "created file e/new",
 				"modified file f was dir", "deleted file f/x", "modified dir g was file", "created file g/y",
@@ -104,7 +104,7 @@ func TestTransaction(t *testing.T) {
 			name: "links", files: []string{"a", "d/f", "l -> a"},
 			script: `ln -s d/f in; ln -s /etc/passwd out; ln -s ../../x d/up; ln -s d/../a round; ln -sfn d l; ln a hard`,
 			want: []string{
-				"created symlink d/up -> ../../x escapes", "created file hard", "created symlink in -> d/f", "modified symlink l -> d",
+				"modified file a", "created symlink d/up -> ../../x escapes", "created file hard", "created symlink in -> d/f", "modified symlink l -> d",
 				"created symlink out -> /etc/passwd escapes", "created symlink round -> d/../a escapes",
 			},
 		},
