@@ -15,6 +15,7 @@ import (
 	"github.com/sandgate/sandgate/internal/daemon"
 	"github.com/sandgate/sandgate/internal/logging"
 	"github.com/sandgate/sandgate/internal/version"
+	"github.com/sandgate/sandgate/sandbox/gowatch"
 )
 
 func main() {
@@ -92,7 +93,7 @@ func serve(cmd *cobra.Command, f flags, stderr io.Writer, open daemon.OpenSandbo
 		return err
 	}
 	defer logging.Redirect(logger)()
-	if err := calmWatcher(); err != nil {
+	if err := gowatch.Calm(os.Getpid(), gowatch.Slack); err != nil {
 		logger.Info("calls cost more processor time than they need to", zap.Error(err))
 	}
 	d, err := daemon.New(cfg, daemon.Options{Logger: logger, OpenSandbox: open})

@@ -18,6 +18,7 @@ import (
 	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/cell"
 	"github.com/sandgate/sandgate/sandbox/failpoint"
+	"github.com/sandgate/sandgate/sandbox/gowatch"
 	"github.com/sandgate/sandgate/sandbox/oci"
 )
 
@@ -128,6 +129,9 @@ func (r *Runtime) meet(ctx context.Context, c *aCell) error {
 
 // meetForkServers puts a cell's fork servers into the control groups of the calls to come.
 func (r *Runtime) meetForkServers(c *aCell) error {
+	if err := gowatch.Calm(int(c.task.Pid()), gowatch.Slack); err != nil {
+		r.log.Debug("init's runtime wakes more often", "cell_id", c.id, "error", err)
+	}
 	if err := r.groups.PrepareParent(c.path); err != nil {
 		return err
 	}

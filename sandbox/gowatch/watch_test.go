@@ -1,4 +1,4 @@
-package main
+package gowatch
 
 import (
 	"bytes"
@@ -39,7 +39,7 @@ func switches(t *testing.T) map[int]int {
 // TestWatcherIsTheThreadThatWakesAllTheTime keeps this thread busy: none sleeps and
 // wakes meanwhile but the runtime's watcher.
 func TestWatcherIsTheThreadThatWakesAllTheTime(t *testing.T) {
-	tid, err := watcher()
+	tid, err := watcher(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,17 +58,17 @@ func TestWatcherIsTheThreadThatWakesAllTheTime(t *testing.T) {
 }
 
 func TestWatcherIsCalmed(t *testing.T) {
-	if err := calmWatcher(); errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
+	if err := Calm(os.Getpid(), Slack); errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
 		t.Skipf("not here: %v", err)
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	tid, err := watcher()
+	tid, err := watcher(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", tid))
-	if err != nil || string(bytes.TrimSpace(got)) != strconv.Itoa(watchNanos) {
-		t.Errorf("slack of the watcher's timers: got %q, %v; want %d", got, err, watchNanos)
+	if err != nil || string(bytes.TrimSpace(got)) != strconv.FormatInt(Slack.Nanoseconds(), 10) {
+		t.Errorf("slack of the watcher's timers: got %q, %v; want %d", got, err, Slack.Nanoseconds())
 	}
 }
