@@ -229,7 +229,7 @@ func (o *opening) check() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.files.checkpoint(), err)
 	}
-	if c.Size > o.report.LastSeq {
+	if c.Size >= o.report.LastSeq { // it is in a record itself
 		return &CorruptError{
 			Place:   Place{Path: o.files.live(), Offset: o.offset, Seq: o.report.LastSeq + 1},
 			Problem: fmt.Sprintf("is missing: the checkpoint counts %d records", c.Size),

@@ -54,8 +54,12 @@ func VerifyAll(path string, opts VerifyOptions) (Verified, error) {
 	if err != nil {
 		return Verified{}, err
 	}
-	v := &verifier{files: filesOf(path), opts: opts, snapshots: make(map[int64]snapshotData)}
+	v := &verifier{files: filesOf(path), opts: opts}
 	for range 3 { // a segment may be closed or removed meanwhile
+		// What is behind the newest checkpoint may be written while the records are read.
+		if v.newest, err = os.ReadFile(v.files.checkpoint()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return Verified{}, fmt.Errorf("verify journal: %w", err)
+		}
 		if err = v.segments(); !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
