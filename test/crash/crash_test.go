@@ -183,6 +183,9 @@ func (r *run) live(n int, l *life) (reached bool) {
 		r.t.Logf("life %d: %v", n, l)
 		return reached
 	}
+	if n%50 == 49 {
+		r.t.Logf("%d lives so far", n+1)
+	}
 	r.table.died(l, reached)
 	r.last = r.machine.traces()
 	r.autopsy(n, l)
@@ -219,7 +222,17 @@ func (r *run) look(n int) {
 		r.t.Errorf("left of the life before: %s", strings.Join(left, "; "))
 	}
 	calls := r.book.answeredCalls()
-	r.load.again(r.ctx, calls[max(0, len(calls)-20):])
+	ctx, cancel := context.WithCancel(r.ctx)
+	defer cancel()
+	exited := r.d.Exited()
+	go func() { // it may die at its point meanwhile
+		select {
+		case <-exited:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	r.load.again(ctx, calls[max(0, len(calls)-20):])
 	r.told()
 }
 

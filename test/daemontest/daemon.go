@@ -131,7 +131,12 @@ func New(config string) (*Daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a data directory: %w", err)
 	}
-	return &Daemon{DataDir: dir, Socket: filepath.Join(dir, "sandgate.sock"), config: config}, nil
+	return In(dir, config), nil
+}
+
+// In is a daemon with a directory that may have been another daemon's before.
+func In(dir, config string) *Daemon {
+	return &Daemon{DataDir: dir, Socket: filepath.Join(dir, "sandgate.sock"), config: config}
 }
 
 // Run starts the process (again) on the same data directory and waits until it
