@@ -174,3 +174,10 @@ CRASH_KILLS ?= 200
 .PHONY: crash
 crash: runtimes build ## kill -9 the daemon CRASH_KILLS (200) times and at every failpoint, containerd and shims 30 times each, under load (about 10 minutes); needs root
 	SANDGATE_ROOT_TESTS=1 SANDGATE_BIN_DIR=$(CURDIR)/bin SANDGATE_CRASH_KILLS=$(CRASH_KILLS) go test -count=1 -timeout 60m -v ./test/crash
+
+POWERCUTS ?= 20
+
+.PHONY: powercut
+powercut: runtimes build ## cut the power of a virtual machine with the daemon POWERCUTS (20) times and look for what was acknowledged (about 15 minutes); needs root
+	@mkdir -p .cache
+	SANDGATE_ROOT_TESTS=1 SANDGATE_BIN_DIR=$(CURDIR)/bin SANDGATE_POWERCUTS=$(POWERCUTS) go test -count=1 -timeout 120m -v -run TestPowerCut ./test/powercut
