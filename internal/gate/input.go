@@ -41,6 +41,7 @@ func (g *Gate) input(p *prepared, state *session.State) (policy.Input, error) {
 		Call:    call,
 		Tool:    tool,
 	}
+	g.describe(&in.Session, state)
 	return g.cfg.Policy.Complete(in), nil
 }
 

@@ -61,6 +61,15 @@ type SessionInput struct {
 	Grants  []string       `json:"grants"` // ids of those of Granted
 	// Granted are the grants that live for this session and tool; absent when there are none.
 	Granted []GrantInput `json:"granted,omitempty"`
+	// What follows is absent for a call without a session, and before there is one.
+	Kind    string `json:"kind,omitempty"`    // persistent, ephemeral, directory, git_worktree
+	Created string `json:"created,omitempty"` // RFC 3339, UTC
+	Expires string `json:"expires,omitempty"` // likewise, however it is used; absent: never
+	// Quota is absent when nothing bounds the session.
+	Quota *SessionQuotaInput `json:"quota,omitempty"`
+	Usage *SessionUsageInput `json:"usage,omitempty"`
+	// HostLabels are the host's own words: nobody has checked them.
+	HostLabels map[string]string `json:"host_labels,omitempty"`
 }
 
 // RecentCall is one of the session's last calls.

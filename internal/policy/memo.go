@@ -36,7 +36,7 @@ type memo struct {
 // newMemo makes the memo of a revision: none if no two calls can be the same to
 // its rules.
 func newMemo(n needs) *memo {
-	if n.ids || n.time || n.seq || n.recent || n.counts {
+	if n.ids || n.time || n.seq || n.recent || n.counts || n.usage {
 		return nil
 	}
 	return &memo{young: map[string]Decision{}}

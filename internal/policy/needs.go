@@ -14,12 +14,13 @@ type needs struct {
 	agent, recent, counts, annotations, sandbox bool
 	ids                                         bool // of the decision or the call
 	time, session, seq, digest                  bool // session: its id
+	lifetime, usage                             bool // of the session
 }
 
 // allNeeds is the whole document.
 var allNeeds = needs{
 	caller: true, agent: true, recent: true, counts: true, annotations: true, sandbox: true, daemon: true,
-	ids: true, time: true, session: true, seq: true, digest: true,
+	ids: true, time: true, session: true, seq: true, digest: true, lifetime: true, usage: true,
 }
 
 // needsOf finds what the rules read: every reference into the input, as far as
@@ -37,6 +38,7 @@ func needsOf(compiler *ast.Compiler) needs {
 		sandbox:     u.reads("sandbox"), daemon: u.readsAny("daemon", "version", "policy_revision"),
 		ids: u.reads("decision_id") || u.reads("call", "id"), time: u.reads("time"),
 		session: u.reads("session", "id"), seq: u.reads("session", "seq"), digest: u.reads("call", "digest"),
+		lifetime: u.readsAny("session", "created", "expires"), usage: u.reads("session", "usage"),
 	}
 }
 

@@ -243,6 +243,7 @@ func (b *valueBuilder) session(s *SessionInput) *ast.Term {
 		b.put(keyRecent, list(b, s.Recent, b.recent))
 	}
 	b.put(keyGrants, b.texts(s.Grants))
+	b.lived(s)
 	if len(s.Granted) > 0 {
 		b.put(keyGranted, list(b, s.Granted, b.grant))
 	}
