@@ -52,6 +52,8 @@ type Config struct {
 	Journal Journal `json:"journal"`
 	// Results says how long results are kept for repeated calls.
 	Results Results `json:"results"`
+	// Background bounds calls that run in the background.
+	Background Background `json:"background"`
 	// Log says how the daemon logs.
 	Log Log `json:"log"`
 	// Metrics says where Prometheus finds the daemon's figures.
@@ -249,8 +251,17 @@ type Results struct {
 	// MaxSize is the memory of the results that are kept whole, with outputs and receipts,
 	// 1MiB to 64GiB. Default 32MiB.
 	MaxSize Bytes `json:"max_size"`
-	// Keep is for how long a result is kept whole, 1s to 720h. Default 1h.
+	// Keep is for how long a result is kept whole, in memory and on disk, 1s to 720h.
+	// Default 1h.
 	Keep Duration `json:"keep"`
+	// MaxDisk is what the outputs of finished calls take in files below DataDir, so that
+	// they outlive the memory and a restart, 0 or 1MiB to 1TiB. Default 256MiB; with 0
+	// there are none. They hold what hosts were told, readable by the daemon's user alone.
+	MaxDisk *Bytes `json:"max_disk"`
+	// MaxLog is how much of the output of one running call is kept for those who attach
+	// to it, its beginning and its end, 64KiB to 1GiB. Default 16MiB. Files of running
+	// calls take as much as MaxDisk together; without room it is 128KiB.
+	MaxLog Bytes `json:"max_log"`
 }
 
 // Log says how the daemon logs.
@@ -292,6 +303,7 @@ func (c Config) WithDefaults(uid int) Config {
 	c.Protection = c.Protection.withDefaults()
 	c.Sessions = c.Sessions.withDefaults()
 	fill(&c.Tracing.SamplePercent, 100)
+	c.Background = c.Background.withDefaults(c.Ceiling.WallTime)
 	c.Ceiling = c.Ceiling.over(Limits{
 		WallTime: Duration(10 * time.Minute), CPUMillis: 2000, Memory: 2 * gib, Pids: 1024, Output: 8 * mib,
 		OutputTotal: gib, Disk: gib, File: gib, OpenFiles: 4096,
@@ -304,6 +316,11 @@ func (c Config) WithDefaults(uid int) Config {
 	fill(&c.Results.MaxCount, 50_000)
 	fill(&c.Results.MaxSize, 32*mib)
 	fill(&c.Results.Keep, Duration(time.Hour))
+	fill(&c.Results.MaxLog, 16*mib)
+	if c.Results.MaxDisk == nil {
+		disk := 256 * mib
+		c.Results.MaxDisk = &disk
+	}
 	fill(&c.Log.Level, "info")
 	fill(&c.Log.Format, "json")
 	if c.Callers == nil {

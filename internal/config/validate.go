@@ -45,6 +45,8 @@ func (c *Config) Validate() error {
 	bad = append(bad, c.Policy.problems()...)
 	bad = append(bad, c.Admission.problems()...)
 	bad = append(bad, c.Sessions.problems()...)
+	bad = append(bad, c.Background.problems()...)
+	bad = append(bad, c.Results.problems()...)
 	bad = append(bad, c.Metrics.problems()...)
 	bad = append(bad, c.Tracing.problems()...)
 	bad = append(bad, c.Ceiling.problems("ceiling")...)

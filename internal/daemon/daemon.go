@@ -163,6 +163,10 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	if err != nil {
 		return parts{}, err
 	}
+	outputs, files, err := d.openOutputs()
+	if err != nil {
+		return parts{}, err
+	}
 	path, err := gate.New(ctx, gate.Config{
 		Catalog: tools, Policy: rules, Runtime: box, Journal: record, Sessions: sessions, Replay: replay,
 		Admission: line, Telemetry: measure.recorder,
@@ -170,12 +174,20 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 		Ceiling: limits(d.cfg.Ceiling), Defaults: defaults(d.cfg.Defaults), Logger: d.root,
 		Memory: gate.Memory{
 			Calls: d.cfg.Results.MaxCount, OutputBytes: d.cfg.Results.MaxSize.Int64(), OutputFor: d.cfg.Results.Keep.Std(),
+			Detached: d.cfg.Background.MaxPerCaller,
 		},
+		Background: gate.Background{WallTime: d.cfg.Background.WallTime.Std(), MaxWallTime: d.cfg.Background.MaxWallTime.Std()},
+		Output:     outputs, Files: files,
 	})
 	if err != nil {
 		return parts{}, err
 	}
 	failpoint.At(failpoint.StartGate)
+	d.later("calls in the background", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeoutCause(ctx, sandboxBudget, errBudget)
+		defer cancel()
+		return path.Close(ctx)
+	})
 	scrapes, err := d.openMetrics()
 	if err != nil {
 		return parts{}, err
@@ -219,6 +231,12 @@ func (d *Daemon) serve(ctx context.Context, p parts) error {
 	group.Go(func() error {
 		p.gate.KeepSessions(ctx)
 		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done() // those who follow calls in the background still get their results
+		end, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), sandboxBudget, errBudget)
+		defer cancel()
+		return p.gate.Close(end)
 	})
 	group.Go(func() error {
 		<-ctx.Done()
@@ -289,7 +307,7 @@ func (d *Daemon) later(name string, run func(context.Context) error) {
 // end, that it stopped.
 func (d *Daemon) openJournal(ctx context.Context, replay *gate.Replay, sessions *session.Fold, measure *telemetry.Recorder) (*journal.Journal, error) {
 	record, err := journal.Open(d.cfg.Journal.Path, journal.Options{Observe: measure.Committed}, func(r journal.Record) error {
-		return errors.Join(replay.Add(r), sessions.Apply(r))
+		return errors.Join(replay.Apply(r), sessions.Apply(r))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)

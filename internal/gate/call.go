@@ -51,6 +51,11 @@ type Call struct {
 	WorkspaceDir string
 	// Timeout is the host's wish; it can shorten the deadline, never lengthen it.
 	Timeout time.Duration
+	// Detach runs the call in the background: see Start, which alone takes it. Its
+	// deadline is that of Config.Background. It is no part of the digest.
+	Detach bool
+	// DetachOnDisconnect lets the call go on when the context of Execute ends.
+	DetachOnDisconnect bool
 }
 
 // Outcome of a call as the host sees it: the sandbox's outcomes and the gate's own.

@@ -15,6 +15,7 @@ import (
 	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/session"
+	"github.com/sandgate/sandgate/internal/spool"
 	"github.com/sandgate/sandgate/internal/telemetry"
 	"github.com/sandgate/sandgate/sandbox"
 )
@@ -83,6 +84,14 @@ type Config struct {
 	Telemetry measurer
 	// Memory bounds what is kept of finished calls.
 	Memory Memory
+	// Background bounds calls that run detached.
+	Background Background
+	// Output keeps the output of finished calls over a restart, and that which is
+	// more than a result holds. Optional.
+	Output *spool.Store
+	// Files is where the output of running calls goes that is too much for the memory.
+	// Optional.
+	Files *spool.Files
 
 	// Replay is what the journal told at start. Optional.
 	Replay *Replay
@@ -102,6 +111,19 @@ type Memory struct {
 	OutputBytes int64
 	// OutputFor is how long a result is kept whole at most. Default one hour.
 	OutputFor time.Duration
+	// Detached is how many calls one caller may have in the background at once.
+	// Default 16.
+	Detached int
+}
+
+// Background bounds calls that run detached, beside all that bounds other calls.
+type Background struct {
+	// WallTime is the deadline of a detached call where neither policy nor its host
+	// wants a shorter one. Default: the one of other calls.
+	WallTime time.Duration
+	// MaxWallTime is what no detached call may exceed, instead of the ceiling's.
+	// Default: the ceiling's.
+	MaxWallTime time.Duration
 }
 
 func (m Memory) withDefaults() Memory {
@@ -114,15 +136,19 @@ func (m Memory) withDefaults() Memory {
 	if m.OutputFor == 0 {
 		m.OutputFor = time.Hour
 	}
+	if m.Detached == 0 {
+		m.Detached = 16
+	}
 	return m
 }
 
 // Gate is the one way of a call. It is safe for concurrent use.
 type Gate struct {
-	cfg    Config
-	log    *zap.Logger
-	now    func() time.Time
-	ledger *ledger
+	cfg     Config
+	log     *zap.Logger
+	now     func() time.Time
+	ledger  *ledger
+	running background // calls that no request waits for
 	// deciding bounds the decisions that are made at once: they do nothing but use
 	// processors, and many of one caller would leave none to the others.
 	deciding *admission.Line
@@ -176,6 +202,7 @@ func New(ctx context.Context, cfg Config) (*Gate, error) {
 	if g.deciding, err = newDecisionLine(); err != nil {
 		return nil, err
 	}
+	g.running.begin()
 	if cfg.Replay != nil {
 		if err := g.recover(ctx, cfg.Replay); err != nil {
 			return nil, err
@@ -200,7 +227,8 @@ func (c *Config) check() error {
 			return fmt.Errorf("gate: config has no %s", f.name)
 		}
 	}
-	if c.Memory.Calls < 0 || c.Memory.OutputBytes < 0 || c.Memory.OutputFor < 0 {
+	if c.Memory.Calls < 0 || c.Memory.OutputBytes < 0 || c.Memory.OutputFor < 0 || c.Memory.Detached < 0 ||
+		c.Background.WallTime < 0 || c.Background.MaxWallTime < 0 {
 		return errors.New("gate: config has a negative bound")
 	}
 	probe := sandbox.Call{ID: "probe", Argv: []string{"true"}, Limits: limitsOf(policy.Effective(policy.Obligations{}, c.Ceiling, c.Defaults))}

@@ -24,41 +24,83 @@ import (
 // the caller may not, or sandgate could not do its job. obs may be nil.
 //
 // A call that is sent again under its id does not run again: it waits for the
-// running one or gets its stored result, with Replayed set; the observer is
-// then told of the decision only.
+// running one, the observer being told of that from its beginning, or gets its
+// stored result, with Replayed set.
+//
+// When ctx ends the call is cancelled, unless it is to be detached then: it goes on,
+// Execute returns an error, and Attach or the same call again take it up. Such a
+// call's observer is not told more slowly than it takes, as others are, but may
+// miss output.
 func (g *Gate) Execute(ctx context.Context, call Call, obs Observer) (Result, error) {
-	w := &way{gate: g, obs: obs}
-	w.trace.Begin(g.now())
-	p, err := g.prepare(call)
-	if err != nil {
-		w.mark(telemetry.Validate)
-		g.cfg.Telemetry.Ended(ctx, &w.trace, telemetry.Call{Class: telemetry.Error})
+	if call.Detach {
+		return Result{}, &FieldError{"detach", "is set for a call whose result is waited for", "Start"}
+	}
+	w := g.newWay(obs)
+	if err := w.check(ctx, call); err != nil {
 		return Result{}, err
 	}
-	failpoint.At(failpoint.GateValidated)
-	runCtx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	e, mine, err := g.ledger.claim(p, cancel)
+	from := ctx
+	if call.DetachOnDisconnect {
+		from, w.live.host = context.WithoutCancel(ctx), nil
+	}
+	runCtx, cancel := context.WithCancelCause(from)
+	e, mine, err := g.ledger.claim(w.prepared, &w.live, cancel)
 	if err != nil {
+		cancel(nil)
 		return Result{}, err
 	}
 	if !mine {
+		cancel(nil)
 		return g.attach(ctx, e, obs)
 	}
 	failpoint.At(failpoint.GateClaimed)
-	w.prepared = p
+	if call.DetachOnDisconnect {
+		if err := g.aside(runCtx, e, w, cancel); err != nil {
+			return Result{}, err
+		}
+		return g.join(ctx, e, obs)
+	}
+	defer cancel(nil)
+	return g.conduct(runCtx, e, w)
+}
+
+func (g *Gate) newWay(obs Observer) *way {
+	w := &way{gate: g, host: obs}
+	w.live.host, w.live.now = obs, g.now
+	w.obs = &w.live
+	w.trace.Begin(g.now())
+	return w
+}
+
+// check prepares a call and tells of one that is not valid.
+func (w *way) check(ctx context.Context, call Call) (err error) {
+	w.prepared, err = w.gate.prepare(call)
 	w.mark(telemetry.Validate)
+	if err != nil {
+		w.gate.cfg.Telemetry.Ended(ctx, &w.trace, telemetry.Call{Class: telemetry.Error})
+		return err
+	}
+	w.live.tape.Keep(w.gate.cfg.Files, call.Detach)
+	failpoint.At(failpoint.GateValidated)
+	return nil
+}
+
+// conduct takes a call the whole way that is the claimant's to run.
+func (g *Gate) conduct(ctx context.Context, e *entry, w *way) (Result, error) {
 	defer g.abandoned(e, w)
-	res, err := w.take(runCtx)
+	res, err := w.take(ctx)
+	w.live.tape.End()
 	res.Duration.Total = g.now().Sub(w.trace.Began())
 	g.event(w, res, err)
 	known := err == nil || res.Outcome == Outcome(unknownOutcome)
 	if known {
-		g.ledger.finish(e, res)
+		g.ledger.finish(e, res, w.stored)
+		w.keep(e)
 		failpoint.At(failpoint.GateKept)
 	} else {
 		res = Result{}
 		g.ledger.giveUp(e, err)
+		w.letGo()
 	}
 	w.mark(telemetry.Finish)
 	g.measured(ctx, w, res, err)
@@ -67,7 +109,7 @@ func (g *Gate) Execute(ctx context.Context, call Call, obs Observer) (Result, er
 
 // measured tells of a call that was not a replay.
 func (g *Gate) measured(ctx context.Context, w *way, res Result, err error) {
-	if t, ok := w.obs.(Tracer); ok {
+	if t, ok := w.host.(Tracer); ok {
 		t.Traced(w.trace)
 	}
 	g.cfg.Telemetry.Ended(ctx, &w.trace, telemetry.Call{
@@ -79,6 +121,11 @@ func (g *Gate) measured(ctx context.Context, w *way, res Result, err error) {
 // abandoned settles a call that nothing else has settled, because of a panic on
 // its way: its id must neither be running for ever nor run again after an intent.
 func (g *Gate) abandoned(e *entry, w *way) {
+	if e.hasEnded() {
+		return
+	}
+	w.live.outlives = false
+	defer w.letGo()
 	if w.intent.written() != nil {
 		g.ledger.giveUp(e, fmt.Errorf("call %q was given up: %w", w.call.ID, errdefs.ErrInternal))
 		return
@@ -86,26 +133,7 @@ func (g *Gate) abandoned(e *entry, w *way) {
 	g.ledger.finish(e, Result{
 		CallID: w.call.ID, Outcome: Outcome(unknownOutcome), ExitCode: -1, IsError: true, Message: unknownMessage,
 		Decision: w.decision, Digest: w.digest,
-	})
-}
-
-// attach waits for the call that has this id already.
-func (g *Gate) attach(ctx context.Context, e *entry, obs Observer) (Result, error) {
-	select {
-	case <-e.done:
-	case <-ctx.Done():
-		return Result{}, cancelled(ctx)
-	}
-	res, err := g.ledger.resultOf(e)
-	if err != nil {
-		return Result{}, err
-	}
-	res.Replayed = true
-	g.cfg.Telemetry.Replayed()
-	if obs != nil {
-		obs.Decided(res.CallID, res.Decision)
-	}
-	return res, nil
+	}, outputs{})
 }
 
 // Evaluate only decides the call. It records nothing, runs nothing and makes no
@@ -159,7 +187,9 @@ func (g *Gate) Evaluate(ctx context.Context, call Call, explain bool) (Evaluatio
 type way struct {
 	*prepared
 	gate  *Gate
-	obs   Observer
+	host  Observer // of its own request; nil: none
+	obs   Observer // live, which tells all
+	live  live
 	trace telemetry.Trace
 
 	session  *session.Session // nil without one
@@ -175,6 +205,10 @@ type way struct {
 	redact      *redact.Rules    // nil: nothing
 	stream      *redactedStream  // nil: nothing
 	redactions  map[string]int64 // what was taken out of the result
+
+	stored   outputs // what of its output is to be stored
+	pieces   []byte  // of the result's output, to be stored; nil: none
+	logBytes int64   // of what is stored beside
 }
 
 // mark gives the time since the last mark to a stage.

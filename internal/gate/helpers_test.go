@@ -122,7 +122,7 @@ func openBench(t testing.TB, b *bench, run sandboxtest.RunFunc, set func(*gate.C
 	dir := b.dir
 	var err error
 	replay, known := gate.NewReplay(0), session.NewFold()
-	add := func(r journal.Record) error { return errors.Join(replay.Add(r), known.Apply(r)) }
+	add := func(r journal.Record) error { return errors.Join(replay.Apply(r), known.Apply(r)) }
 	if b.journal, err = journal.Open(filepath.Join(dir, "journal.jsonl"), journal.Options{}, add); err != nil {
 		t.Fatal(err)
 	}

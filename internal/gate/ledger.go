@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/internal/spool"
 )
 
 // callKey names a call: ids are each caller's own, so that nobody can learn of
@@ -17,11 +19,12 @@ type callKey struct{ caller, id string }
 // entry is one call that the gate knows. What is below done is set before done
 // is closed and read only after.
 type entry struct {
-	key     callKey
-	digest  string
-	tool    string
-	session string
-	began   time.Time
+	key      callKey
+	digest   string
+	tool     string
+	session  string
+	detached bool
+	began    time.Time
 
 	done   chan struct{}
 	result *Result // nil once only its summary is kept
@@ -31,8 +34,12 @@ type entry struct {
 	// Guarded by the ledger's mutex.
 	finished bool
 	cancel   context.CancelCauseFunc // nil once finished
-	order    *list.Element           // in ledger.known once finished
-	output   *list.Element           // in ledger.whole while its result is kept
+	live     *live                   // what its followers see; nil once all of it is elsewhere
+	stored   outputs                 // what of its output is kept outside of the memory
+	newer    *entry                  // of the same caller, by began; see history
+	older    *entry
+	order    *list.Element // in ledger.known once finished
+	output   *list.Element // in ledger.whole while its result is kept
 	ended    time.Time
 	bytes    int64 // about what shorten frees
 }
@@ -47,15 +54,22 @@ type ledger struct {
 	known *list.List // finished entries, oldest first
 	whole *list.List // finished entries with their whole result, oldest first
 	bytes int64      // of whole
+
+	latest   map[string]*entry // the latest entry of each caller
+	detached map[string]int    // running detached calls by caller; no entry at 0
 }
 
 func newLedger(mem Memory, now func() time.Time) *ledger {
-	return &ledger{mem: mem, now: now, calls: make(map[callKey]*entry), known: list.New(), whole: list.New()}
+	return &ledger{
+		mem: mem, now: now, calls: make(map[callKey]*entry), known: list.New(), whole: list.New(),
+		latest: make(map[string]*entry), detached: make(map[string]int),
+	}
 }
 
 // claim makes the call the claimant's to run (mine), or returns the entry of the
 // same call that runs or has run. Another call under the id is an error.
-func (l *ledger) claim(p *prepared, cancel context.CancelCauseFunc) (e *entry, mine bool, err error) {
+// What follows the call sees through the view.
+func (l *ledger) claim(p *prepared, view *live, cancel context.CancelCauseFunc) (e *entry, mine bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if e, ok := l.calls[p.key()]; ok {
@@ -64,23 +78,32 @@ func (l *ledger) claim(p *prepared, cancel context.CancelCauseFunc) (e *entry, m
 		}
 		return e, false, nil
 	}
-	e = &entry{
-		key: p.key(), digest: p.digest, tool: p.tool.Name, session: p.call.SessionID, began: l.now(),
-		done: make(chan struct{}), cancel: cancel,
+	if p.call.Detach && l.detached[p.call.Caller.ID] >= l.mem.Detached {
+		return nil, false, fmt.Errorf("this caller has %d calls in the background, the most it may have: cancel one, or send this call without detach: %w",
+			l.mem.Detached, errdefs.ErrResourceExhausted)
 	}
-	l.calls[e.key] = e
+	e = &entry{
+		key: p.key(), digest: p.digest, tool: p.tool.Name, session: p.call.SessionID, detached: p.call.Detach, began: l.now(),
+		done: make(chan struct{}), cancel: cancel, live: view,
+	}
+	l.add(e)
+	if e.detached {
+		l.detached[e.key.caller]++
+	}
 	return e, true, nil
 }
 
-// finish stores the result and lets everybody have it who waits.
-func (l *ledger) finish(e *entry, res Result) {
+// finish stores the result and lets everybody have it who waits. Of the output more
+// may be kept elsewhere.
+func (l *ledger) finish(e *entry, res Result, stored outputs) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if e.finished {
 		return
 	}
 	res.Decision = boundedDecision(res.Decision) // a replayed one may be of an older sandgate
-	e.result, e.finished, e.cancel, e.ended = &res, true, nil, l.now()
+	l.settle(e)
+	e.result, e.stored, e.ended = &res, stored, l.now()
 	e.bytes = resultSize(&res)
 	e.order, e.output = l.known.PushBack(e), l.whole.PushBack(e)
 	l.bytes += e.bytes
@@ -96,9 +119,24 @@ func (l *ledger) giveUp(e *entry, err error) {
 	if e.finished {
 		return
 	}
-	e.err, e.finished, e.cancel = err, true, nil
-	delete(l.calls, e.key)
+	l.settle(e)
+	e.err = err
+	l.remove(e)
 	close(e.done)
+}
+
+// settle marks an entry as finished. l.mu is held.
+func (l *ledger) settle(e *entry) {
+	e.finished, e.cancel = true, nil
+	if e.live != nil && !e.live.outlives {
+		e.live = nil
+	}
+	if !e.detached {
+		return
+	}
+	if l.detached[e.key.caller]--; l.detached[e.key.caller] <= 0 {
+		delete(l.detached, e.key.caller)
+	}
 }
 
 // forget keeps the bounds. l.mu is held.
@@ -111,11 +149,15 @@ func (l *ledger) forget() {
 		l.shorten(e)
 	}
 	for l.known.Len() > l.mem.Calls {
-		e := entryOf(l.known.Front())
-		l.shorten(e)
-		l.known.Remove(e.order)
-		delete(l.calls, e.key)
+		l.drop(entryOf(l.known.Front()))
 	}
+}
+
+// drop forgets a finished entry. l.mu is held.
+func (l *ledger) drop(e *entry) {
+	l.shorten(e)
+	l.known.Remove(e.order)
+	l.remove(e)
 }
 
 // entryOf reads an element of known or whole, which hold nothing else.
@@ -148,6 +190,23 @@ func (l *ledger) resultOf(e *entry) (Result, error) {
 	res := e.brief.result()
 	res.CallID, res.Digest = e.key.id, e.digest
 	return res, e.err
+}
+
+// viewOf returns what followers of a call see, nil when that is its result, and
+// what of its output is stored.
+func (l *ledger) viewOf(e *entry) (*live, outputs) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return e.live, e.stored
+}
+
+// forgetView lets go of what followers saw: it is stored now, or lost.
+func (l *ledger) forgetView(e *entry, kept bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.live = nil; !kept {
+		e.stored.log = spool.Digest{}
+	}
 }
 
 // get returns the caller's entry of that id.

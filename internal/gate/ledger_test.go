@@ -256,7 +256,7 @@ func TestRestartFailsClosedWhenUnknownCannotBeRecorded(t *testing.T) {
 	}()
 	b := newBench(t, t.TempDir(), nil, nil)
 	replay := gate.NewReplay(0)
-	j, err := journal.Open(dir+"/journal.jsonl", journal.Options{}, replay.Add)
+	j, err := journal.Open(dir+"/journal.jsonl", journal.Options{}, replay.Apply)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/sandgate/sandgate/internal/catalog"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/proposal"
+	"github.com/sandgate/sandgate/sandbox"
 )
 
 // CallStatus is what is known of a call.
@@ -19,10 +20,29 @@ type CallStatus struct {
 	Tool      string
 	SessionID string
 	Digest    string
+	Detached  bool
 	Began     time.Time
-	// Result is nil while the call is on its way. Its outputs are empty and it has
-	// no receipt when it is no longer kept whole; the totals stay true.
+	// Result is nil while the call is on its way. It has no receipt when it is no
+	// longer kept whole, and no output when that is not; the totals stay true.
 	Result *Result
+
+	// What follows is of a call on its way alone.
+
+	// Decision is nil before it is there.
+	Decision *policy.Decision
+	// Receipt is nil before the program was started; Started is when that was.
+	Receipt *sandbox.Receipt
+	Started time.Time
+	// StdoutBytes and StderrBytes are what it has written so far, as far as was told.
+	StdoutBytes, StderrBytes int64
+	// Usage so far; nil where the runtime cannot tell.
+	Usage *sandbox.Usage
+}
+
+// meter is a sandbox.Runtime that can tell what a running call has used so far.
+type meter interface {
+	// UsageOf returns false for a call that does not run.
+	UsageOf(callID string) (sandbox.Usage, bool)
 }
 
 // GetCall tells what is known of the caller's call. An unknown id, and one of
@@ -35,18 +55,91 @@ func (g *Gate) GetCall(_ context.Context, caller Caller, id string) (CallStatus,
 	if err != nil {
 		return CallStatus{}, err
 	}
-	st := CallStatus{CallID: id, Tool: e.tool, SessionID: e.session, Digest: e.digest, Began: e.began}
-	select {
-	case <-e.done:
-	default:
+	st := CallStatus{CallID: id, Tool: e.tool, SessionID: e.session, Digest: e.digest, Detached: e.detached, Began: e.began}
+	if !e.hasEnded() {
+		if view, _ := g.ledger.viewOf(e); view != nil {
+			now := view.progress()
+			st.Decision, st.Receipt, st.Started = now.decision, now.receipt, now.started
+			st.StdoutBytes, st.StderrBytes = view.tape.Ends()
+			st.Usage = g.usageSoFar(e.key)
+		}
 		return st, nil
 	}
-	res, err := g.ledger.resultOf(e)
+	res, err := g.resultOf(e)
 	if err != nil { // given up this very moment
 		return CallStatus{}, fmt.Errorf("call %q: %w", id, errdefs.ErrNotFound)
 	}
 	st.Result = &res
 	return st, nil
+}
+
+func (g *Gate) usageSoFar(key callKey) *sandbox.Usage {
+	m, ok := g.cfg.Runtime.(meter)
+	if !ok {
+		return nil
+	}
+	if u, ok := m.UsageOf(sandboxID(key)); ok {
+		return &u
+	}
+	return nil
+}
+
+// CallFilter says which calls are listed.
+type CallFilter struct {
+	SessionID string // empty: of all sessions and of none
+	// Running, Finished: only those; both false or both true: all.
+	Running, Finished bool
+}
+
+// CallEntry is a call in a list.
+type CallEntry struct {
+	CallID, Tool, SessionID string
+	Detached                bool
+	Began                   time.Time
+	Ended                   time.Time // zero: it is on its way
+	Outcome                 Outcome   // empty: it is on its way
+	ExitCode                int
+	OutputBytes             int64
+}
+
+const (
+	maxListed     = 1000
+	defaultListed = 100
+)
+
+// ListCalls returns the caller's calls that are known, the latest first, at most
+// limit of them (0: 100, at most 1000), and where the next page begins; empty:
+// there is none. page is that of an earlier answer; one that is none is
+// errdefs.ErrInvalidArgument.
+func (g *Gate) ListCalls(_ context.Context, caller Caller, want CallFilter, limit int, page string) ([]CallEntry, string, error) {
+	if caller.ID == "" {
+		return nil, "", fmt.Errorf("the caller is not known: %w", errdefs.ErrUnauthenticated)
+	}
+	if limit == 0 {
+		limit = defaultListed
+	}
+	if limit < 0 || limit > maxListed {
+		return nil, "", &FieldError{"page_size", fmt.Sprintf("is %d", limit), fmt.Sprintf("1 to %d", maxListed)}
+	}
+	after, err := parsePage(page)
+	if err != nil {
+		return nil, "", err
+	}
+	all := want.Running == want.Finished
+	found := g.ledger.history(caller.ID, func(e *entry) bool {
+		return (want.SessionID == "" || e.session == want.SessionID) && (all || e.finished == want.Finished)
+	}, after, limit)
+	next := ""
+	if len(found) > limit {
+		found = found[:limit]
+		last := found[limit-1]
+		next = pageMark{last.began.UnixNano(), last.key.id}.String()
+	}
+	out := make([]CallEntry, 0, len(found))
+	for _, e := range found {
+		out = append(out, g.ledger.describe(e))
+	}
+	return out, next, nil
 }
 
 // Cancel ends the caller's running call: its Execute returns CANCELLED, or an

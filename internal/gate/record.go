@@ -35,6 +35,7 @@ type callData struct {
 	StdinBytes   *int64              `json:"stdin_bytes,omitempty"`
 	WorkspaceDir string              `json:"workspace_dir,omitempty"`
 	Profile      string              `json:"profile"`
+	Detached     bool                `json:"detached,omitempty"`
 	Agent        *policy.AgentInput  `json:"agent,omitempty"`
 	Peer         *policy.CallerInput `json:"peer,omitempty"`
 	Decision     policy.Decision     `json:"decision"`
@@ -80,8 +81,12 @@ type outcomeData struct {
 	DecideMs    float64          `json:"decide_ms"`
 	StartMs     float64          `json:"start_ms"`
 	RunMs       float64          `json:"run_ms"`
-	Usage       *usageData       `json:"usage,omitempty"`
-	Receipt     *sandbox.Receipt `json:"receipt,omitempty"`
+	// OutputDigest is of the output in the result and LogDigest of all that followers
+	// were told where that is more, in the form in which they are stored; empty: not.
+	OutputDigest string           `json:"output_digest,omitempty"`
+	LogDigest    string           `json:"log_digest,omitempty"`
+	Usage        *usageData       `json:"usage,omitempty"`
+	Receipt      *sandbox.Receipt `json:"receipt,omitempty"`
 }
 
 type usageData struct {
@@ -131,7 +136,9 @@ func (w *way) recordDecision(ctx context.Context, outcome Outcome) error {
 
 func (w *way) recordOutcome(ctx context.Context, r Result) error {
 	failpoint.At(failpoint.GateOutcomeBefore)
-	err := w.append(ctx, w.entry(journal.KindOutcome, outcomeOf(r)))
+	data := outcomeOf(r)
+	data.OutputDigest, data.LogDigest = w.stored.result.String(), w.stored.log.String()
+	err := w.append(ctx, w.entry(journal.KindOutcome, data))
 	failpoint.At(failpoint.GateOutcomeAfter)
 	return err
 }
@@ -147,7 +154,7 @@ func (w *way) callData() callData {
 	c := &w.call
 	data := callData{
 		Digest: w.digest, Tool: w.tool.Name, Cwd: c.Cwd, StdinDigest: c.StdinDigest, StdinBytes: c.StdinBytes,
-		WorkspaceDir: c.WorkspaceDir, Profile: w.profile, Decision: w.decision,
+		WorkspaceDir: c.WorkspaceDir, Profile: w.profile, Detached: c.Detach, Decision: w.decision,
 	}
 	data.Decision.Obligations.Exec.EnvSet = journal.MaskEnv(w.decision.Obligations.Exec.EnvSet)
 	if a := (policy.AgentInput{Name: c.Agent.Name, Version: c.Agent.Version, Model: c.Agent.Model}); a != (policy.AgentInput{}) {

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/spool"
 	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
@@ -18,24 +20,33 @@ import (
 // unknownMessage tells a model what an UNKNOWN call means for it.
 const unknownMessage = "sandgate stopped while this call was running: it may have had effects; look before you do it again, and use a new call id"
 
-// Replay gathers what the journal tells of earlier calls. Give its Add to
-// journal.Open and itself to New. It is used by one goroutine.
+// Replay is what the journal tells of earlier calls: a journal.Fold. Give it to
+// journal.Open and then to New, which takes it over. It is used by one goroutine.
 type Replay struct {
 	limit int
 	calls map[callKey]*past
-	order []callKey // of calls, oldest first; may name forgotten ones
-	whole []*past   // those with a whole result, oldest first
+	order []placed // of calls, oldest first; may name forgotten ones
+	whole []*past  // those with a whole result, oldest first
+}
+
+// placed is a call in the order in which they began.
+type placed struct {
+	key callKey
+	seq int64 // of the past that is meant
 }
 
 // past is one call of the journal.
 type past struct {
 	seq                   int64 // of its intent or decision
 	digest, tool, session string
-	at                    time.Time
-	decision              policy.Decision
+	detached              bool
+	at                    time.Time // when it began, or was refused
+	endedAt               time.Time
+	decision              policy.Decision // until it has ended
 	ended                 bool
 	result                *Result  // nil before the end, and when only brief is kept
 	brief                 *summary // nil while result is there
+	stored                outputs
 }
 
 // maxWhole is how many results of the journal are held whole until the gate
@@ -51,9 +62,13 @@ func NewReplay(limit int) *Replay {
 	return &Replay{limit: limit, calls: make(map[callKey]*past)}
 }
 
-// Add takes one record. Its error means that the record cannot be understood:
-// the daemon must not go on as if it had not been.
-func (r *Replay) Add(rec journal.Record) error {
+var _ journal.Fold = (*Replay)(nil)
+
+// Name implements journal.Fold.
+func (r *Replay) Name() string { return "calls" }
+
+// Apply implements journal.Fold.
+func (r *Replay) Apply(rec journal.Record) error {
 	key := callKey{rec.Caller, rec.CallID}
 	switch rec.Kind {
 	case journal.KindIntent, journal.KindDecision:
@@ -69,15 +84,18 @@ func (r *Replay) begun(key callKey, rec journal.Record) error {
 	if err := json.Unmarshal(rec.Data, &data); err != nil {
 		return fmt.Errorf("%s record: %w", rec.Kind, err)
 	}
-	p := &past{seq: rec.Seq, digest: data.Digest, tool: data.Tool, session: rec.Session, at: rec.Time, decision: boundedDecision(data.Decision)}
+	p := &past{
+		seq: rec.Seq, digest: data.Digest, tool: data.Tool, session: rec.Session, detached: data.Detached, at: rec.Time,
+		decision: boundedDecision(data.Decision),
+	}
 	if rec.Kind == journal.KindDecision {
 		r.settle(p, Result{
 			CallID: key.id, Outcome: data.Outcome, ExitCode: -1, IsError: true, Digest: data.Digest, Decision: p.decision,
 			Message: "not run: " + reasonsText(data.Decision.Reasons),
-		})
+		}, rec.Time)
 	}
 	r.calls[key] = p
-	r.order = append(r.order, key)
+	r.order = append(r.order, placed{key, p.seq})
 	r.forget()
 	return nil
 }
@@ -95,22 +113,38 @@ func (r *Replay) ended(key callKey, rec journal.Record) error {
 		delete(r.calls, key)
 		return nil
 	}
-	res := Result{
-		CallID: key.id, Outcome: data.Outcome, ExitCode: data.ExitCode, Signal: data.Signal, Message: data.Message, IsError: data.IsError,
-		Stdout: sandbox.Output{TotalBytes: data.StdoutBytes}, Stderr: sandbox.Output{TotalBytes: data.StderrBytes},
-		Duration: Durations{Queue: fromMillis(data.QueueMs), Decide: fromMillis(data.DecideMs), Start: fromMillis(data.StartMs), Run: fromMillis(data.RunMs)},
-		Decision: p.decision, Receipt: data.Receipt, Digest: data.Digest,
+	var err error
+	if p.stored.result, err = spool.ParseDigest(data.OutputDigest); err != nil {
+		return fmt.Errorf("outcome record: %w", err)
 	}
-	if res.Message == "" {
-		res.Message = "the output of this call is no longer kept: sandgate was restarted since"
+	if p.stored.log, err = spool.ParseDigest(data.LogDigest); err != nil {
+		return fmt.Errorf("outcome record: %w", err)
 	}
-	r.settle(p, res)
+	r.settle(p, data.result(key.id, p.decision), rec.Time)
 	return nil
 }
 
+// result is what the record of an outcome tells of it.
+func (d *outcomeData) result(id string, decision policy.Decision) Result {
+	r := Result{
+		CallID: id, Outcome: d.Outcome, ExitCode: d.ExitCode, Signal: d.Signal, Message: d.Message, IsError: d.IsError,
+		Stdout: sandbox.Output{TotalBytes: d.StdoutBytes}, Stderr: sandbox.Output{TotalBytes: d.StderrBytes},
+		Duration: Durations{Queue: fromMillis(d.QueueMs), Decide: fromMillis(d.DecideMs), Start: fromMillis(d.StartMs), Run: fromMillis(d.RunMs)},
+		Decision: decision, Receipt: d.Receipt, Digest: d.Digest, Redactions: d.Redactions,
+	}
+	if u := d.Usage; u != nil {
+		r.Usage = sandbox.Usage{
+			CPUUser: fromMillis(u.CPUUserMs), CPUSystem: fromMillis(u.CPUSystemMs),
+			MemoryPeakBytes: u.MemoryPeakBytes, PidsPeak: u.PidsPeak, OOMKills: u.OOMKills,
+			PidsLimitHits: -1, IOReadBytes: -1, IOWriteBytes: -1, BackgroundKilled: -1, // not recorded
+		}
+	}
+	return r
+}
+
 // settle gives a call its result, and shortens that of an older one for it.
-func (r *Replay) settle(p *past, res Result) {
-	p.ended, p.result, p.decision = true, &res, policy.Decision{}
+func (r *Replay) settle(p *past, res Result, at time.Time) {
+	p.ended, p.endedAt, p.result, p.decision = true, at, &res, policy.Decision{}
 	r.whole = append(r.whole, p)
 	if len(r.whole) < 2*maxWhole {
 		return
@@ -128,69 +162,77 @@ func (r *Replay) forget() {
 	}
 	keep := r.order[:0]
 	extra := len(r.order) - r.limit
-	for i, key := range r.order {
-		p, ok := r.calls[key]
+	for i, o := range r.order {
+		p, ok := r.calls[o.key]
 		switch {
-		case !ok:
+		case !ok || p.seq != o.seq: // gone, or begun anew since
 		case i < extra && p.ended:
-			delete(r.calls, key)
+			delete(r.calls, o.key)
 		default:
-			keep = append(keep, key)
+			keep = append(keep, o)
 		}
 	}
 	r.order = slices.Clip(keep)
 }
 
+// sorted are the calls in the order in which they began.
+func (r *Replay) sorted() []placed {
+	out := make([]placed, 0, len(r.calls))
+	for key, p := range r.calls {
+		out = append(out, placed{key, p.seq})
+	}
+	slices.SortFunc(out, func(a, b placed) int { return cmp.Compare(a.seq, b.seq) })
+	return out
+}
+
 // recover puts the replayed calls into the ledger; those without an outcome
 // become UNKNOWN in the journal first.
 func (g *Gate) recover(ctx context.Context, r *Replay) error {
-	keys := make([]callKey, 0, len(r.calls))
-	for key := range r.calls {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, func(a, b callKey) int { return int(r.calls[a].seq - r.calls[b].seq) })
+	all := r.sorted()
 	unknown := 0
-	for _, key := range keys {
-		p := r.calls[key]
+	for _, o := range all {
+		p := r.calls[o.key]
 		if !p.ended {
 			unknown++
-			p.result = &Result{
-				CallID: key.id, Outcome: Outcome(unknownOutcome), ExitCode: -1, IsError: true, Message: unknownMessage,
+			p.result, p.endedAt = &Result{
+				CallID: o.key.id, Outcome: Outcome(unknownOutcome), ExitCode: -1, IsError: true, Message: unknownMessage,
 				Decision: p.decision, Digest: p.digest,
-			}
+			}, g.now()
 			failpoint.At(failpoint.GateRecoverBefore)
 			_, err := g.cfg.Journal.Append(ctx, journal.Entry{
-				Kind: journal.KindOutcome, Caller: key.caller, Session: p.session, CallID: key.id, Data: outcomeOf(*p.result),
+				Kind: journal.KindOutcome, Caller: o.key.caller, Session: p.session, CallID: o.key.id, Data: outcomeOf(*p.result),
 			})
 			failpoint.At(failpoint.GateRecoverAfter)
 			if err != nil {
-				return fmt.Errorf("record that call %q is unknown: %w", key.id, err)
+				return fmt.Errorf("record that call %q is unknown: %w", o.key.id, err)
 			}
 		}
-		g.ledger.restore(key, p)
+		g.ledger.restore(o.key, p)
 	}
-	if len(keys) > 0 {
-		g.log.Info("journal replayed", zap.Int("calls", len(keys)), zap.Int("unknown", unknown))
+	if len(all) > 0 {
+		g.log.Info("journal replayed", zap.Int("calls", len(all)), zap.Int("unknown", unknown))
 	}
-	r.calls, r.order, r.whole = nil, nil, nil
+	*r = *NewReplay(r.limit)
 	return nil
 }
 
 // restore puts a call of an earlier life of the daemon among the finished ones.
 func (l *ledger) restore(key callKey, p *past) {
-	e := &entry{key: key, digest: p.digest, tool: p.tool, session: p.session, began: p.at, done: make(chan struct{})}
+	e := &entry{
+		key: key, digest: p.digest, tool: p.tool, session: p.session, detached: p.detached, began: p.at, done: make(chan struct{}),
+		finished: true, ended: p.endedAt, stored: p.stored, brief: p.brief,
+	}
 	l.mu.Lock()
-	l.calls[key] = e
-	if p.result == nil {
-		e.brief, e.finished, e.ended = p.brief, true, l.now()
-		e.order = l.known.PushBack(e)
-		close(e.done)
-		l.forget()
-	}
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	l.add(e)
+	e.order = l.known.PushBack(e)
 	if p.result != nil {
-		l.finish(e, *p.result)
+		e.result, e.bytes = p.result, resultSize(p.result)
+		e.output = l.whole.PushBack(e)
+		l.bytes += e.bytes
 	}
+	close(e.done)
+	l.forget()
 }
 
 func fromMillis(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }

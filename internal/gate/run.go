@@ -86,7 +86,11 @@ func (w *way) run(ctx context.Context, place *admission.Ticket) (Result, error) 
 // cage is what the call is put into: what policy demands, over the defaults of
 // the tool and the daemon, under the ceiling.
 func (w *way) cage() policy.SandboxObligations {
-	return w.decision.Cage(w.gate.cfg.Ceiling, overlay(w.gate.cfg.Defaults, w.tool.Defaults))
+	ceiling, defaults := w.gate.cfg.Ceiling, overlay(w.gate.cfg.Defaults, w.tool.Defaults)
+	if w.call.Detach {
+		w.gate.cfg.Background.bound(&ceiling, &defaults)
+	}
+	return w.decision.Cage(ceiling, defaults)
 }
 
 // startMargin is what a call may take beyond the host's timeout, so that a call
@@ -128,8 +132,7 @@ func (w *way) sandboxCall(cage policy.SandboxObligations) (sandbox.Call, error) 
 		}
 	}
 	call := sandbox.Call{
-		// Ids are each caller's own, the sandbox's are the machine's.
-		ID:        w.call.ID[:min(len(w.call.ID), 64)] + "-" + opaqueKey(w.call.Caller.ID, w.call.ID)[:16],
+		ID:        sandboxID(w.key()),
 		Image:     w.tool.Image,
 		Isolation: sandbox.Isolation(cage.Isolation),
 		Reuse:     sandbox.Reuse(cage.Reuse),
@@ -151,6 +154,12 @@ func (w *way) sandboxCall(cage policy.SandboxObligations) (sandbox.Call, error) 
 	}
 	w.setReuse(&call)
 	return call, w.setWorkspace(&call, cage)
+}
+
+// sandboxID names a call in the sandbox: ids are each caller's own, the sandbox's
+// are the machine's.
+func sandboxID(key callKey) string {
+	return key.id[:min(len(key.id), 64)] + "-" + opaqueKey(key.caller, key.id)[:16]
 }
 
 func (w *way) stdin() io.Reader {
@@ -282,5 +291,6 @@ func (w *way) result(ran sandbox.Result) Result {
 	for _, o := range []sandbox.Output{ran.Stdout, ran.Stderr} {
 		res.ResultSizeBytes += int64(len(o.Head) + len(o.Tail))
 	}
+	w.sealed(&res)
 	return res
 }

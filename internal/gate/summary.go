@@ -33,9 +33,6 @@ func summarize(r *Result) *summary {
 		first := d.Reasons[0]
 		s.rule, s.reason, s.remediation = first.Rule, first.Message, first.Remediation
 	}
-	if s.message == "" && r.ResultSizeBytes > 0 {
-		s.message = "the output of this call is no longer kept"
-	}
 	return s
 }
 

@@ -34,6 +34,7 @@ const (
 	minTimeout       = time.Millisecond
 	maxArgsDepth     = 64
 	maxViolationText = 100
+	maxListed        = 1000
 )
 
 // convertExecute checks an ExecuteRequest and makes a call of it.
@@ -46,6 +47,10 @@ func convertExecute(req *sandgatev1.ExecuteRequest, caller gate.Caller) (gate.Ca
 	if len(stdin) > maxStdinBytes {
 		return gate.Call{}, fieldError("stdin", "has %d bytes: want at most %d, or ExecuteStream", len(stdin), maxStdinBytes)
 	}
+	if req.GetDetach() && req.GetDetachOnDisconnect() {
+		return gate.Call{}, fieldError("detach_on_disconnect", "is set beside detach: want one of them, since a detached call goes on anyway")
+	}
+	call.Detach, call.DetachOnDisconnect = req.GetDetach(), req.GetDetachOnDisconnect()
 	setStdin(&call, stdin)
 	return call, nil
 }
@@ -66,6 +71,7 @@ func convertStart(req *sandgatev1.ExecuteStart, caller gate.Caller) (gate.Call, 
 	if err != nil {
 		return gate.Call{}, err
 	}
+	call.DetachOnDisconnect = req.GetDetachOnDisconnect()
 	if !req.GetStdin() {
 		setStdin(&call, nil)
 	}

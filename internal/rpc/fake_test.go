@@ -27,6 +27,7 @@ import (
 // fakeGate answers calls with execute and keeps what it was asked.
 type fakeGate struct {
 	execute func(ctx context.Context, call gate.Call, obs gate.Observer) (gate.Result, error)
+	attach  func(ctx context.Context, stdout, stderr int64, f gate.Follower) (gate.Result, error)
 	calls   map[string]gate.CallStatus
 
 	mu        sync.Mutex
@@ -62,6 +63,25 @@ func (g *fakeGate) Cancel(_ context.Context, _ gate.Caller, callID string) error
 	defer g.mu.Unlock()
 	g.cancelled = append(g.cancelled, callID)
 	return nil
+}
+
+func (g *fakeGate) Start(ctx context.Context, call gate.Call) (*gate.Running, *gate.Result, error) {
+	res, err := g.Execute(ctx, call, nil)
+	if err != nil || res.Outcome != "RUNNING" {
+		return nil, &res, err
+	}
+	return &gate.Running{CallID: call.ID, Digest: "sha256:d", Started: time.Unix(3, 0)}, nil, nil
+}
+
+func (g *fakeGate) Attach(ctx context.Context, _ gate.Caller, callID string, stdout, stderr int64, f gate.Follower) (gate.Result, error) {
+	if g.attach == nil {
+		return gate.Result{}, fmt.Errorf("call %q: %w", callID, errdefs.ErrNotFound)
+	}
+	return g.attach(ctx, stdout, stderr, f)
+}
+
+func (g *fakeGate) ListCalls(_ context.Context, _ gate.Caller, want gate.CallFilter, limit int, page string) ([]gate.CallEntry, string, error) {
+	return []gate.CallEntry{{CallID: fmt.Sprintf("%s %v %v %d %s", want.SessionID, want.Running, want.Finished, limit, page), Outcome: "EXITED"}}, "next", nil
 }
 
 func (g *fakeGate) GetCall(_ context.Context, _ gate.Caller, callID string) (gate.CallStatus, error) {

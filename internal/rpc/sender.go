@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -78,6 +79,10 @@ func (s *eventSender) Output(stream sandbox.Stream, offset int64, data []byte) {
 		data, offset = data[n:], offset+int64(n)
 	}
 }
+
+// Following tells it that the call is another request's, which a slow host does
+// not hold up: output waits for it as long as the RPC lasts.
+func (s *eventSender) Following() { s.left = math.MaxInt64 }
 
 // close sends what is queued and ends the goroutine. It returns the error of
 // sending, if any.

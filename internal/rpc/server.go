@@ -50,6 +50,9 @@ type toolGate interface {
 	ListTools(ctx context.Context, caller gate.Caller, profile string) ([]catalog.Tool, error)
 	Cancel(ctx context.Context, caller gate.Caller, callID string) error
 	GetCall(ctx context.Context, caller gate.Caller, callID string) (gate.CallStatus, error)
+	Start(ctx context.Context, call gate.Call) (*gate.Running, *gate.Result, error)
+	Attach(ctx context.Context, caller gate.Caller, callID string, stdout, stderr int64, f gate.Follower) (gate.Result, error)
+	ListCalls(ctx context.Context, caller gate.Caller, want gate.CallFilter, limit int, page string) ([]gate.CallEntry, string, error)
 }
 
 // policyEngine is what PolicyService needs of the policy.

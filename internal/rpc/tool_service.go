@@ -66,9 +66,12 @@ func (t *toolService) Execute(ctx context.Context, req *sandgatev1.ExecuteReques
 	if err != nil {
 		return nil, err
 	}
+	if req.GetDetach() {
+		return t.start(ctx, call)
+	}
 	ctx, cancel := t.server.untilStop(ctx)
 	defer cancel(nil)
-	var obs gate.Observer = ignore{}
+	var obs gate.Observer
 	line := timelineOf(ctx)
 	if line != nil {
 		obs = line
@@ -85,6 +88,21 @@ func (t *toolService) Execute(ctx context.Context, req *sandgatev1.ExecuteReques
 	}
 	failpoint.At(failpoint.RPCReply)
 	return &sandgatev1.ExecuteResponse{Result: resultProto(res)}, nil
+}
+
+// start is Execute of a detached call.
+func (t *toolService) start(ctx context.Context, call gate.Call) (*sandgatev1.ExecuteResponse, error) {
+	running, res, err := t.gate.Start(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	if res != nil {
+		return &sandgatev1.ExecuteResponse{Result: resultProto(*res)}, nil
+	}
+	return &sandgatev1.ExecuteResponse{Running: &sandgatev1.RunningCall{
+		CallId: running.CallID, Digest: running.Digest, Decision: decisionProto(running.Decision),
+		Receipt: receiptProto(running.Receipt), StartTime: timeProto(running.Started),
+	}}, nil
 }
 
 // Cancel implements ToolServiceServer.
@@ -109,10 +127,60 @@ func (t *toolService) GetCall(ctx context.Context, req *sandgatev1.GetCallReques
 	}
 	out := &sandgatev1.GetCallResponse{
 		CallId: info.CallID, State: sandgatev1.CallState_CALL_STATE_RUNNING, Tool: info.Tool, Digest: info.Digest,
-		AcceptTime: timeProto(info.Began),
+		AcceptTime: timeProto(info.Began), SessionId: info.SessionID, Detached: info.Detached,
 	}
-	if info.Result != nil {
-		out.State, out.Result = sandgatev1.CallState_CALL_STATE_FINISHED, resultProto(*info.Result)
+	if r := info.Result; r != nil {
+		out.State, out.Result = sandgatev1.CallState_CALL_STATE_FINISHED, resultProto(*r)
+		out.StdoutBytes, out.StderrBytes = r.Stdout.TotalBytes, r.Stderr.TotalBytes
+		return out, nil
+	}
+	out.StartTime, out.StdoutBytes, out.StderrBytes = timeProto(info.Started), info.StdoutBytes, info.StderrBytes
+	if info.Decision != nil {
+		out.Decision = decisionProto(*info.Decision)
+	}
+	if info.Receipt != nil {
+		out.Receipt = receiptProto(*info.Receipt)
+	}
+	if info.Usage != nil {
+		out.Usage = usageProto(*info.Usage)
+	}
+	return out, nil
+}
+
+// ListCalls implements ToolServiceServer.
+func (t *toolService) ListCalls(ctx context.Context, req *sandgatev1.ListCallsRequest) (*sandgatev1.ListCallsResponse, error) {
+	var c checker
+	c.id("session_id", req.GetSessionId(), false)
+	if n := req.GetPageSize(); n < 0 || n > maxListed {
+		c.bad("page_size", "is %d: want 1 to %d, or 0 for the default", n, maxListed)
+	}
+	want := gate.CallFilter{SessionID: req.GetSessionId()}
+	switch req.GetState() {
+	case sandgatev1.CallState_CALL_STATE_UNSPECIFIED:
+	case sandgatev1.CallState_CALL_STATE_RUNNING:
+		want.Running = true
+	case sandgatev1.CallState_CALL_STATE_FINISHED:
+		want.Finished = true
+	default:
+		c.bad("state", "is %d: want one of CallState", req.GetState())
+	}
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	calls, next, err := t.gate.ListCalls(ctx, callerFrom(ctx), want, int(req.GetPageSize()), req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	out := &sandgatev1.ListCallsResponse{NextPageToken: next}
+	for _, call := range calls {
+		p := &sandgatev1.CallSummary{
+			CallId: call.CallID, Tool: call.Tool, SessionId: call.SessionID, State: sandgatev1.CallState_CALL_STATE_RUNNING,
+			ExitCode: int32of(call.ExitCode), AcceptTime: timeProto(call.Began), Detached: call.Detached, OutputBytes: call.OutputBytes,
+		}
+		if call.Outcome != "" {
+			p.State, p.Outcome, p.EndTime = sandgatev1.CallState_CALL_STATE_FINISHED, outcomeProto(call.Outcome), timeProto(call.Ended)
+		}
+		out.Calls = append(out.Calls, p)
 	}
 	return out, nil
 }
@@ -127,19 +195,14 @@ func requireID(field, id string) error {
 // version does not serve.
 func notImplemented(method string) error {
 	hint := map[string]string{
-		"/sandgate.v1.ToolService/Attach": "GetCall returns the result of a finished call, ExecuteStream the output of a running one",
-	}[method]
-	if hint == "" {
-		hint = map[string]string{
-			"sandgate.v1.SessionService":  "a session is made when a call first names it, and tools such as read_file and write_file work on its files",
-			"sandgate.v1.ApprovalService": "a call that needs an approval ends with OUTCOME_APPROVAL_REQUIRED",
-			"sandgate.v1.AuditService":    "the journal is written and can be read as a file in the data directory",
-		}[serviceOf(method)]
-	}
+		"sandgate.v1.SessionService":  "a session is made when a call first names it, and tools such as read_file and write_file work on its files",
+		"sandgate.v1.ApprovalService": "a call that needs an approval ends with OUTCOME_APPROVAL_REQUIRED",
+		"sandgate.v1.AuditService":    "the journal is written and can be read as a file in the data directory",
+	}[serviceOf(method)]
 	return fmt.Errorf("%s is not served by this version of sandgate: %s: %w", method, hint, errdefs.ErrNotImplemented)
 }
 
-// ignore is the observer of a call whose host wants the result alone.
+// ignore is an observer that does nothing.
 type ignore struct{}
 
 var _ gate.Observer = ignore{}

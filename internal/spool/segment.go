@@ -31,11 +31,14 @@ const (
 )
 
 func appendRecord(b []byte, it item) []byte {
+	return append(appendHead(b, &it), it.data...)
+}
+
+func appendHead(b []byte, it *item) []byte {
 	b = binary.BigEndian.AppendUint32(b, recordMark)
 	b = append(b, it.key[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(it.at.Unix())) //nolint:gosec // a time of ours
-	b = binary.BigEndian.AppendUint64(b, uint64(len(it.data)))
-	return append(b, it.data...)
+	return binary.BigEndian.AppendUint64(b, uint64(it.size))   //nolint:gosec // not negative
 }
 
 // current returns the file that takes n more bytes. s.mu is held.

@@ -57,6 +57,9 @@ type item struct {
 	key  Key
 	at   time.Time
 	data []byte
+	from func(io.Writer) error // instead of data
+	size int64
+	done func(error) // nil: nobody wants to know
 }
 
 // place is where something is.
@@ -108,21 +111,41 @@ func DigestOf(pieces []byte) Digest { return sha256.Sum256(pieces) }
 // not written before the process ends is lost, and so is what finds the disk
 // slower than it comes.
 func (s *Store) Put(key Key, pieces []byte) {
-	size := int64(len(pieces))
+	s.put(item{key: key, data: pieces, size: int64(len(pieces))})
+}
+
+// PutFrom is Put for size bytes of pieces that are too many for the memory: write
+// writes them when it is their turn, and done is told when they can be read, or why
+// not. Both are called once, or done alone.
+func (s *Store) PutFrom(key Key, size int64, write func(io.Writer) error, done func(error)) {
+	s.put(item{key: key, from: write, size: size, done: done})
+}
+
+func (s *Store) put(it item) {
+	it.at = s.cfg.Now()
+	inMemory := int64(len(it.data))
 	s.mu.Lock()
-	full := s.closing || size > s.cfg.Bytes || s.queued+size > maxQueuedBytes
+	full := s.closing || it.size > s.cfg.Bytes || s.queued+inMemory > maxQueuedBytes
 	if !full {
-		s.queue = append(s.queue, item{key, s.cfg.Now(), pieces})
-		s.queued += size
+		s.queue = append(s.queue, it)
+		s.queued += inMemory
 	}
 	s.mu.Unlock()
 	if full {
-		s.cfg.Problem(fmt.Errorf("output of a call, %d bytes, is not stored: %w", size, errdefs.ErrResourceExhausted))
+		err := fmt.Errorf("output of a call, %d bytes, is not stored: %w", it.size, errdefs.ErrResourceExhausted)
+		s.cfg.Problem(err)
+		it.tell(err)
 		return
 	}
 	select {
 	case s.wake <- struct{}{}:
 	default:
+	}
+}
+
+func (it *item) tell(err error) {
+	if it.done != nil {
+		it.done(err)
 	}
 }
 
@@ -132,7 +155,7 @@ func (s *Store) Open(key Key, want Digest) (io.ReadCloser, error) {
 	<-s.loaded
 	s.mu.Lock()
 	for _, waiting := range s.queue {
-		if waiting.key == key && DigestOf(waiting.data) == want {
+		if waiting.key == key && waiting.from == nil && DigestOf(waiting.data) == want {
 			s.mu.Unlock()
 			return io.NopCloser(bytes.NewReader(waiting.data)), nil
 		}
@@ -214,25 +237,71 @@ func (s *Store) flush() {
 	s.mu.Unlock()
 	var buf []byte
 	for len(batch) > 0 {
-		n := 0
-		buf = buf[:0]
-		for n < len(batch) && (n == 0 || int64(len(buf)+len(batch[n].data)) < maxSegmentBytes) {
-			buf = appendRecord(buf, batch[n])
-			n++
+		n := 1
+		if batch[0].from == nil {
+			buf = appendRecord(buf[:0], batch[0])
+			for n < len(batch) && batch[n].from == nil && int64(len(buf)+len(batch[n].data)) < maxSegmentBytes {
+				buf = appendRecord(buf, batch[n])
+				n++
+			}
+			s.commit(batch[:n], int64(len(buf)), func(at io.WriterAt, offset int64) error {
+				_, err := at.WriteAt(buf, offset)
+				return err
+			})
+		} else {
+			s.commit(batch[:1], recordHead+batch[0].size, batch[0].copyTo)
 		}
-		s.commit(batch[:n], buf)
 		batch = batch[n:]
 	}
 }
 
+var errSize = errors.New("output has not the size that it was said to have")
+
+// copyTo writes an item that is not in memory.
+func (it *item) copyTo(at io.WriterAt, offset int64) error {
+	head := appendHead(nil, it)
+	if _, err := at.WriteAt(head, offset); err != nil {
+		return err
+	}
+	to := io.NewOffsetWriter(at, offset+int64(len(head)))
+	counted := &counter{to: to}
+	if err := it.from(counted); err != nil {
+		return err
+	}
+	if counted.n != it.size {
+		return errSize
+	}
+	return nil
+}
+
+type counter struct {
+	to io.Writer
+	n  int64
+}
+
+// Write implements io.Writer.
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.to.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
 // commit appends records to the current file.
-func (s *Store) commit(batch []item, raw []byte) {
+func (s *Store) commit(batch []item, bytes int64, write func(at io.WriterAt, offset int64) error) {
 	s.mu.Lock()
-	seg, err := s.current(int64(len(raw)))
+	seg, err := s.current(bytes)
 	s.mu.Unlock()
 	if err == nil {
-		_, err = seg.file.WriteAt(raw, seg.size)
+		err = write(seg.file, seg.size)
 	}
+	s.settle(batch, bytes, seg, err)
+	for _, it := range batch {
+		it.tell(err)
+	}
+}
+
+// settle takes what was written, or could not be, out of the queue.
+func (s *Store) settle(batch []item, bytes int64, seg *segment, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := int64(0)
@@ -240,14 +309,13 @@ func (s *Store) commit(batch []item, raw []byte) {
 		at = seg.size
 	}
 	for _, it := range batch {
-		size := int64(len(it.data))
 		if err == nil {
-			s.index[it.key] = place{seg, at + recordHead, size}
+			s.index[it.key] = place{seg, at + recordHead, it.size}
 			seg.keys = append(seg.keys, it.key)
 			seg.last = it.at
 		}
-		at += recordHead + size
-		s.queued -= size
+		at += recordHead + it.size
+		s.queued -= int64(len(it.data))
 	}
 	s.queue = s.queue[len(batch):]
 	if len(s.queue) == 0 {
@@ -257,8 +325,8 @@ func (s *Store) commit(batch []item, raw []byte) {
 		s.cfg.Problem(fmt.Errorf("output of %d calls is not stored: %w", len(batch), err))
 		return
 	}
-	seg.size += int64(len(raw))
-	s.bytes += int64(len(raw))
+	seg.size += bytes
+	s.bytes += bytes
 	s.expire()
 }
 

@@ -84,7 +84,7 @@ func TestDamageIsNotToldAsOutput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw[recordHead] ^= 1                                                    // of the first
+	raw[recordHead] ^= 1                                                // of the first
 	if err := os.WriteFile(path, raw[:len(raw)-1], 0o600); err != nil { // the last one torn
 		t.Fatal(err)
 	}

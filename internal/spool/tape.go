@@ -30,6 +30,8 @@ type Tape struct {
 	dropped int    // spans that are no longer in spans
 	blurred int    // spans before this number are merged ones
 	ended   bool
+	closing bool
+	readers int
 	changed chan struct{} // closed at the next change; nil while nobody waits
 }
 
@@ -135,13 +137,19 @@ func (t *Tape) poke() {
 	}
 }
 
-// Close lets go of the file. Readers get nothing more of what was in it.
+// Close lets go of the file once the last reader has closed. Nothing of what was
+// in it can be read after.
 func (t *Tape) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.ended = true
+	t.ended, t.closing = true, true
 	t.poke()
-	if t.file == nil {
+	return t.closeFile()
+}
+
+// closeFile closes the file when nobody needs it any more. t.mu is held.
+func (t *Tape) closeFile() error {
+	if t.file == nil || !t.closing || t.readers > 0 {
 		return nil
 	}
 	file := t.file
@@ -151,6 +159,23 @@ func (t *Tape) Close() error {
 	}
 	t.files.release()
 	return file.Close()
+}
+
+// Changed is closed at the next change; nil when none will come.
+func (t *Tape) Changed() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.nextChange()
+}
+
+func (t *Tape) nextChange() <-chan struct{} {
+	if t.ended {
+		return nil
+	}
+	if t.changed == nil {
+		t.changed = make(chan struct{})
+	}
+	return t.changed
 }
 
 // Kept is how many bytes of the output are kept now.
@@ -210,8 +235,11 @@ type Reader struct {
 	next int // number of the span to look at
 }
 
-// Read begins at the offsets of the streams.
+// Read begins at the offsets of the streams. The reader must be closed.
 func (t *Tape) Read(stdout, stderr int64) *Reader {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.readers++
 	return &Reader{t: t, pos: [streams]int64{stdout, stderr}}
 }
 
@@ -242,13 +270,15 @@ func (r *Reader) Next(buf []byte) (p Piece, skipped int64, changed <-chan struct
 		*pos = p.Offset + int64(len(p.Data))
 		return p, skipped, nil, err
 	}
-	if t.ended {
-		return Piece{}, 0, nil, nil
-	}
-	if t.changed == nil {
-		t.changed = make(chan struct{})
-	}
-	return Piece{}, 0, t.changed, nil
+	return Piece{}, 0, t.nextChange(), nil
+}
+
+// Close ends the reader.
+func (r *Reader) Close() error {
+	r.t.mu.Lock()
+	defer r.t.mu.Unlock()
+	r.t.readers--
+	return r.t.closeFile()
 }
 
 // read returns kept bytes of a span from an offset on; without any, a piece

@@ -126,6 +126,9 @@ func TestTapeAgainstAModel(t *testing.T) {
 				}
 				check(t, seed, p, skipped, &pos, want, known)
 			}
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
 			for i := range pos {
 				if pos[i] != int64(len(known[i])) && known[i] != nil && known[i][len(known[i])-1] {
 					t.Fatalf("seed %d: stream %d ended at %d of %d", seed, i, pos[i], len(want[i]))
