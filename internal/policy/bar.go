@@ -1,6 +1,9 @@
 package policy
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
@@ -24,16 +27,86 @@ func barRules(mods map[string]*ast.Module, docs map[string]any) {
 		}
 	}
 	missing := func(ref ast.Ref) bool { return ref.HasPrefix(ast.DefaultRootRef) && !made.holds(ref[1:]) }
+	barred := map[*ast.Rule]bool{}
+	bar := func(rule *ast.Rule, why func(*ast.Rule) bool) bool {
+		if rule.Default || rule.Else != nil || barred[rule] || !why(rule) {
+			return false
+		}
+		prepend(rule, ast.Equality.Expr(ast.NewTerm(schemaRef.Copy()), ast.StringTerm("")))
+		barred[rule] = true
+		return true
+	}
 	for _, mod := range mods {
 		for _, rule := range mod.Rules {
-			if !rule.Default && rule.Else == nil && asksFor(rule, missing) {
-				prepend(rule, ast.Equality.Expr(ast.NewTerm(schemaRef.Copy()), ast.StringTerm("")))
+			bar(rule, func(rule *ast.Rule) bool { return asksFor(rule, missing) })
+		}
+	}
+	for more := true; more; {
+		more = false
+		never := neverDefined(mods, barred)
+		for _, mod := range mods {
+			for _, rule := range mod.Rules {
+				more = bar(rule, func(rule *ast.Rule) bool { return demands(mod, rule, never) }) || more
 			}
 		}
 	}
 }
 
 var schemaRef = ast.MustParseRef("input.schema")
+
+// isBarred tells of a compiled rule whether it can never hold.
+func isBarred(rule *ast.Rule) bool {
+	return slices.ContainsFunc(rule.Body, func(expr *ast.Expr) bool {
+		terms, ok := expr.Terms.([]*ast.Term)
+		return ok && !expr.Negated && len(terms) == 3 &&
+			(expr.Operator().Equal(ast.Equality.Ref()) || expr.Operator().Equal(ast.Equal.Ref())) &&
+			terms[1].Value.Compare(schemaRef) == 0 && terms[2].Value.Compare(ast.String("")) == 0
+	})
+}
+
+// neverDefined are the names of rules that are all barred, by packages. They
+// have no default, and are no sets, functions or else-branches: what they make is undefined.
+func neverDefined(mods map[string]*ast.Module, barred map[*ast.Rule]bool) map[string]bool {
+	never, alive := map[string]bool{}, map[string]bool{}
+	for _, mod := range mods {
+		for _, rule := range mod.Rules {
+			name := mod.Package.Path.Extend(rule.Head.Ref()[:1]).String()
+			if barred[rule] && rule.Head.RuleKind() == ast.SingleValue && len(rule.Head.Ref()) == 1 && len(rule.Head.Args) == 0 {
+				never[name] = true
+			} else {
+				alive[name] = true
+			}
+		}
+	}
+	maps.DeleteFunc(never, func(name string, _ bool) bool { return alive[name] })
+	return never
+}
+
+// demands tells whether an expression of the body is the name of a rule of the
+// same package that is never defined.
+func demands(mod *ast.Module, rule *ast.Rule, never map[string]bool) bool {
+	return slices.ContainsFunc(rule.Body, func(expr *ast.Expr) bool {
+		term, ok := expr.Terms.(*ast.Term)
+		if !ok || expr.Negated || len(expr.With) > 0 {
+			return false
+		}
+		name, ok := term.Value.(ast.Var)
+		return ok && never[mod.Package.Path.Extend(ast.Ref{ast.NewTerm(name)}).String()] && !declares(rule, name)
+	})
+}
+
+// declares tells whether the name stands for something else in a rule: it has
+// more than one meaning only where it is not just an expression of the body.
+func declares(rule *ast.Rule, name ast.Var) bool {
+	found := 0
+	ast.WalkVars(rule, func(v ast.Var) bool {
+		if v.Equal(name) {
+			found++
+		}
+		return false
+	})
+	return found != 1
+}
 
 func replacesData(mod *ast.Module) bool {
 	found := false

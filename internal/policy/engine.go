@@ -187,24 +187,27 @@ func (e *Engine) Decide(ctx context.Context, in Input) Decision {
 	return stamp(e.remembered(ctx, rev, value), in, rev.id)
 }
 
-// remembered decides an input unless the revision has decided the same one lately.
+// remembered decides an input that the engine made, unless the revision has
+// decided the same one lately.
 func (e *Engine) remembered(ctx context.Context, rev *revision, input ast.Value) Decision {
-	if rev.memo == nil {
-		return e.evaluate(ctx, rev, input)
-	}
 	if ctx.Err() != nil {
 		return e.refuseEvaluation(ctx, ctx.Err())
+	}
+	if rev.memo == nil {
+		d, _ := e.said(ctx, rev, input, rev.standing)
+		return d
 	}
 	w := e.keys.get()
 	defer e.keys.put(w)
 	key, ok := w.of(input)
 	if !ok { // too large to be kept
-		return e.evaluate(ctx, rev, input)
+		d, _ := e.said(ctx, rev, input, rev.standing)
+		return d
 	}
 	if d, found := rev.memo.find(key); found {
 		return d
 	}
-	d, said := e.said(ctx, rev, input)
+	d, said := e.said(ctx, rev, input, rev.standing)
 	if said {
 		rev.memo.keep(key, d)
 	}
@@ -249,16 +252,17 @@ func (e *Engine) decideValue(ctx context.Context, value ast.Value, tracers ...to
 
 // evaluate runs the policy over one input and validates what it says.
 func (e *Engine) evaluate(ctx context.Context, rev *revision, input ast.Value, tracers ...topdown.QueryTracer) Decision {
-	d, _ := e.said(ctx, rev, input, tracers...)
+	d, _ := e.said(ctx, rev, input, nil, tracers...)
 	return d
 }
 
 // said tells beside the decision whether the policy made it: it follows from the
-// input alone, and not from what happened meanwhile.
-func (e *Engine) said(ctx context.Context, rev *revision, input ast.Value, tracers ...topdown.QueryTracer) (Decision, bool) {
+// input alone, and not from what happened meanwhile. Standing documents are for
+// inputs that the engine made; nil: none are used.
+func (e *Engine) said(ctx context.Context, rev *revision, input ast.Value, known *standing, tracers ...topdown.QueryTracer) (Decision, bool) {
 	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.DecisionTimeout, errDecisionTimeout)
 	defer cancel()
-	answers, err := rev.decision.ask(ctx, input, tracers...)
+	answers, err := rev.decision.askKnowing(ctx, input, known, tracers...)
 	if err != nil || ctx.Err() != nil {
 		return e.refuseEvaluation(ctx, err), false
 	}

@@ -52,6 +52,12 @@ func newPatternCache(ctx context.Context) cache.InterQueryValueCache {
 // ask returns what the document is for the input: nothing where it is
 // undefined. It ends soon after ctx.
 func (q query) ask(ctx context.Context, input ast.Value, tracers ...topdown.QueryTracer) ([]ast.Value, error) {
+	return q.askKnowing(ctx, input, nil, tracers...)
+}
+
+// askKnowing asks with the documents that stand for calls of this kind, and adds
+// to them; nil: there are none.
+func (q query) askKnowing(ctx context.Context, input ast.Value, known *standing, tracers ...topdown.QueryTracer) ([]ast.Value, error) {
 	txn, err := q.store.NewTransaction(ctx)
 	if err != nil {
 		return nil, err
@@ -68,6 +74,11 @@ func (q query) ask(ctx context.Context, input ast.Value, tracers ...topdown.Quer
 		WithInterQueryBuiltinValueCache(q.patterns).
 		WithStrictBuiltinErrors(true).
 		WithCancel(limit)
+	var docs *standingCache
+	if known != nil {
+		docs = known.cache(callKind(input))
+		t = t.WithVirtualCache(docs)
+	}
 	for _, tracer := range tracers {
 		t = t.WithQueryTracer(tracer)
 	}
@@ -85,6 +96,9 @@ func (q query) ask(ctx context.Context, input ast.Value, tracers ...topdown.Quer
 	}
 	if err != nil {
 		return nil, err
+	}
+	if docs != nil {
+		known.keep(docs)
 	}
 	return answers, nil
 }

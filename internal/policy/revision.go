@@ -33,6 +33,7 @@ type revision struct {
 	needs     needs
 	constants *constants
 	memo      *memo // nil: none
+	standing  *standing
 }
 
 // load makes a revision of what the configuration names, or says why it must
@@ -79,7 +80,7 @@ func makeRevision(ctx context.Context, cfg Config, src sources) (*revision, erro
 		profiles: profileNames(compiler), rules: indexRules(compiler),
 		needs: needsOf(compiler), constants: newConstants(cfg.Ceiling),
 	}
-	rev.memo = newMemo(rev.needs)
+	rev.memo, rev.standing = newMemo(rev.needs), newStanding(compiler)
 	patterns := newPatternCache(ctx)
 	if rev.decision, err = prepareQuery(compiler, store, patterns, decisionQuery); err != nil {
 		return nil, err

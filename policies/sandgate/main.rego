@@ -35,8 +35,8 @@ default decision := {
 }
 
 decision := object.union(_beside, {
-	"outcome": outcome,
-	"reasons": reasons,
+	"outcome": _verdict.outcome,
+	"reasons": array.slice(sort(_verdict.because), 0, 20),
 	"ask": ask,
 	"obligations": obligations,
 	"grants": _used,
@@ -82,32 +82,25 @@ _more if data.sandgate.profiles[input.session.profile].labels
 #   all of it.
 default outcome := "deny"
 
-outcome := "deny" if {
-	_denied != set()
-} else := "ask" if {
-	_asked != set()
-	_used == []
-} else := "allow" if {
-	_allowed != set()
-} else := "allow" if {
-	_used != []
-} else := "ask"
+outcome := _verdict.outcome
 
 # METADATA
 # title: reasons
 # description: The findings that made the outcome, at most 20.
 default reasons := []
 
-reasons := array.slice(sort(_denied), 0, 20) if {
-	outcome == "deny"
-} else := _granted if {
-	outcome == "allow"
-	_used != []
-} else := array.slice(sort(_allowed), 0, 20) if {
-	outcome == "allow"
-} else := array.slice(sort(_asked), 0, 20) if {
+reasons := array.slice(sort(_verdict.because), 0, 20)
+
+_verdict := {"outcome": "deny", "because": _denied} if {
+	_denied != set()
+} else := {"outcome": "ask", "because": _asked} if {
 	_asked != set()
-} else := [_not_allowed]
+	_used == []
+} else := {"outcome": "allow", "because": _granted} if {
+	_used != []
+} else := {"outcome": "allow", "because": _allowed} if {
+	_allowed != set()
+} else := {"outcome": "ask", "because": {_not_allowed}}
 
 # METADATA
 # title: not-allowed
@@ -206,7 +199,7 @@ _softness := {"warnings": _warnings, "shadow": _shadow} if _softening
 # description: The terms of an approval; empty when none is asked for.
 default ask := {}
 
-ask := object.union(object.union(_terms, _profile_terms), _stricter) if outcome == "ask"
+ask := object.union(object.union(_terms, _profile_terms), _stricter) if _verdict.outcome == "ask"
 
 default _terms := {"on_timeout": "deny"}
 
