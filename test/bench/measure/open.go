@@ -3,7 +3,6 @@ package measure
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"sync"
 	"time"
 
@@ -33,6 +32,12 @@ func Open(ctx context.Context, p OpenPlan, name string, op func(ctx context.Cont
 	return out, nil
 }
 
+// starters is how many goroutines begin the operations of an open loop in turns.
+// A slow operation keeps only its own starter from its next turn, and that delay
+// is measured; with fewer than Rate times the longest operation it would be more
+// often late than need be.
+const starters = 64
+
 func (p OpenPlan) repetition(ctx context.Context, op func(ctx context.Context, n int) error) (Rep, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -40,36 +45,31 @@ func (p OpenPlan) repetition(ctx context.Context, op func(ctx context.Context, n
 	rep := Rep{Latencies: make(Latencies, total), Late: make(Latencies, total)}
 	var wg sync.WaitGroup
 	begin := time.Now()
-	wg.Go(func() {
-		// A thread of its own that is woken on time. It must not end with this
-		// goroutine: what it has started may be bound to its life.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
-			cancel(fmt.Errorf("set the timer's slack: %w", err))
-		}
-		defer func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) }() // the default again
-		for n := 0; n < total && ctx.Err() == nil; n++ {
-			meant := begin.Add(time.Duration(float64(n) / p.Rate * float64(time.Second)))
-			sleepUntil(meant)
-			wg.Go(func() {
+	for first := range min(starters, total) {
+		wg.Go(func() {
+			for n := first; n < total && ctx.Err() == nil; n += starters {
+				meant := begin.Add(time.Duration(float64(n) / p.Rate * float64(time.Second)))
+				sleepUntil(meant)
 				rep.Late[n] = time.Since(meant)
 				if err := op(ctx, n); err != nil {
 					cancel(err)
 				}
 				rep.Latencies[n] = time.Since(meant)
-			})
-		}
-	})
+			}
+		})
+	}
 	wg.Wait()
 	rep.Wall = time.Since(begin)
 	return rep, context.Cause(ctx)
 }
 
 // sleepUntil sleeps in the kernel: the timers of the Go runtime are a good part
-// of a fast operation late.
+// of a fast operation late. Whoever begins an operation wakes up by itself,
+// since handing it to another thread would be measured with it.
 func sleepUntil(t time.Time) {
 	for left := time.Until(t); left > 0; left = time.Until(t) {
+		// Of the thread that sleeps now, whichever it is; an error leaves the usual slack of 50 µs.
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 		spec := unix.NsecToTimespec(int64(left))
 		_ = unix.Nanosleep(&spec, nil) // an early end is slept again
 	}
