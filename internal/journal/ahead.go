@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // The journal is written into blocks that already hold zeros on the disk: then
@@ -90,6 +92,7 @@ func (a *ahead) writeZeros(f file, from, to int64) reach {
 	at := from
 	for at < to {
 		piece := zeros[:aheadPiece-at%aheadPiece]
+		failpoint.At(failpoint.JournalAhead)
 		n, err := f.WriteAt(piece, at)
 		if err == nil && n < len(piece) {
 			err = unix.ENOSPC // a short write without an error is one

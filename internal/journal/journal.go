@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // State is how the journal is doing.
@@ -112,6 +114,7 @@ func Open(path string, opts Options, replay func(Record) error) (*Journal, error
 	if err := o.read(replay); err != nil {
 		return nil, errors.Join(err, o.close(), lock.Close())
 	}
+	failpoint.At(failpoint.JournalOpened)
 	j := &Journal{
 		files: fs, path: path, opts: opts, now: opts.Now, recovery: o.report, lock: lock,
 		requests: make(chan *request, 128), closing: make(chan struct{}), done: make(chan struct{}),

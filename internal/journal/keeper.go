@@ -16,6 +16,8 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sys/unix"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // keepEvery is how often the keeper looks for segments that are too old.
@@ -199,9 +201,11 @@ func (k *keeper) snapshot() error {
 	if err != nil {
 		return err
 	}
+	failpoint.At(failpoint.JournalSnapshotBefore)
 	if _, err := k.append(KindSnapshot, data); err != nil {
 		return errors.Join(err, os.Remove(k.j.files.snapshot(last)))
 	}
+	failpoint.At(failpoint.JournalSnapshotAfter)
 	k.snapshots = append(k.snapshots, snapshot{seq: last, path: k.j.files.snapshot(last), head: head})
 	k.snapshots = k.snapshots[max(0, len(k.snapshots)-keptSnapshots):]
 	return k.sweep()
@@ -358,6 +362,7 @@ func (k *keeper) remove(s Segment, last Record) error {
 	if _, err := k.append(KindRetention, data); err != nil {
 		return err
 	}
+	failpoint.At(failpoint.JournalRemove)
 	j := k.j
 	j.mu.Lock()
 	if len(j.segments) > 1 && j.segments[0].First == s.First {

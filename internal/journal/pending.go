@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // Pending is an entry on its way to the disk.
@@ -30,6 +32,7 @@ func (j *Journal) Begin(ctx context.Context, e Entry) *Pending {
 		rec:  Record{Kind: e.Kind, Caller: e.Caller, Session: e.Session, CallID: e.CallID, Data: data},
 		done: make(chan struct{}),
 	}}
+	failpoint.At(failpoint.JournalQueued)
 	select {
 	case <-j.closing:
 		p.err = errClosed()

@@ -8,6 +8,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // nextSegment is the live segment to be. It is made in the background, with zeros in
@@ -106,7 +108,9 @@ func (j *Journal) begin(s *openSegment) error {
 	closed := Segment{First: before.First, Last: j.seq, Bytes: j.offset, Path: j.files.closed(before.First)}
 	j.segments[at] = closed // before the file has the name: see OpenSegment
 	j.mu.Unlock()
+	failpoint.At(failpoint.JournalTurnBefore)
 	err := os.Rename(j.path, closed.Path)
+	failpoint.At(failpoint.JournalTurnBetween)
 	if err == nil {
 		// In this order on the disk: a live segment that is missing is made anew, but
 		// none may be lost.
@@ -124,6 +128,7 @@ func (j *Journal) begin(s *openSegment) error {
 		return errors.Join(fmt.Errorf("begin segment: %w", err), s.records.Close())
 	}
 	err = syncDir(j.files.dir)
+	failpoint.At(failpoint.JournalTurnAfter)
 	old := j.file
 	j.file, j.zeros, j.offset = s.records, s.zeros, 0
 	j.ahead.end, j.ahead.failed, j.ahead.full = s.end, nil, nil

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/sandgate/sandgate/internal/journal/merkle"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // signing keeps the tree over the records and signs its heads, in a goroutine of its
@@ -198,6 +199,7 @@ func (s *signing) checkpoint() error {
 	if _, err := s.j.Append(context.Background(), Entry{Kind: KindCheckpoint, Data: data}); err != nil {
 		return fmt.Errorf("record checkpoint: %w", err)
 	}
+	failpoint.At(failpoint.JournalCheckpoint)
 	if err := merkle.WriteFile(s.j.files.checkpoint(), signed); err != nil {
 		return err
 	}

@@ -53,6 +53,14 @@ const (
 	JournalAnswered Point = "journal/answered" // everybody knows
 	JournalAhead    Point = "journal/ahead"    // a piece of zeros is written ahead
 	JournalOpened   Point = "journal/opened"   // at start: it is read, and a torn tail cut
+
+	JournalTurnBefore     Point = "journal/turn-before"     // the live segment is about to be closed
+	JournalTurnBetween    Point = "journal/turn-between"    // it has the name of a closed one, and there is no live one
+	JournalTurnAfter      Point = "journal/turn-after"      // the next one is live
+	JournalSnapshotBefore Point = "journal/snapshot-before" // a snapshot is there that the journal does not know
+	JournalSnapshotAfter  Point = "journal/snapshot-after"  // the journal knows it
+	JournalRemove         Point = "journal/remove"          // a segment is recorded as removed, and is there
+	JournalCheckpoint     Point = "journal/checkpoint"      // a checkpoint is recorded, and not yet in its file
 )
 
 // The points of a call in its cell, in their order.
@@ -104,6 +112,7 @@ func All() []Point {
 		GateIntentBefore, GateIntentAfter, GateAsked, GateReleased, GateRan, GateOutcomeBefore, GateOutcomeAfter, GateKept,
 		RPCReply, GateRecoverBefore, GateRecoverAfter,
 		JournalQueued, JournalBatch, JournalTorn, JournalWritten, JournalDurable, JournalAnswered, JournalAhead, JournalOpened,
+		JournalTurnBefore, JournalTurnBetween, JournalTurnAfter, JournalSnapshotBefore, JournalSnapshotAfter, JournalRemove, JournalCheckpoint,
 		SandboxClaimed, SandboxLimits, SandboxWorkspace, SandboxReady, SandboxStarted, SandboxExited, SandboxCollected, SandboxGivenBack,
 		CellLinked, CellContainer, CellTask, CellStarted, CellGreeted, CellStaged, CellKilled, CellDeleted, CellDestroyed,
 		StartJournal, StartPolicy, StartReaped, StartContainerd, StartContainers, StartGate, StartListening,
