@@ -29,12 +29,17 @@ type Record struct {
 	Sequence int64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// When it was written.
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
-	// What it records: intent, decision, outcome, approval, grant, session, egress, policy.
+	// What it records: start, stop, recovery, intent, decision, outcome, session, policy,
+	// approval, grant, checkpoint, snapshot, retention.
 	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Call that it belongs to. Empty: none.
 	CallId string `protobuf:"bytes,4,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// The line as it lies in the journal: JSON text, secrets masked.
-	Json          string `protobuf:"bytes,5,opt,name=json,proto3" json:"json,omitempty"`
+	Json string `protobuf:"bytes,5,opt,name=json,proto3" json:"json,omitempty"`
+	// Caller that it belongs to. Empty: none.
+	Caller string `protobuf:"bytes,6,opt,name=caller,proto3" json:"caller,omitempty"`
+	// Session that it belongs to. Empty: none.
+	SessionId     string `protobuf:"bytes,7,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -104,6 +109,20 @@ func (x *Record) GetJson() string {
 	return ""
 }
 
+func (x *Record) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *Record) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
 // QueryRecordsRequest says which records are wanted. Conditions are joined by and.
 type QueryRecordsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -117,8 +136,19 @@ type QueryRecordsRequest struct {
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Optional. Most records to return, 1 to 1000. 0 means 100.
 	PageSize int32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// Optional. next_page_token of the page before. Empty: the first page.
-	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Optional. next_page_token of the page before, with the same conditions. Empty: the
+	// first page.
+	PageToken string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Optional. Records of this caller only. Empty: of any.
+	Caller string `protobuf:"bytes,7,opt,name=caller,proto3" json:"caller,omitempty"`
+	// Optional. Records of this session only. Empty: of any.
+	SessionId string `protobuf:"bytes,8,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Optional. Records that name this tool only. Empty: of any.
+	Tool string `protobuf:"bytes,9,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Optional. Records with this outcome only, as EXITED or DENIED. Empty: of any.
+	Outcome string `protobuf:"bytes,10,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Optional. Newest first. Default: oldest first.
+	NewestFirst   bool `protobuf:"varint,11,opt,name=newest_first,json=newestFirst,proto3" json:"newest_first,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -193,6 +223,41 @@ func (x *QueryRecordsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *QueryRecordsRequest) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *QueryRecordsRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *QueryRecordsRequest) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *QueryRecordsRequest) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *QueryRecordsRequest) GetNewestFirst() bool {
+	if x != nil {
+		return x.NewestFirst
+	}
+	return false
 }
 
 // QueryRecordsResponse is one page of records.
@@ -385,7 +450,12 @@ type GetCheckpointResponse struct {
 	// The checkpoint as a signed note.
 	Note string `protobuf:"bytes,1,opt,name=note,proto3" json:"note,omitempty"`
 	// Records in its tree.
-	TreeSize      int64 `protobuf:"varint,2,opt,name=tree_size,json=treeSize,proto3" json:"tree_size,omitempty"`
+	TreeSize int64 `protobuf:"varint,2,opt,name=tree_size,json=treeSize,proto3" json:"tree_size,omitempty"`
+	// The key that the note is signed with: one line, NAME+HASH+KEY. Compare it with one
+	// from elsewhere before you trust it.
+	PublicKey string `protobuf:"bytes,3,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
+	// Oldest record that is kept.
+	FirstSequence int64 `protobuf:"varint,4,opt,name=first_sequence,json=firstSequence,proto3" json:"first_sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -430,6 +500,20 @@ func (x *GetCheckpointResponse) GetNote() string {
 func (x *GetCheckpointResponse) GetTreeSize() int64 {
 	if x != nil {
 		return x.TreeSize
+	}
+	return 0
+}
+
+func (x *GetCheckpointResponse) GetPublicKey() string {
+	if x != nil {
+		return x.PublicKey
+	}
+	return ""
+}
+
+func (x *GetCheckpointResponse) GetFirstSequence() int64 {
+	if x != nil {
+		return x.FirstSequence
 	}
 	return 0
 }
@@ -544,17 +628,130 @@ func (x *GetInclusionProofResponse) GetHashes() [][]byte {
 	return nil
 }
 
+// GetConsistencyProofRequest says for which trees a proof is wanted.
+type GetConsistencyProofRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Size of the earlier tree, 1 or more.
+	OldTreeSize int64 `protobuf:"varint,1,opt,name=old_tree_size,json=oldTreeSize,proto3" json:"old_tree_size,omitempty"`
+	// Optional. Size of the later tree. 0: that of the latest checkpoint.
+	TreeSize      int64 `protobuf:"varint,2,opt,name=tree_size,json=treeSize,proto3" json:"tree_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConsistencyProofRequest) Reset() {
+	*x = GetConsistencyProofRequest{}
+	mi := &file_sandgate_v1_audit_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConsistencyProofRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConsistencyProofRequest) ProtoMessage() {}
+
+func (x *GetConsistencyProofRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_audit_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConsistencyProofRequest.ProtoReflect.Descriptor instead.
+func (*GetConsistencyProofRequest) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_audit_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GetConsistencyProofRequest) GetOldTreeSize() int64 {
+	if x != nil {
+		return x.OldTreeSize
+	}
+	return 0
+}
+
+func (x *GetConsistencyProofRequest) GetTreeSize() int64 {
+	if x != nil {
+		return x.TreeSize
+	}
+	return 0
+}
+
+// GetConsistencyProofResponse is the proof.
+type GetConsistencyProofResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Size of the later tree that it is for.
+	TreeSize int64 `protobuf:"varint,1,opt,name=tree_size,json=treeSize,proto3" json:"tree_size,omitempty"`
+	// Hashes of the proof, 32 bytes each, as RFC 6962 orders them.
+	Hashes        [][]byte `protobuf:"bytes,2,rep,name=hashes,proto3" json:"hashes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConsistencyProofResponse) Reset() {
+	*x = GetConsistencyProofResponse{}
+	mi := &file_sandgate_v1_audit_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConsistencyProofResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConsistencyProofResponse) ProtoMessage() {}
+
+func (x *GetConsistencyProofResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_audit_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConsistencyProofResponse.ProtoReflect.Descriptor instead.
+func (*GetConsistencyProofResponse) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_audit_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GetConsistencyProofResponse) GetTreeSize() int64 {
+	if x != nil {
+		return x.TreeSize
+	}
+	return 0
+}
+
+func (x *GetConsistencyProofResponse) GetHashes() [][]byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
 var File_sandgate_v1_audit_service_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_audit_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1fsandgate/v1/audit_service.proto\x12\vsandgate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x01\n" +
+	"\x1fsandgate/v1/audit_service.proto\x12\vsandgate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x01\n" +
 	"\x06Record\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x03R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
 	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x17\n" +
 	"\acall_id\x18\x04 \x01(\tR\x06callId\x12\x12\n" +
-	"\x04json\x18\x05 \x01(\tR\x04json\"\xf0\x01\n" +
+	"\x04json\x18\x05 \x01(\tR\x04json\x12\x16\n" +
+	"\x06caller\x18\x06 \x01(\tR\x06caller\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\a \x01(\tR\tsessionId\"\xf8\x02\n" +
 	"\x13QueryRecordsRequest\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x129\n" +
@@ -563,7 +760,14 @@ const file_sandgate_v1_audit_service_proto_rawDesc = "" +
 	"\bend_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x1b\n" +
 	"\tpage_size\x18\x05 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x06 \x01(\tR\tpageToken\"m\n" +
+	"page_token\x18\x06 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06caller\x18\a \x01(\tR\x06caller\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\b \x01(\tR\tsessionId\x12\x12\n" +
+	"\x04tool\x18\t \x01(\tR\x04tool\x12\x18\n" +
+	"\aoutcome\x18\n" +
+	" \x01(\tR\aoutcome\x12!\n" +
+	"\fnewest_first\x18\v \x01(\bR\vnewestFirst\"m\n" +
 	"\x14QueryRecordsResponse\x12-\n" +
 	"\arecords\x18\x01 \x03(\v2\x13.sandgate.v1.RecordR\arecords\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"9\n" +
@@ -571,21 +775,31 @@ const file_sandgate_v1_audit_service_proto_rawDesc = "" +
 	"\rfrom_sequence\x18\x01 \x01(\x03R\ffromSequence\"B\n" +
 	"\x13TailRecordsResponse\x12+\n" +
 	"\x06record\x18\x01 \x01(\v2\x13.sandgate.v1.RecordR\x06record\"\x16\n" +
-	"\x14GetCheckpointRequest\"H\n" +
+	"\x14GetCheckpointRequest\"\x8e\x01\n" +
 	"\x15GetCheckpointResponse\x12\x12\n" +
 	"\x04note\x18\x01 \x01(\tR\x04note\x12\x1b\n" +
-	"\ttree_size\x18\x02 \x01(\x03R\btreeSize\"S\n" +
+	"\ttree_size\x18\x02 \x01(\x03R\btreeSize\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x03 \x01(\tR\tpublicKey\x12%\n" +
+	"\x0efirst_sequence\x18\x04 \x01(\x03R\rfirstSequence\"S\n" +
 	"\x18GetInclusionProofRequest\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x03R\bsequence\x12\x1b\n" +
 	"\ttree_size\x18\x02 \x01(\x03R\btreeSize\"P\n" +
 	"\x19GetInclusionProofResponse\x12\x1b\n" +
 	"\ttree_size\x18\x01 \x01(\x03R\btreeSize\x12\x16\n" +
-	"\x06hashes\x18\x02 \x03(\fR\x06hashes2\xf3\x02\n" +
+	"\x06hashes\x18\x02 \x03(\fR\x06hashes\"]\n" +
+	"\x1aGetConsistencyProofRequest\x12\"\n" +
+	"\rold_tree_size\x18\x01 \x01(\x03R\voldTreeSize\x12\x1b\n" +
+	"\ttree_size\x18\x02 \x01(\x03R\btreeSize\"R\n" +
+	"\x1bGetConsistencyProofResponse\x12\x1b\n" +
+	"\ttree_size\x18\x01 \x01(\x03R\btreeSize\x12\x16\n" +
+	"\x06hashes\x18\x02 \x03(\fR\x06hashes2\xdd\x03\n" +
 	"\fAuditService\x12S\n" +
 	"\fQueryRecords\x12 .sandgate.v1.QueryRecordsRequest\x1a!.sandgate.v1.QueryRecordsResponse\x12R\n" +
 	"\vTailRecords\x12\x1f.sandgate.v1.TailRecordsRequest\x1a .sandgate.v1.TailRecordsResponse0\x01\x12V\n" +
 	"\rGetCheckpoint\x12!.sandgate.v1.GetCheckpointRequest\x1a\".sandgate.v1.GetCheckpointResponse\x12b\n" +
-	"\x11GetInclusionProof\x12%.sandgate.v1.GetInclusionProofRequest\x1a&.sandgate.v1.GetInclusionProofResponseB;Z9github.com/sandgate/sandgate/proto/sandgate/v1;sandgatev1b\x06proto3"
+	"\x11GetInclusionProof\x12%.sandgate.v1.GetInclusionProofRequest\x1a&.sandgate.v1.GetInclusionProofResponse\x12h\n" +
+	"\x13GetConsistencyProof\x12'.sandgate.v1.GetConsistencyProofRequest\x1a(.sandgate.v1.GetConsistencyProofResponseB;Z9github.com/sandgate/sandgate/proto/sandgate/v1;sandgatev1b\x06proto3"
 
 var (
 	file_sandgate_v1_audit_service_proto_rawDescOnce sync.Once
@@ -599,38 +813,42 @@ func file_sandgate_v1_audit_service_proto_rawDescGZIP() []byte {
 	return file_sandgate_v1_audit_service_proto_rawDescData
 }
 
-var file_sandgate_v1_audit_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_sandgate_v1_audit_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_sandgate_v1_audit_service_proto_goTypes = []any{
-	(*Record)(nil),                    // 0: sandgate.v1.Record
-	(*QueryRecordsRequest)(nil),       // 1: sandgate.v1.QueryRecordsRequest
-	(*QueryRecordsResponse)(nil),      // 2: sandgate.v1.QueryRecordsResponse
-	(*TailRecordsRequest)(nil),        // 3: sandgate.v1.TailRecordsRequest
-	(*TailRecordsResponse)(nil),       // 4: sandgate.v1.TailRecordsResponse
-	(*GetCheckpointRequest)(nil),      // 5: sandgate.v1.GetCheckpointRequest
-	(*GetCheckpointResponse)(nil),     // 6: sandgate.v1.GetCheckpointResponse
-	(*GetInclusionProofRequest)(nil),  // 7: sandgate.v1.GetInclusionProofRequest
-	(*GetInclusionProofResponse)(nil), // 8: sandgate.v1.GetInclusionProofResponse
-	(*timestamppb.Timestamp)(nil),     // 9: google.protobuf.Timestamp
+	(*Record)(nil),                      // 0: sandgate.v1.Record
+	(*QueryRecordsRequest)(nil),         // 1: sandgate.v1.QueryRecordsRequest
+	(*QueryRecordsResponse)(nil),        // 2: sandgate.v1.QueryRecordsResponse
+	(*TailRecordsRequest)(nil),          // 3: sandgate.v1.TailRecordsRequest
+	(*TailRecordsResponse)(nil),         // 4: sandgate.v1.TailRecordsResponse
+	(*GetCheckpointRequest)(nil),        // 5: sandgate.v1.GetCheckpointRequest
+	(*GetCheckpointResponse)(nil),       // 6: sandgate.v1.GetCheckpointResponse
+	(*GetInclusionProofRequest)(nil),    // 7: sandgate.v1.GetInclusionProofRequest
+	(*GetInclusionProofResponse)(nil),   // 8: sandgate.v1.GetInclusionProofResponse
+	(*GetConsistencyProofRequest)(nil),  // 9: sandgate.v1.GetConsistencyProofRequest
+	(*GetConsistencyProofResponse)(nil), // 10: sandgate.v1.GetConsistencyProofResponse
+	(*timestamppb.Timestamp)(nil),       // 11: google.protobuf.Timestamp
 }
 var file_sandgate_v1_audit_service_proto_depIdxs = []int32{
-	9, // 0: sandgate.v1.Record.time:type_name -> google.protobuf.Timestamp
-	9, // 1: sandgate.v1.QueryRecordsRequest.start_time:type_name -> google.protobuf.Timestamp
-	9, // 2: sandgate.v1.QueryRecordsRequest.end_time:type_name -> google.protobuf.Timestamp
-	0, // 3: sandgate.v1.QueryRecordsResponse.records:type_name -> sandgate.v1.Record
-	0, // 4: sandgate.v1.TailRecordsResponse.record:type_name -> sandgate.v1.Record
-	1, // 5: sandgate.v1.AuditService.QueryRecords:input_type -> sandgate.v1.QueryRecordsRequest
-	3, // 6: sandgate.v1.AuditService.TailRecords:input_type -> sandgate.v1.TailRecordsRequest
-	5, // 7: sandgate.v1.AuditService.GetCheckpoint:input_type -> sandgate.v1.GetCheckpointRequest
-	7, // 8: sandgate.v1.AuditService.GetInclusionProof:input_type -> sandgate.v1.GetInclusionProofRequest
-	2, // 9: sandgate.v1.AuditService.QueryRecords:output_type -> sandgate.v1.QueryRecordsResponse
-	4, // 10: sandgate.v1.AuditService.TailRecords:output_type -> sandgate.v1.TailRecordsResponse
-	6, // 11: sandgate.v1.AuditService.GetCheckpoint:output_type -> sandgate.v1.GetCheckpointResponse
-	8, // 12: sandgate.v1.AuditService.GetInclusionProof:output_type -> sandgate.v1.GetInclusionProofResponse
-	9, // [9:13] is the sub-list for method output_type
-	5, // [5:9] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	11, // 0: sandgate.v1.Record.time:type_name -> google.protobuf.Timestamp
+	11, // 1: sandgate.v1.QueryRecordsRequest.start_time:type_name -> google.protobuf.Timestamp
+	11, // 2: sandgate.v1.QueryRecordsRequest.end_time:type_name -> google.protobuf.Timestamp
+	0,  // 3: sandgate.v1.QueryRecordsResponse.records:type_name -> sandgate.v1.Record
+	0,  // 4: sandgate.v1.TailRecordsResponse.record:type_name -> sandgate.v1.Record
+	1,  // 5: sandgate.v1.AuditService.QueryRecords:input_type -> sandgate.v1.QueryRecordsRequest
+	3,  // 6: sandgate.v1.AuditService.TailRecords:input_type -> sandgate.v1.TailRecordsRequest
+	5,  // 7: sandgate.v1.AuditService.GetCheckpoint:input_type -> sandgate.v1.GetCheckpointRequest
+	7,  // 8: sandgate.v1.AuditService.GetInclusionProof:input_type -> sandgate.v1.GetInclusionProofRequest
+	9,  // 9: sandgate.v1.AuditService.GetConsistencyProof:input_type -> sandgate.v1.GetConsistencyProofRequest
+	2,  // 10: sandgate.v1.AuditService.QueryRecords:output_type -> sandgate.v1.QueryRecordsResponse
+	4,  // 11: sandgate.v1.AuditService.TailRecords:output_type -> sandgate.v1.TailRecordsResponse
+	6,  // 12: sandgate.v1.AuditService.GetCheckpoint:output_type -> sandgate.v1.GetCheckpointResponse
+	8,  // 13: sandgate.v1.AuditService.GetInclusionProof:output_type -> sandgate.v1.GetInclusionProofResponse
+	10, // 14: sandgate.v1.AuditService.GetConsistencyProof:output_type -> sandgate.v1.GetConsistencyProofResponse
+	10, // [10:15] is the sub-list for method output_type
+	5,  // [5:10] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_audit_service_proto_init() }
@@ -644,7 +862,7 @@ func file_sandgate_v1_audit_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sandgate_v1_audit_service_proto_rawDesc), len(file_sandgate_v1_audit_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,10 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AuditService_QueryRecords_FullMethodName      = "/sandgate.v1.AuditService/QueryRecords"
-	AuditService_TailRecords_FullMethodName       = "/sandgate.v1.AuditService/TailRecords"
-	AuditService_GetCheckpoint_FullMethodName     = "/sandgate.v1.AuditService/GetCheckpoint"
-	AuditService_GetInclusionProof_FullMethodName = "/sandgate.v1.AuditService/GetInclusionProof"
+	AuditService_QueryRecords_FullMethodName        = "/sandgate.v1.AuditService/QueryRecords"
+	AuditService_TailRecords_FullMethodName         = "/sandgate.v1.AuditService/TailRecords"
+	AuditService_GetCheckpoint_FullMethodName       = "/sandgate.v1.AuditService/GetCheckpoint"
+	AuditService_GetInclusionProof_FullMethodName   = "/sandgate.v1.AuditService/GetInclusionProof"
+	AuditService_GetConsistencyProof_FullMethodName = "/sandgate.v1.AuditService/GetConsistencyProof"
 )
 
 // AuditServiceClient is the client API for AuditService service.
@@ -30,13 +31,13 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // AuditService reads the journal: the hash-chained record of what was decided
-// and what ran. Every RPC answers UNIMPLEMENTED in this version; the journal is
-// written all the same.
+// and what ran.
 type AuditServiceClient interface {
 	// QueryRecords returns records of the journal. Callers configured as
 	// administrators may call it. Codes: INVALID_ARGUMENT for a malformed request.
 	QueryRecords(ctx context.Context, in *QueryRecordsRequest, opts ...grpc.CallOption) (*QueryRecordsResponse, error)
-	// TailRecords sends records from a sequence number on and then each new one.
+	// TailRecords sends records from a sequence number on, or from the oldest that is
+	// kept, and then each new one.
 	// Callers configured as administrators may call it. Codes: OUT_OF_RANGE for a
 	// sequence number that is not yet written.
 	TailRecords(ctx context.Context, in *TailRecordsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TailRecordsResponse], error)
@@ -47,6 +48,10 @@ type AuditServiceClient interface {
 	// configured caller may call it. Codes: NOT_FOUND, OUT_OF_RANGE for a record
 	// behind the checkpoint.
 	GetInclusionProof(ctx context.Context, in *GetInclusionProofRequest, opts ...grpc.CallOption) (*GetInclusionProofResponse, error)
+	// GetConsistencyProof proves that an earlier tree is the beginning of a later one. Any
+	// configured caller may call it. Codes: NOT_FOUND, OUT_OF_RANGE for a tree that is
+	// not there.
+	GetConsistencyProof(ctx context.Context, in *GetConsistencyProofRequest, opts ...grpc.CallOption) (*GetConsistencyProofResponse, error)
 }
 
 type auditServiceClient struct {
@@ -106,18 +111,28 @@ func (c *auditServiceClient) GetInclusionProof(ctx context.Context, in *GetInclu
 	return out, nil
 }
 
+func (c *auditServiceClient) GetConsistencyProof(ctx context.Context, in *GetConsistencyProofRequest, opts ...grpc.CallOption) (*GetConsistencyProofResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetConsistencyProofResponse)
+	err := c.cc.Invoke(ctx, AuditService_GetConsistencyProof_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AuditServiceServer is the server API for AuditService service.
 // All implementations must embed UnimplementedAuditServiceServer
 // for forward compatibility.
 //
 // AuditService reads the journal: the hash-chained record of what was decided
-// and what ran. Every RPC answers UNIMPLEMENTED in this version; the journal is
-// written all the same.
+// and what ran.
 type AuditServiceServer interface {
 	// QueryRecords returns records of the journal. Callers configured as
 	// administrators may call it. Codes: INVALID_ARGUMENT for a malformed request.
 	QueryRecords(context.Context, *QueryRecordsRequest) (*QueryRecordsResponse, error)
-	// TailRecords sends records from a sequence number on and then each new one.
+	// TailRecords sends records from a sequence number on, or from the oldest that is
+	// kept, and then each new one.
 	// Callers configured as administrators may call it. Codes: OUT_OF_RANGE for a
 	// sequence number that is not yet written.
 	TailRecords(*TailRecordsRequest, grpc.ServerStreamingServer[TailRecordsResponse]) error
@@ -128,6 +143,10 @@ type AuditServiceServer interface {
 	// configured caller may call it. Codes: NOT_FOUND, OUT_OF_RANGE for a record
 	// behind the checkpoint.
 	GetInclusionProof(context.Context, *GetInclusionProofRequest) (*GetInclusionProofResponse, error)
+	// GetConsistencyProof proves that an earlier tree is the beginning of a later one. Any
+	// configured caller may call it. Codes: NOT_FOUND, OUT_OF_RANGE for a tree that is
+	// not there.
+	GetConsistencyProof(context.Context, *GetConsistencyProofRequest) (*GetConsistencyProofResponse, error)
 	mustEmbedUnimplementedAuditServiceServer()
 }
 
@@ -149,6 +168,9 @@ func (UnimplementedAuditServiceServer) GetCheckpoint(context.Context, *GetCheckp
 }
 func (UnimplementedAuditServiceServer) GetInclusionProof(context.Context, *GetInclusionProofRequest) (*GetInclusionProofResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetInclusionProof not implemented")
+}
+func (UnimplementedAuditServiceServer) GetConsistencyProof(context.Context, *GetConsistencyProofRequest) (*GetConsistencyProofResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetConsistencyProof not implemented")
 }
 func (UnimplementedAuditServiceServer) mustEmbedUnimplementedAuditServiceServer() {}
 func (UnimplementedAuditServiceServer) testEmbeddedByValue()                      {}
@@ -236,6 +258,24 @@ func _AuditService_GetInclusionProof_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AuditService_GetConsistencyProof_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetConsistencyProofRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuditServiceServer).GetConsistencyProof(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuditService_GetConsistencyProof_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuditServiceServer).GetConsistencyProof(ctx, req.(*GetConsistencyProofRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AuditService_ServiceDesc is the grpc.ServiceDesc for AuditService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -254,6 +294,10 @@ var AuditService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetInclusionProof",
 			Handler:    _AuditService_GetInclusionProof_Handler,
+		},
+		{
+			MethodName: "GetConsistencyProof",
+			Handler:    _AuditService_GetConsistencyProof_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
