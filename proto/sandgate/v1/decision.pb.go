@@ -622,7 +622,8 @@ type SandboxObligations struct {
 	Reuse string `protobuf:"bytes,2,opt,name=reuse,proto3" json:"reuse,omitempty"`
 	// Network of the call: "none". Empty: no demand.
 	Network string `protobuf:"bytes,3,opt,name=network,proto3" json:"network,omitempty"`
-	// Workspace access: "rw" or "ro". Empty: no demand.
+	// Workspace access: "rw", "ro", or "transaction": on an overlay, and what is changed
+	// there is decided on afterwards. Empty: no demand.
 	Workspace string `protobuf:"bytes,4,opt,name=workspace,proto3" json:"workspace,omitempty"`
 	// CPU in thousandths of a core.
 	CpuMillis int64 `protobuf:"varint,5,opt,name=cpu_millis,json=cpuMillis,proto3" json:"cpu_millis,omitempty"`

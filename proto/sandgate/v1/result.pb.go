@@ -164,6 +164,67 @@ func (Stream) EnumDescriptor() ([]byte, []int) {
 	return file_sandgate_v1_result_proto_rawDescGZIP(), []int{1}
 }
 
+// EffectsState is what became of the changes of a transactional call.
+type EffectsState int32
+
+const (
+	// Never sent. A host that receives it must treat it as EFFECTS_STATE_UNKNOWN.
+	EffectsState_EFFECTS_STATE_UNSPECIFIED EffectsState = 0
+	// The program changed nothing.
+	EffectsState_EFFECTS_STATE_NONE EffectsState = 1
+	// All changes are in the workspace, on disk.
+	EffectsState_EFFECTS_STATE_COMMITTED EffectsState = 2
+	// No change is in the workspace; reasons say why.
+	EffectsState_EFFECTS_STATE_DROPPED EffectsState = 3
+	// Of the paths it is not known whether they are changed.
+	EffectsState_EFFECTS_STATE_UNKNOWN EffectsState = 4
+)
+
+// Enum value maps for EffectsState.
+var (
+	EffectsState_name = map[int32]string{
+		0: "EFFECTS_STATE_UNSPECIFIED",
+		1: "EFFECTS_STATE_NONE",
+		2: "EFFECTS_STATE_COMMITTED",
+		3: "EFFECTS_STATE_DROPPED",
+		4: "EFFECTS_STATE_UNKNOWN",
+	}
+	EffectsState_value = map[string]int32{
+		"EFFECTS_STATE_UNSPECIFIED": 0,
+		"EFFECTS_STATE_NONE":        1,
+		"EFFECTS_STATE_COMMITTED":   2,
+		"EFFECTS_STATE_DROPPED":     3,
+		"EFFECTS_STATE_UNKNOWN":     4,
+	}
+)
+
+func (x EffectsState) Enum() *EffectsState {
+	p := new(EffectsState)
+	*p = x
+	return p
+}
+
+func (x EffectsState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EffectsState) Descriptor() protoreflect.EnumDescriptor {
+	return file_sandgate_v1_result_proto_enumTypes[2].Descriptor()
+}
+
+func (EffectsState) Type() protoreflect.EnumType {
+	return &file_sandgate_v1_result_proto_enumTypes[2]
+}
+
+func (x EffectsState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EffectsState.Descriptor instead.
+func (EffectsState) EnumDescriptor() ([]byte, []int) {
+	return file_sandgate_v1_result_proto_rawDescGZIP(), []int{2}
+}
+
 // Result is the one structured answer to a call, a denied one included.
 type Result struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -206,7 +267,10 @@ type Result struct {
 	// Id of the approval that the call waits for, ran by or was denied for. With
 	// OUTCOME_APPROVAL_REQUIRED the result is not final: the same call under the same id
 	// goes on when it is sent again. Empty: there was no approval.
-	ApprovalId    string `protobuf:"bytes,18,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	ApprovalId string `protobuf:"bytes,18,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// What became of the changes of a transactional call, one with the obligation
+	// sandbox.workspace "transaction". Unset: it was none, or how it ended is not known.
+	Effects       *Effects `protobuf:"bytes,19,opt,name=effects,proto3" json:"effects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -365,6 +429,13 @@ func (x *Result) GetApprovalId() string {
 		return x.ApprovalId
 	}
 	return ""
+}
+
+func (x *Result) GetEffects() *Effects {
+	if x != nil {
+		return x.Effects
+	}
+	return nil
 }
 
 // Output is what was kept of one stream: its beginning and its end.
@@ -641,8 +712,129 @@ func (x *Usage) GetBackgroundKilled() int64 {
 	return 0
 }
 
+// Effects are the changes of a transactional call, which policy decides on after
+// the program has ended. They are committed as a whole or not at all.
+type Effects struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. What became of them.
+	State EffectsState `protobuf:"varint,1,opt,name=state,proto3,enum=sandgate.v1.EffectsState" json:"state,omitempty"`
+	// The rules that counted. Never empty when the changes were dropped.
+	Reasons []*Reason `protobuf:"bytes,2,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	// Revision of the policy that decided on them. Empty: it was not asked.
+	PolicyRevision string `protobuf:"bytes,3,opt,name=policy_revision,json=policyRevision,proto3" json:"policy_revision,omitempty"`
+	// Digest of what was committed, "sha256:…". Empty: nothing was.
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// How many paths were created.
+	CreatedCount int64 `protobuf:"varint,5,opt,name=created_count,json=createdCount,proto3" json:"created_count,omitempty"`
+	// How many paths were modified.
+	ModifiedCount int64 `protobuf:"varint,6,opt,name=modified_count,json=modifiedCount,proto3" json:"modified_count,omitempty"`
+	// How many paths were deleted.
+	DeletedCount int64 `protobuf:"varint,7,opt,name=deleted_count,json=deletedCount,proto3" json:"deleted_count,omitempty"`
+	// Bytes of the files that were created and modified.
+	TotalBytes int64 `protobuf:"varint,8,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	// Paths that somebody else changed meanwhile, or of which it is not known whether
+	// they are changed; at most 20. Empty: none.
+	Paths         []string `protobuf:"bytes,9,rep,name=paths,proto3" json:"paths,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Effects) Reset() {
+	*x = Effects{}
+	mi := &file_sandgate_v1_result_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Effects) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Effects) ProtoMessage() {}
+
+func (x *Effects) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_result_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Effects.ProtoReflect.Descriptor instead.
+func (*Effects) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_result_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Effects) GetState() EffectsState {
+	if x != nil {
+		return x.State
+	}
+	return EffectsState_EFFECTS_STATE_UNSPECIFIED
+}
+
+func (x *Effects) GetReasons() []*Reason {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *Effects) GetPolicyRevision() string {
+	if x != nil {
+		return x.PolicyRevision
+	}
+	return ""
+}
+
+func (x *Effects) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *Effects) GetCreatedCount() int64 {
+	if x != nil {
+		return x.CreatedCount
+	}
+	return 0
+}
+
+func (x *Effects) GetModifiedCount() int64 {
+	if x != nil {
+		return x.ModifiedCount
+	}
+	return 0
+}
+
+func (x *Effects) GetDeletedCount() int64 {
+	if x != nil {
+		return x.DeletedCount
+	}
+	return 0
+}
+
+func (x *Effects) GetTotalBytes() int64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *Effects) GetPaths() []string {
+	if x != nil {
+		return x.Paths
+	}
+	return nil
+}
+
 // Changes lists the files of the workspace that a call changed, by path
-// relative to the workspace.
+// relative to the workspace. Of a transactional call they are in the workspace only
+// where effects say so.
 type Changes struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Files that are new.
@@ -659,7 +851,7 @@ type Changes struct {
 
 func (x *Changes) Reset() {
 	*x = Changes{}
-	mi := &file_sandgate_v1_result_proto_msgTypes[4]
+	mi := &file_sandgate_v1_result_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +863,7 @@ func (x *Changes) String() string {
 func (*Changes) ProtoMessage() {}
 
 func (x *Changes) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_result_proto_msgTypes[4]
+	mi := &file_sandgate_v1_result_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +876,7 @@ func (x *Changes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changes.ProtoReflect.Descriptor instead.
 func (*Changes) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_result_proto_rawDescGZIP(), []int{4}
+	return file_sandgate_v1_result_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Changes) GetCreated() []string {
@@ -755,7 +947,8 @@ type Receipt struct {
 	Namespaces map[string]string `protobuf:"bytes,17,rep,name=namespaces,proto3" json:"namespaces,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Network of the call: "none".
 	Network string `protobuf:"bytes,18,opt,name=network,proto3" json:"network,omitempty"`
-	// Kind of workspace: "ephemeral", "directory" or "directory:idmapped".
+	// Kind of workspace: "ephemeral", "directory" or "directory:idmapped", the latter
+	// two with ":transaction" where the call had an overlay of it.
 	Workspace string `protobuf:"bytes,19,opt,name=workspace,proto3" json:"workspace,omitempty"`
 	// Mounts of parts of the workspace, parents first, and before them the workspace
 	// itself if it was demanded read-only.
@@ -766,7 +959,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_sandgate_v1_result_proto_msgTypes[5]
+	mi := &file_sandgate_v1_result_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +971,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_result_proto_msgTypes[5]
+	mi := &file_sandgate_v1_result_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +984,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_result_proto_rawDescGZIP(), []int{5}
+	return file_sandgate_v1_result_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Receipt) GetCellId() string {
@@ -938,7 +1131,7 @@ var File_sandgate_v1_result_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_result_proto_rawDesc = "" +
 	"\n" +
-	"\x18sandgate/v1/result.proto\x12\vsandgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asandgate/v1/decision.proto\"\x8b\x06\n" +
+	"\x18sandgate/v1/result.proto\x12\vsandgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asandgate/v1/decision.proto\"\xbb\x06\n" +
 	"\x06Result\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12.\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x14.sandgate.v1.OutcomeR\aoutcome\x12\x1b\n" +
@@ -961,7 +1154,8 @@ const file_sandgate_v1_result_proto_rawDesc = "" +
 	"redactions\x18\x11 \x03(\v2#.sandgate.v1.Result.RedactionsEntryR\n" +
 	"redactions\x12\x1f\n" +
 	"\vapproval_id\x18\x12 \x01(\tR\n" +
-	"approvalId\x1a=\n" +
+	"approvalId\x12.\n" +
+	"\aeffects\x18\x13 \x01(\v2\x14.sandgate.v1.EffectsR\aeffects\x1a=\n" +
 	"\x0fRedactionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"o\n" +
@@ -987,7 +1181,18 @@ const file_sandgate_v1_result_proto_rawDesc = "" +
 	"\toom_kills\x18\x06 \x01(\x03R\boomKills\x12\"\n" +
 	"\rio_read_bytes\x18\a \x01(\x03R\vioReadBytes\x12$\n" +
 	"\x0eio_write_bytes\x18\b \x01(\x03R\fioWriteBytes\x12+\n" +
-	"\x11background_killed\x18\t \x01(\x03R\x10backgroundKilled\"w\n" +
+	"\x11background_killed\x18\t \x01(\x03R\x10backgroundKilled\"\xd2\x02\n" +
+	"\aEffects\x12/\n" +
+	"\x05state\x18\x01 \x01(\x0e2\x19.sandgate.v1.EffectsStateR\x05state\x12-\n" +
+	"\areasons\x18\x02 \x03(\v2\x13.sandgate.v1.ReasonR\areasons\x12'\n" +
+	"\x0fpolicy_revision\x18\x03 \x01(\tR\x0epolicyRevision\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\x12#\n" +
+	"\rcreated_count\x18\x05 \x01(\x03R\fcreatedCount\x12%\n" +
+	"\x0emodified_count\x18\x06 \x01(\x03R\rmodifiedCount\x12#\n" +
+	"\rdeleted_count\x18\a \x01(\x03R\fdeletedCount\x12\x1f\n" +
+	"\vtotal_bytes\x18\b \x01(\x03R\n" +
+	"totalBytes\x12\x14\n" +
+	"\x05paths\x18\t \x03(\tR\x05paths\"w\n" +
 	"\aChanges\x12\x18\n" +
 	"\acreated\x18\x01 \x03(\tR\acreated\x12\x1a\n" +
 	"\bmodified\x18\x02 \x03(\tR\bmodified\x12\x18\n" +
@@ -1044,7 +1249,13 @@ const file_sandgate_v1_result_proto_rawDesc = "" +
 	"\x06Stream\x12\x16\n" +
 	"\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTREAM_STDOUT\x10\x01\x12\x11\n" +
-	"\rSTREAM_STDERR\x10\x02B;Z9github.com/sandgate/sandgate/proto/sandgate/v1;sandgatev1b\x06proto3"
+	"\rSTREAM_STDERR\x10\x02*\x98\x01\n" +
+	"\fEffectsState\x12\x1d\n" +
+	"\x19EFFECTS_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12EFFECTS_STATE_NONE\x10\x01\x12\x1b\n" +
+	"\x17EFFECTS_STATE_COMMITTED\x10\x02\x12\x19\n" +
+	"\x15EFFECTS_STATE_DROPPED\x10\x03\x12\x19\n" +
+	"\x15EFFECTS_STATE_UNKNOWN\x10\x04B;Z9github.com/sandgate/sandgate/proto/sandgate/v1;sandgatev1b\x06proto3"
 
 var (
 	file_sandgate_v1_result_proto_rawDescOnce sync.Once
@@ -1058,49 +1269,55 @@ func file_sandgate_v1_result_proto_rawDescGZIP() []byte {
 	return file_sandgate_v1_result_proto_rawDescData
 }
 
-var file_sandgate_v1_result_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sandgate_v1_result_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_sandgate_v1_result_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_sandgate_v1_result_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_sandgate_v1_result_proto_goTypes = []any{
 	(Outcome)(0),                // 0: sandgate.v1.Outcome
 	(Stream)(0),                 // 1: sandgate.v1.Stream
-	(*Result)(nil),              // 2: sandgate.v1.Result
-	(*Output)(nil),              // 3: sandgate.v1.Output
-	(*Durations)(nil),           // 4: sandgate.v1.Durations
-	(*Usage)(nil),               // 5: sandgate.v1.Usage
-	(*Changes)(nil),             // 6: sandgate.v1.Changes
-	(*Receipt)(nil),             // 7: sandgate.v1.Receipt
-	nil,                         // 8: sandgate.v1.Result.RedactionsEntry
-	nil,                         // 9: sandgate.v1.Receipt.EnforcedEntry
-	nil,                         // 10: sandgate.v1.Receipt.NamespacesEntry
-	(*Decision)(nil),            // 11: sandgate.v1.Decision
-	(*durationpb.Duration)(nil), // 12: google.protobuf.Duration
-	(*Mount)(nil),               // 13: sandgate.v1.Mount
+	(EffectsState)(0),           // 2: sandgate.v1.EffectsState
+	(*Result)(nil),              // 3: sandgate.v1.Result
+	(*Output)(nil),              // 4: sandgate.v1.Output
+	(*Durations)(nil),           // 5: sandgate.v1.Durations
+	(*Usage)(nil),               // 6: sandgate.v1.Usage
+	(*Effects)(nil),             // 7: sandgate.v1.Effects
+	(*Changes)(nil),             // 8: sandgate.v1.Changes
+	(*Receipt)(nil),             // 9: sandgate.v1.Receipt
+	nil,                         // 10: sandgate.v1.Result.RedactionsEntry
+	nil,                         // 11: sandgate.v1.Receipt.EnforcedEntry
+	nil,                         // 12: sandgate.v1.Receipt.NamespacesEntry
+	(*Decision)(nil),            // 13: sandgate.v1.Decision
+	(*durationpb.Duration)(nil), // 14: google.protobuf.Duration
+	(*Reason)(nil),              // 15: sandgate.v1.Reason
+	(*Mount)(nil),               // 16: sandgate.v1.Mount
 }
 var file_sandgate_v1_result_proto_depIdxs = []int32{
 	0,  // 0: sandgate.v1.Result.outcome:type_name -> sandgate.v1.Outcome
-	3,  // 1: sandgate.v1.Result.stdout:type_name -> sandgate.v1.Output
-	3,  // 2: sandgate.v1.Result.stderr:type_name -> sandgate.v1.Output
-	4,  // 3: sandgate.v1.Result.duration:type_name -> sandgate.v1.Durations
-	5,  // 4: sandgate.v1.Result.usage:type_name -> sandgate.v1.Usage
-	6,  // 5: sandgate.v1.Result.changes:type_name -> sandgate.v1.Changes
-	11, // 6: sandgate.v1.Result.decision:type_name -> sandgate.v1.Decision
-	7,  // 7: sandgate.v1.Result.receipt:type_name -> sandgate.v1.Receipt
-	8,  // 8: sandgate.v1.Result.redactions:type_name -> sandgate.v1.Result.RedactionsEntry
-	12, // 9: sandgate.v1.Durations.queue:type_name -> google.protobuf.Duration
-	12, // 10: sandgate.v1.Durations.decide:type_name -> google.protobuf.Duration
-	12, // 11: sandgate.v1.Durations.start:type_name -> google.protobuf.Duration
-	12, // 12: sandgate.v1.Durations.run:type_name -> google.protobuf.Duration
-	12, // 13: sandgate.v1.Durations.total:type_name -> google.protobuf.Duration
-	12, // 14: sandgate.v1.Usage.cpu_user:type_name -> google.protobuf.Duration
-	12, // 15: sandgate.v1.Usage.cpu_system:type_name -> google.protobuf.Duration
-	9,  // 16: sandgate.v1.Receipt.enforced:type_name -> sandgate.v1.Receipt.EnforcedEntry
-	10, // 17: sandgate.v1.Receipt.namespaces:type_name -> sandgate.v1.Receipt.NamespacesEntry
-	13, // 18: sandgate.v1.Receipt.mounts:type_name -> sandgate.v1.Mount
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	4,  // 1: sandgate.v1.Result.stdout:type_name -> sandgate.v1.Output
+	4,  // 2: sandgate.v1.Result.stderr:type_name -> sandgate.v1.Output
+	5,  // 3: sandgate.v1.Result.duration:type_name -> sandgate.v1.Durations
+	6,  // 4: sandgate.v1.Result.usage:type_name -> sandgate.v1.Usage
+	8,  // 5: sandgate.v1.Result.changes:type_name -> sandgate.v1.Changes
+	13, // 6: sandgate.v1.Result.decision:type_name -> sandgate.v1.Decision
+	9,  // 7: sandgate.v1.Result.receipt:type_name -> sandgate.v1.Receipt
+	10, // 8: sandgate.v1.Result.redactions:type_name -> sandgate.v1.Result.RedactionsEntry
+	7,  // 9: sandgate.v1.Result.effects:type_name -> sandgate.v1.Effects
+	14, // 10: sandgate.v1.Durations.queue:type_name -> google.protobuf.Duration
+	14, // 11: sandgate.v1.Durations.decide:type_name -> google.protobuf.Duration
+	14, // 12: sandgate.v1.Durations.start:type_name -> google.protobuf.Duration
+	14, // 13: sandgate.v1.Durations.run:type_name -> google.protobuf.Duration
+	14, // 14: sandgate.v1.Durations.total:type_name -> google.protobuf.Duration
+	14, // 15: sandgate.v1.Usage.cpu_user:type_name -> google.protobuf.Duration
+	14, // 16: sandgate.v1.Usage.cpu_system:type_name -> google.protobuf.Duration
+	2,  // 17: sandgate.v1.Effects.state:type_name -> sandgate.v1.EffectsState
+	15, // 18: sandgate.v1.Effects.reasons:type_name -> sandgate.v1.Reason
+	11, // 19: sandgate.v1.Receipt.enforced:type_name -> sandgate.v1.Receipt.EnforcedEntry
+	12, // 20: sandgate.v1.Receipt.namespaces:type_name -> sandgate.v1.Receipt.NamespacesEntry
+	16, // 21: sandgate.v1.Receipt.mounts:type_name -> sandgate.v1.Mount
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_result_proto_init() }
@@ -1114,8 +1331,8 @@ func file_sandgate_v1_result_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sandgate_v1_result_proto_rawDesc), len(file_sandgate_v1_result_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   9,
+			NumEnums:      3,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
