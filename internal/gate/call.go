@@ -83,6 +83,8 @@ type Result struct {
 	Usage           sandbox.Usage
 	Decision        policy.Decision
 	Receipt         *sandbox.Receipt // nil when nothing ran
+	Effects         *Effects         // of a transactional call; nil: it was none, or what it left is not known
+	Changes         *Changes         // nil: not known
 	Digest          string           // of the call, as the host sent it
 	Redactions      map[string]int64 // how often which secret was taken out of the output; nil: never
 	Replayed        bool             // a stored result of an earlier call with this id

@@ -95,6 +95,8 @@ type Config struct {
 
 	// Replay is what the journal told at start. Optional.
 	Replay *Replay
+	// Commits are those that the journal shows as begun and not ended. Optional.
+	Commits *Commits
 	Logger *zap.Logger      // Optional.
 	Now    func() time.Time // Optional.
 }
@@ -148,6 +150,7 @@ type Gate struct {
 	log     *zap.Logger
 	now     func() time.Time
 	ledger  *ledger
+	commits locks      // by workspace
 	running background // calls that no request waits for
 	// deciding bounds the decisions that are made at once: they do nothing but use
 	// processors, and many of one caller would leave none to the others.
@@ -203,6 +206,11 @@ func New(ctx context.Context, cfg Config) (*Gate, error) {
 		return nil, err
 	}
 	g.running.begin()
+	if cfg.Commits != nil {
+		if err := g.endCommits(ctx, cfg.Commits, cfg.Replay); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.Replay != nil {
 		if err := g.recover(ctx, cfg.Replay); err != nil {
 			return nil, err

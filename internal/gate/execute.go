@@ -198,6 +198,8 @@ type way struct {
 	seq      int64            // of the call in its session, once it was counted there
 	decision policy.Decision
 	saw      *seen.Call    // by the policy
+	input    policy.Input  // that the decision saw
+	stage    string        // where the changes of a transactional call are put; empty: it is none
 	decided  time.Duration // time that the decision took, facts included
 	intent   *intent       // nil before it is being written
 
@@ -270,7 +272,7 @@ func (w *way) decide(ctx context.Context) error {
 	}
 	w.mark(telemetry.Facts)
 	failpoint.At(failpoint.GateFacts)
-	w.saw = seen.Of(&in, w.looked)
+	w.saw, w.input = seen.Of(&in, w.looked), in
 	w.decision, w.transformed, err = g.decision(ctx, w.prepared, state, in)
 	if err != nil {
 		return err

@@ -50,6 +50,9 @@ type cageData struct {
 	Isolation string `json:"isolation,omitempty"`
 	Reuse     string `json:"reuse"`
 	ReadOnly  bool   `json:"read_only,omitempty"`
+	// Stage is where the changes of a transactional call are put before they are
+	// committed. Empty: it is none.
+	Stage string `json:"stage,omitempty"`
 	// Mounts are what the sandbox was asked for; the decision may say more of what
 	// makes no difference.
 	Mounts []sandbox.Mount `json:"mounts,omitempty"`
@@ -87,6 +90,7 @@ type outcomeData struct {
 	LogDigest    string           `json:"log_digest,omitempty"`
 	Usage        *usageData       `json:"usage,omitempty"`
 	Receipt      *sandbox.Receipt `json:"receipt,omitempty"`
+	Effects      *Effects         `json:"effects,omitempty"`
 }
 
 type usageData struct {
@@ -118,7 +122,7 @@ func (w *way) recordIntent(ctx context.Context, c sandbox.Call) error {
 	data := w.callData()
 	l := c.Limits
 	data.Cage = &cageData{
-		SandboxID: c.ID, Image: c.Image, Isolation: string(c.Isolation), Reuse: string(c.Reuse), ReadOnly: c.Workspace.ReadOnly, Mounts: c.Mounts,
+		SandboxID: c.ID, Image: c.Image, Isolation: string(c.Isolation), Reuse: string(c.Reuse), ReadOnly: c.Workspace.ReadOnly, Mounts: c.Mounts, Stage: w.stage,
 		WallTimeMs: l.WallTime.Milliseconds(), CPUMillis: l.CPUMillis, MemoryBytes: l.MemoryBytes, Pids: l.Pids,
 		OutputBytes: l.OutputBytes, OutputTotalBytes: l.OutputTotalBytes, DiskBytes: l.DiskBytes, FileBytes: l.FileBytes, OpenFiles: l.OpenFiles,
 	}
@@ -191,7 +195,7 @@ func outcomeOf(r Result) outcomeData {
 		Outcome: r.Outcome, Digest: r.Digest, ExitCode: r.ExitCode, Signal: r.Signal, IsError: r.IsError, Message: r.Message,
 		StdoutBytes: r.Stdout.TotalBytes, StderrBytes: r.Stderr.TotalBytes, ResultBytes: r.ResultSizeBytes,
 		QueueMs: millis(r.Duration.Queue), DecideMs: millis(r.Duration.Decide), StartMs: millis(r.Duration.Start), RunMs: millis(r.Duration.Run),
-		Receipt: r.Receipt, Redactions: r.Redactions,
+		Receipt: r.Receipt, Redactions: r.Redactions, Effects: r.Effects,
 	}
 	if r.Receipt != nil {
 		out.Usage = &usageData{

@@ -130,7 +130,7 @@ func (d *outcomeData) result(id string, decision policy.Decision) Result {
 		CallID: id, Outcome: d.Outcome, ExitCode: d.ExitCode, Signal: d.Signal, Message: d.Message, IsError: d.IsError,
 		Stdout: sandbox.Output{TotalBytes: d.StdoutBytes}, Stderr: sandbox.Output{TotalBytes: d.StderrBytes},
 		Duration: Durations{Queue: fromMillis(d.QueueMs), Decide: fromMillis(d.DecideMs), Start: fromMillis(d.StartMs), Run: fromMillis(d.RunMs)},
-		Decision: decision, Receipt: d.Receipt, Digest: d.Digest, Redactions: d.Redactions,
+		Decision: decision, Receipt: d.Receipt, Digest: d.Digest, Redactions: d.Redactions, Effects: d.Effects,
 	}
 	if u := d.Usage; u != nil {
 		r.Usage = sandbox.Usage{

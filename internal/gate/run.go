@@ -66,11 +66,13 @@ func (w *way) run(ctx context.Context, place *admission.Ticket) (Result, error) 
 	}
 	res := w.result(ran)
 	res.Duration.Queue += place.Waited
+	settled := w.settle(ctx, &ran, &res)
 	if w.session != nil {
 		w.session.Spent(res.Usage.CPUUser + res.Usage.CPUSystem)
 		w.session.Finished(session.Recent{Seq: w.seq, Tool: w.tool.Name, Outcome: string(res.Outcome), Digest: w.digest, At: w.trace.Began()})
 	}
 	rerr := w.recordOutcome(ctx, res)
+	settled(rerr == nil)
 	w.mark(telemetry.RecordOutcome)
 	switch {
 	case err != nil:
@@ -190,6 +192,7 @@ func sessionReuseKey(caller, id string) string { return opaqueKey("session", cal
 
 func (w *way) setWorkspace(call *sandbox.Call, cage policy.SandboxObligations) error {
 	call.Workspace.ReadOnly = cage.Workspace == "ro"
+	call.Workspace.Transaction = cage.Workspace == policy.WorkspaceTransaction
 	for _, m := range cage.Mounts {
 		call.Mounts = append(call.Mounts, sandbox.Mount{Path: m.Path, Mode: sandbox.MountMode(m.Mode), IfExists: m.IfExists})
 	}
@@ -201,6 +204,9 @@ func (w *way) setWorkspace(call *sandbox.Call, cage policy.SandboxObligations) e
 			return err
 		}
 		call.Workspace.HostDir, call.Workspace.KeepOwner = w.session.WorkspaceDir(), w.session.KeepOwner()
+	}
+	if dir := call.Workspace.HostDir; call.Workspace.Transaction && dir != "" {
+		w.stage = w.stagePath(dir, call.Workspace.KeepOwner)
 	}
 	return nil
 }

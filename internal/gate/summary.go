@@ -58,7 +58,7 @@ const (
 
 // resultSize is about how many bytes of memory a whole result takes.
 func resultSize(r *Result) int64 {
-	n := resultBytes + r.ResultSizeBytes + int64(len(r.Message)) + decisionSize(r.Decision)
+	n := resultBytes + r.ResultSizeBytes + int64(len(r.Message)) + decisionSize(r.Decision) + r.Changes.size()
 	if c := r.Receipt; c != nil {
 		n += receiptBytes + int64(len(c.CellID)+len(c.Image)+len(c.ImageDigest)+len(c.Runtime)+len(c.SeccompSHA256))
 		n += int64(entryBytes * (len(c.Enforced) + len(c.Unverified)))

@@ -22,6 +22,7 @@ const (
 	KindIntent   Kind = "intent"   // an allowed call is about to run; holds its decision
 	KindDecision Kind = "decision" // a call was denied or asks for approval: it does not run
 	KindOutcome  Kind = "outcome"  // what came of an intent
+	KindCommit   Kind = "commit"   // what a call has changed is about to be committed; its outcome follows
 	KindSession  Kind = "session"  // a session was made or ended
 	KindPolicy   Kind = "policy"   // a policy revision was loaded or refused
 	KindApproval Kind = "approval" // an approval was asked for, decided, used or has lapsed

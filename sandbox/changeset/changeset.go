@@ -120,6 +120,10 @@ func (o *Overlay) Close() error {
 	return err
 }
 
+// StagePrefix begins the names of stages, so that what is in them is not taken for
+// a part of the workspace.
+const StagePrefix = ".sandgate-stage-"
+
 // Bounds of a set that can be read.
 const (
 	DefaultMaxChanges = 20_000
