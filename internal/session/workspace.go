@@ -8,9 +8,14 @@ import (
 	"path/filepath"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
-const workspaceName = "workspace"
+const (
+	workspaceName = "workspace"
+	makingSuffix  = ".making" // of a workspace on its way
+)
 
 // EnsureWorkspace makes the workspace directory if there is none. It fails with
 // errdefs.ErrFailedPrecondition once the session has ended, and where a directory
@@ -32,14 +37,20 @@ func (s *Session) EnsureWorkspace() error {
 	if err := os.MkdirAll(s.dir(), 0o700); err != nil {
 		return fmt.Errorf("make session directory: %w", err)
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	// Under a name of its own until it is what it is to be: after a crash there is
+	// either none or one that calls can use.
+	making := dir + makingSuffix
+	if err := errors.Join(os.RemoveAll(making), os.Mkdir(making, 0o700)); err != nil {
 		return fmt.Errorf("make workspace: %w", err)
 	}
-	if s.manager.cfg.Prepare == nil {
-		return nil
+	failpoint.At(failpoint.SessionWorkspace)
+	if s.manager.cfg.Prepare != nil {
+		if err := s.manager.cfg.Prepare(making); err != nil {
+			return errors.Join(fmt.Errorf("prepare workspace: %w", err), os.RemoveAll(making))
+		}
 	}
-	if err := s.manager.cfg.Prepare(dir); err != nil {
-		return errors.Join(fmt.Errorf("prepare workspace: %w", err), os.Remove(dir))
+	if err := os.Rename(making, dir); err != nil {
+		return errors.Join(fmt.Errorf("make workspace: %w", err), os.RemoveAll(making))
 	}
 	return nil
 }

@@ -63,6 +63,11 @@ const (
 	JournalCheckpoint     Point = "journal/checkpoint"      // a checkpoint is recorded, and not yet in its file
 )
 
+// The points of sessions.
+const (
+	SessionWorkspace Point = "session/workspace" // its workspace is there, and not yet the program's
+)
+
 // The points of a call in its cell, in their order.
 const (
 	SandboxClaimed   Point = "sandbox/claimed"    // it has a cell
@@ -113,6 +118,7 @@ func All() []Point {
 		RPCReply, GateRecoverBefore, GateRecoverAfter,
 		JournalQueued, JournalBatch, JournalTorn, JournalWritten, JournalDurable, JournalAnswered, JournalAhead, JournalOpened,
 		JournalTurnBefore, JournalTurnBetween, JournalTurnAfter, JournalSnapshotBefore, JournalSnapshotAfter, JournalRemove, JournalCheckpoint,
+		SessionWorkspace,
 		SandboxClaimed, SandboxLimits, SandboxWorkspace, SandboxReady, SandboxStarted, SandboxExited, SandboxCollected, SandboxGivenBack,
 		CellLinked, CellContainer, CellTask, CellStarted, CellGreeted, CellStaged, CellKilled, CellDeleted, CellDestroyed,
 		StartJournal, StartPolicy, StartReaped, StartContainerd, StartContainers, StartGate, StartListening,
