@@ -113,7 +113,7 @@ _fits(class, _, _, arg) if {
 _fits(class, command, i, arg) if {
 	arg.literal == true
 	not startswith(arg.value, "-")
-	command.args[i - 1].value in class.texts
+	_value_of_text(class, command, i)
 	not _value_of_text(class, command, i - 1)
 }
 
@@ -127,13 +127,16 @@ _fits(class, _, _, arg) if {
 _fits(class, command, i, arg) if {
 	arg.literal == true
 	not startswith(arg.value, "-")
-	not command.args[i - 1].value in class.texts
+	not _value_of_text(class, command, i)
 	paths.inside(arg)
 	some dir in class.under
 	startswith(arg.real, sprintf("%s/", [dir]))
 }
 
-_value_of_text(class, command, i) if command.args[i - 1].value in class.texts
+_value_of_text(class, command, i) if {
+	i > 0
+	command.args[i - 1].value in class.texts
+}
 
 _quiet(redirect) if {
 	redirect.class == "dup"

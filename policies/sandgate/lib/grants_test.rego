@@ -145,3 +145,10 @@ test_exactly_these_words if {
 	hidden := object.union(_command("rm", []), {"args": [_word("-rf"), object.union(_word("build"), {"literal": false})]})
 	not grants.answers(grant, _finding, _call([hidden]))
 }
+
+test_a_file_as_the_first_word if {
+	class := {"name": "touch", "options": [], "words": [], "texts": [], "under": ["/workspace/src"]}
+	grant := object.union(_commit, {"commands": [class]})
+	grants.answers(grant, _finding, _call([_command("touch", ["src/a"])]))
+	not grants.answers(grant, _finding, _call([_command("touch", ["lib/a"])]))
+}
