@@ -88,7 +88,7 @@ func TestWorkspaceIsMadeOnceAndPrepared(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff([]string{s.WorkspaceDir()}, prepared); diff != "" {
+	if diff := cmp.Diff([]string{s.WorkspaceDir() + makingSuffix}, prepared); diff != "" {
 		t.Errorf("prepared (-want +got):\n%s", diff)
 	}
 	if info, err := os.Stat(s.WorkspaceDir()); err != nil || info.Mode().Perm() != 0o700 {
