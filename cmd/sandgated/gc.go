@@ -9,10 +9,12 @@ import (
 
 // A daemon that holds 10 MiB and allocates 200 KiB for each call would collect
 // garbage every 50 calls, which took a third of its CPU. It may let the heap grow
-// by up to slackBytes before it does so; what holds more than that anyway keeps
-// the runtime's usual proportion.
+// by up to slackBytes before it does so, and by more as long as the heap has then no more
+// than smallBytes: a daemon with few sessions is far below what one with a thousand may
+// take. What holds more than that anyway keeps the runtime's usual proportion.
 const (
 	slackBytes    = 24 << 20
+	smallBytes    = 64 << 20
 	leastPercent  = 100 // the runtime's default
 	mostPercent   = 400
 	percentChange = 20 // a smaller change is not worth stopping the world
@@ -51,5 +53,9 @@ func (c *collector) tune() {
 
 // percentFor is the proportion of garbage to live bytes.
 func percentFor(live uint64) int {
-	return int(min(max(slackBytes*100/max(live, 1), leastPercent), mostPercent))
+	slack := uint64(slackBytes)
+	if live < smallBytes-slackBytes {
+		slack = smallBytes - live
+	}
+	return int(min(max(slack*100/max(live, 1), leastPercent), mostPercent))
 }

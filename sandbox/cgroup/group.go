@@ -2,7 +2,7 @@ package cgroup
 
 import (
 	"errors"
-	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"sync/atomic"
@@ -171,16 +171,29 @@ func (g *Group) read(file string) ([]byte, error) {
 		return nil, err
 	}
 	if g.buf == nil {
-		g.buf = make([]byte, 4096)
+		g.buf = make([]byte, kernelFileBytes)
 	}
-	for {
-		n, err := f.ReadAt(g.buf, 0)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, err
+	g.buf = g.buf[:cap(g.buf)]
+	n, err := g.readAt(f, 0)
+	for err == nil && !wholeRead(n) { // a large one comes in pieces
+		if n == len(g.buf) {
+			g.buf = append(g.buf, make([]byte, len(g.buf))...)
 		}
-		if n < len(g.buf) {
-			return g.buf[:n], nil
+		var more int
+		if more, err = g.readAt(f, n); more == 0 {
+			break
 		}
-		g.buf = make([]byte, 2*len(g.buf))
+		n += more
 	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: file, Err: err}
+	}
+	return g.buf[:n], nil
+}
+
+// readAt is one read into buf from n on. os.File would read until it sees the end, which
+// doubles the system calls.
+func (g *Group) readAt(f *os.File, n int) (int, error) {
+	more, err := again(func() (int, error) { return syscall.Pread(int(f.Fd()), g.buf[n:], int64(n)) })
+	return max(0, more), err
 }

@@ -9,6 +9,11 @@ import (
 // kernelFileBytes is more than most files of the kernel have.
 const kernelFileBytes = 4096
 
+// wholeRead reports whether a first read of n bytes got all of a kernel file. The kernel
+// stops before the end only when what comes next does not fit a page any more, and none
+// of its lines has half of one.
+func wholeRead(n int) bool { return n < kernelFileBytes/2 }
+
 // ReadKernelFile reads a file of /proc or of a control group whole. os.ReadFile would
 // ask for its size, which it has none of, and tell the poller of it: twice the system
 // calls, for what is looked at with every call. Errors are of type *fs.PathError. It
@@ -25,10 +30,10 @@ func ReadKernelFile(path string) ([]byte, error) {
 		if err != nil {
 			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
 		}
-		if n == 0 {
+		if text = text[:len(text)+n]; n == 0 || wholeRead(len(text)) {
 			return text, nil
 		}
-		if text = text[:len(text)+n]; len(text) == cap(text) {
+		if len(text) == cap(text) {
 			text = append(make([]byte, 0, 4*cap(text)), text...)
 		}
 	}
