@@ -235,13 +235,6 @@ type Match struct {
 	ID string `json:"id"`
 }
 
-// Journal says how the record is written.
-type Journal struct {
-	// Path is the absolute path of its file. Default: journal/journal.jsonl in DataDir.
-	// It only grows; calls are refused while it cannot be written.
-	Path string `json:"path"`
-}
-
 // Results says how long results are kept, so that a repeated call id gets the
 // stored result. A call whose output is gone is still never run twice.
 type Results struct {
@@ -312,7 +305,7 @@ func (c Config) WithDefaults(uid int) Config {
 		WallTime: Duration(2 * time.Minute), CPUMillis: 1000, Memory: 512 * mib, Pids: 256, Output: mib,
 		OutputTotal: 256 * mib, Disk: 256 * mib, File: 256 * mib, OpenFiles: 1024,
 	}.atMost(c.Ceiling))
-	fill(&c.Journal.Path, filepath.Join(c.DataDir, "journal", "journal.jsonl"))
+	c.Journal = c.Journal.withDefaults(c.DataDir)
 	fill(&c.Results.MaxCount, 50_000)
 	fill(&c.Results.MaxSize, 32*mib)
 	fill(&c.Results.Keep, Duration(time.Hour))

@@ -33,6 +33,7 @@ func (c *Config) Validate() error {
 		{"containerd.bin_dir", c.Containerd.BinDir, false},
 		{"policy.dir", c.Policy.Dir, false},
 		{"journal.path", c.Journal.Path, true},
+		{"journal.key_file", c.Journal.KeyFile, true},
 		{"tools.dir", c.Tools.Dir, false},
 	} {
 		if p.path == "" && !p.required {
@@ -45,6 +46,7 @@ func (c *Config) Validate() error {
 	bad = append(bad, c.Policy.problems()...)
 	bad = append(bad, c.Admission.problems()...)
 	bad = append(bad, c.Sessions.problems()...)
+	bad = append(bad, c.Journal.problems()...)
 	bad = append(bad, c.Background.problems()...)
 	bad = append(bad, c.Results.problems()...)
 	bad = append(bad, c.Metrics.problems()...)
