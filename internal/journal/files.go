@@ -94,6 +94,11 @@ type Segment struct {
 	Live        bool
 }
 
+// IndexPath is where the index of a closed segment is.
+func (s Segment) IndexPath() string {
+	return strings.TrimSuffix(s.Path, filepath.Ext(s.Path)) + IndexExt
+}
+
 // segments lists the files of the segments, oldest first, the live one last if it
 // is there.
 func (f files) segments() ([]Segment, error) {

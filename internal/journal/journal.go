@@ -219,9 +219,6 @@ func (j *Journal) OpenSegment(first int64) (*os.File, Segment, error) {
 	return nil, Segment{}, fmt.Errorf("segment of record %d: %w", first, errdefs.ErrNotFound)
 }
 
-// IndexPath is where the index of a closed segment is.
-func (j *Journal) IndexPath(first int64) string { return j.files.index(first) }
-
 // Close signs and writes what waits, cuts off what was written ahead, closes the
 // file and releases the lock. Append fails from then on. A second Close does nothing.
 func (j *Journal) Close() error {
