@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -172,35 +171,49 @@ type record struct {
 	} `json:"data"`
 }
 
-// readJournal reads the records of calls, up to the end of what is whole.
+// readJournal reads the records of calls from the segments beside the live one, up to
+// the end of what is whole.
 func readJournal(path string) (intents map[string]int, outcomes map[string]string, err error) {
 	intents, outcomes = map[string]int{}, map[string]string{}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, nil, err
+	ext := filepath.Ext(path)
+	segments, err := filepath.Glob(strings.TrimSuffix(path, ext) + "*" + ext)
+	if err != nil || len(segments) == 0 {
+		return nil, nil, fmt.Errorf("no journal at %s: %w", path, err)
 	}
-	sc := bufio.NewScanner(bytes.NewReader(text))
-	sc.Buffer(nil, 4<<20)
-	for sc.Scan() {
-		var r record
-		if json.Unmarshal(sc.Bytes(), &r) != nil {
-			break // a torn end; that it is one, verify tells
+	slices.Sort(segments) // the live one, which has no number, comes last
+	for _, name := range segments {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, nil, err
 		}
-		switch r.Kind {
-		case "intent":
-			intents[r.CallID]++
-		case "decision", "outcome":
-			if r.Data.Outcome == "NOT_RUN" {
-				intents[r.CallID]--
-				continue
+		for line := range bytes.Lines(text) {
+			var r record
+			if json.Unmarshal(line, &r) != nil {
+				break // zeros or a torn end; that it is one, verify tells
 			}
-			if before := outcomes[r.CallID]; before != "" {
-				return nil, nil, fmt.Errorf("%s has two outcomes, %s and %s", r.CallID, before, r.Data.Outcome)
+			if err := r.note(intents, outcomes); err != nil {
+				return nil, nil, err
 			}
-			outcomes[r.CallID] = r.Data.Outcome
 		}
 	}
-	return intents, outcomes, sc.Err()
+	return intents, outcomes, nil
+}
+
+func (r *record) note(intents map[string]int, outcomes map[string]string) error {
+	switch r.Kind {
+	case "intent":
+		intents[r.CallID]++
+	case "decision", "outcome":
+		if r.Data.Outcome == "NOT_RUN" {
+			intents[r.CallID]--
+			return nil
+		}
+		if before := outcomes[r.CallID]; before != "" {
+			return fmt.Errorf("%s has two outcomes, %s and %s", r.CallID, before, r.Data.Outcome)
+		}
+		outcomes[r.CallID] = r.Data.Outcome
+	}
+	return nil
 }
 
 // checkJournal compares the journal with what was done and told: nothing ran
