@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // ErrConflict is wrapped when something else was found than what a commit replaces:
@@ -37,6 +39,7 @@ func (s *Staged) Commit() error {
 	defer at.close()
 	touched := map[string]struct{}{}
 	for i := range s.doc.Steps {
+		failpoint.At(failpoint.CommitStep)
 		err := s.do(at, &s.doc.Steps[i])
 		if err == nil {
 			touched[dirOf(s.doc.Steps[i].Path)] = struct{}{}
@@ -52,6 +55,7 @@ func (s *Staged) Commit() error {
 	if err := s.sync(touched); err != nil {
 		return &StuckError{Paths: s.paths(len(s.doc.Steps)), Err: fmt.Errorf("put it on disk: %w", err)}
 	}
+	failpoint.At(failpoint.CommitDone)
 	return nil
 }
 

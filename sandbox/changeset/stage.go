@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // userPrefix is that of the extended attributes that are committed.
@@ -69,12 +71,14 @@ func Stage(o *Overlay, set *Set, stage string) (_ *Staged, err error) {
 			return s, fmt.Errorf("%q: %w", st.Path, err)
 		}
 	}
+	failpoint.At(failpoint.CommitCopied)
 	if err := s.writePlan(); err != nil {
 		return s, err
 	}
 	if err := unix.Syncfs(s.stage); err != nil {
 		return s, fmt.Errorf("put it on disk: %w", err)
 	}
+	failpoint.At(failpoint.CommitStaged)
 	return s, nil
 }
 

@@ -80,6 +80,14 @@ const (
 	SandboxGivenBack Point = "sandbox/given-back" // the cell is back in the pool
 )
 
+// The points of a transactional call's changes, in their order.
+const (
+	CommitCopied Point = "commit/copied" // they are copied beside the workspace
+	CommitStaged Point = "commit/staged" // and are on disk there, with the plan
+	CommitStep   Point = "commit/step"   // one of them is about to be made in the workspace
+	CommitDone   Point = "commit/done"   // all are made, and on disk
+)
+
 // The points of a cell's life, in their order.
 const (
 	CellLinked    Point = "cell/linked"    // its socket is there
@@ -120,6 +128,7 @@ func All() []Point {
 		JournalTurnBefore, JournalTurnBetween, JournalTurnAfter, JournalSnapshotBefore, JournalSnapshotAfter, JournalRemove, JournalCheckpoint,
 		SessionWorkspace,
 		SandboxClaimed, SandboxLimits, SandboxWorkspace, SandboxReady, SandboxStarted, SandboxExited, SandboxCollected, SandboxGivenBack,
+		CommitCopied, CommitStaged, CommitStep, CommitDone,
 		CellLinked, CellContainer, CellTask, CellStarted, CellGreeted, CellStaged, CellKilled, CellDeleted, CellDestroyed,
 		StartJournal, StartPolicy, StartReaped, StartContainerd, StartContainers, StartGate, StartListening,
 		StopDraining, StopDrained, StopPart,
