@@ -1049,7 +1049,10 @@ type CloseSessionRequest struct {
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// Optional. Caller who owns it, 1 to 1024 bytes; only administrators may name another
 	// than themselves. Empty: the caller.
-	Owner         string `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
+	Owner string `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Optional. Do not put the branch of a git worktree into its repository, whatever
+	// keep_branch said. Without it a session whose branch cannot be put there stays.
+	DiscardBranch bool `protobuf:"varint,3,opt,name=discard_branch,json=discardBranch,proto3" json:"discard_branch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1096,6 +1099,13 @@ func (x *CloseSessionRequest) GetOwner() string {
 		return x.Owner
 	}
 	return ""
+}
+
+func (x *CloseSessionRequest) GetDiscardBranch() bool {
+	if x != nil {
+		return x.DiscardBranch
+	}
+	return false
 }
 
 // CloseSessionResponse tells that the session is gone. It has no content.
@@ -1655,11 +1665,12 @@ const file_sandgate_v1_session_service_proto_rawDesc = "" +
 	"all_owners\x18\x03 \x01(\bR\tallOwners\"p\n" +
 	"\x14ListSessionsResponse\x120\n" +
 	"\bsessions\x18\x01 \x03(\v2\x14.sandgate.v1.SessionR\bsessions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"J\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"q\n" +
 	"\x13CloseSessionRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x14\n" +
-	"\x05owner\x18\x02 \x01(\tR\x05owner\"\x16\n" +
+	"\x05owner\x18\x02 \x01(\tR\x05owner\x12%\n" +
+	"\x0ediscard_branch\x18\x03 \x01(\bR\rdiscardBranch\"\x16\n" +
 	"\x14CloseSessionResponse\"d\n" +
 	"\x11UploadFileRequest\x121\n" +
 	"\x06header\x18\x01 \x01(\v2\x17.sandgate.v1.FileHeaderH\x00R\x06header\x12\x14\n" +

@@ -56,7 +56,8 @@ type SessionServiceClient interface {
 	// CloseSession ends a session: its running calls are cancelled, its cells and its
 	// workspace are destroyed. A directory of the machine that it was bound to stays as
 	// it is. Its owner and administrators may call it. Codes: NOT_FOUND, ABORTED when it
-	// is being made or closed by somebody else, PERMISSION_DENIED for another's.
+	// is being made or closed by somebody else, PERMISSION_DENIED for another's,
+	// FAILED_PRECONDITION when its branch cannot be put into its repository.
 	CloseSession(ctx context.Context, in *CloseSessionRequest, opts ...grpc.CallOption) (*CloseSessionResponse, error)
 	// UploadFile writes one file into the workspace of a session. Its owner may call
 	// it. Codes: NOT_FOUND, INVALID_ARGUMENT for a path that leaves the workspace,
@@ -188,7 +189,8 @@ type SessionServiceServer interface {
 	// CloseSession ends a session: its running calls are cancelled, its cells and its
 	// workspace are destroyed. A directory of the machine that it was bound to stays as
 	// it is. Its owner and administrators may call it. Codes: NOT_FOUND, ABORTED when it
-	// is being made or closed by somebody else, PERMISSION_DENIED for another's.
+	// is being made or closed by somebody else, PERMISSION_DENIED for another's,
+	// FAILED_PRECONDITION when its branch cannot be put into its repository.
 	CloseSession(context.Context, *CloseSessionRequest) (*CloseSessionResponse, error)
 	// UploadFile writes one file into the workspace of a session. Its owner may call
 	// it. Codes: NOT_FOUND, INVALID_ARGUMENT for a path that leaves the workspace,
