@@ -153,7 +153,27 @@ func (l *Log) index(seg journal.Segment) (*indexFile, error) {
 	return openIndex(seg.IndexPath(), seg)
 }
 
-// read returns a record of a segment, whose hash it checks.
+// anew makes the index of a segment once more, since a part of it is damaged, and
+// loads it.
+func (l *Log) anew(seg journal.Segment, wanted []field, why error) (*table, error) {
+	l.building.Lock()
+	defer l.building.Unlock()
+	l.logger.Warn("an index of the journal is made anew", zap.Error(why))
+	if err := os.Remove(seg.IndexPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("index segment: %w", err)
+	}
+	if err := Index(seg); err != nil {
+		return nil, err
+	}
+	x, err := openIndex(seg.IndexPath(), seg)
+	if err != nil {
+		return nil, err
+	}
+	t, err := x.load(wanted)
+	return t, errors.Join(err, x.f.Close())
+}
+
+// readLine returns a record of a segment, whose hash it checks.
 func readLine(f *os.File, from, to int64, seq int64) (Line, error) {
 	raw := make([]byte, to-from)
 	if _, err := f.ReadAt(raw, from); err != nil || len(raw) == 0 {

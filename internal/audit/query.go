@@ -196,7 +196,11 @@ func (p *pager) table(seg journal.Segment) (t *table, unlock func(), err error) 
 		return nil, nil, x.f.Close()
 	}
 	t, err = x.load(p.fields)
-	return t, func() {}, errors.Join(err, x.f.Close())
+	err = errors.Join(err, x.f.Close())
+	if errdefs.IsDataLoss(err) {
+		t, err = p.log.anew(seg, p.fields, err)
+	}
+	return t, func() {}, err
 }
 
 // outside reports whether no time between low and high is asked for.
