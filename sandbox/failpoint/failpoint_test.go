@@ -64,7 +64,7 @@ func TestEveryPointHasItsPlace(t *testing.T) {
 			if err != nil || e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
 			}
-			text, err := os.ReadFile(path)
+			text, err := os.ReadFile(path) //nolint:gosec // of this repository
 			if err != nil {
 				return err
 			}
@@ -99,7 +99,7 @@ func TestNormalBuildCannotBeArmed(t *testing.T) {
 		}
 		return
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestNormalBuildCannotBeArmed$")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestNormalBuildCannotBeArmed$") //nolint:gosec // this very program
 	cmd.Env = append(os.Environ(), "SANDGATE_FAILPOINTS=gate/decided=kill,journal/torn=kill,journal/written=error:eio")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)

@@ -50,7 +50,7 @@ func planOf(t *testing.T) plan {
 	}
 	if only := os.Getenv("SANDGATE_CRASH_POINTS"); only != "" {
 		p.points, p.victims = nil, nil
-		for _, name := range strings.Split(only, ",") {
+		for name := range strings.SplitSeq(only, ",") {
 			p.points = append(p.points, failpoint.Point(name))
 		}
 	}
@@ -62,7 +62,7 @@ func seedOf(t *testing.T) uint64 {
 	t.Helper()
 	text := os.Getenv("SANDGATE_CRASH_SEED")
 	if text == "" {
-		return rand.Uint64N(1_000_000)
+		return rand.Uint64N(1_000_000) //nolint:gosec // no secret
 	}
 	seed, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {

@@ -165,7 +165,7 @@ func (c *Counter) processes(s Snapshot) {
 			continue
 		}
 		dir := "/proc/" + e.Name()
-		stat, err := os.ReadFile(dir + "/stat")
+		stat, err := os.ReadFile(dir + "/stat") //nolint:gosec // of /proc
 		if err != nil {
 			continue
 		}
@@ -176,8 +176,8 @@ func (c *Counter) processes(s Snapshot) {
 			continue
 		}
 		parents[pid] = parent
-		cmdline, _ := os.ReadFile(dir + "/cmdline")
-		groups, _ := os.ReadFile(dir + "/cgroup")
+		cmdline, _ := os.ReadFile(dir + "/cmdline") //nolint:gosec // of /proc
+		groups, _ := os.ReadFile(dir + "/cgroup")   //nolint:gosec // of /proc
 		shim := strings.Contains(string(cmdline), c.instance) && strings.Contains(filepath.Base(strings.Split(string(cmdline), "\x00")[0]), "shim")
 		if shim || strings.Contains(string(groups), "/"+c.instance+"/") || strings.Contains(string(groups), "/"+c.instance+"\n") {
 			mine[pid] = true
@@ -230,7 +230,7 @@ func (c *Counter) containers(ctx context.Context, s Snapshot) error {
 		return errors.New("the daemon's containerd was not found")
 	}
 	ctr := func(args ...string) ([]string, error) {
-		out, err := exec.CommandContext(ctx, c.ctr, append([]string{"-a", socket}, args...)...).Output()
+		out, err := exec.CommandContext(ctx, c.ctr, append([]string{"-a", socket}, args...)...).Output() //nolint:gosec // the pinned ctr
 		if err != nil {
 			return nil, fmt.Errorf("ctr %v: %w", args, err)
 		}
@@ -254,7 +254,7 @@ func (c *Counter) containers(ctx context.Context, s Snapshot) error {
 	}
 	s["snapshots"] = 0
 	for _, ns := range namespaces {
-		out, err := exec.CommandContext(ctx, c.ctr, "-a", socket, "-n", ns, "snapshots", "ls").Output()
+		out, err := exec.CommandContext(ctx, c.ctr, "-a", socket, "-n", ns, "snapshots", "ls").Output() //nolint:gosec // the pinned ctr
 		if err != nil {
 			return fmt.Errorf("ctr snapshots ls: %w", err)
 		}

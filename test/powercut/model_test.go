@@ -48,7 +48,7 @@ func content(t *testing.T, d *disk, sectors int) string {
 }
 
 func TestCutLosesWhatWasNotFlushed(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 1))
+	rng := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // repeatable
 	d := newDisk(t, 8)
 	write := func(c byte, sector, n int64, fua bool) {
 		t.Helper()
@@ -74,7 +74,7 @@ func TestCutLosesWhatWasNotFlushed(t *testing.T) {
 }
 
 func TestCutReordersAndTears(t *testing.T) {
-	rng := rand.New(rand.NewPCG(2, 2))
+	rng := rand.New(rand.NewPCG(2, 2)) //nolint:gosec // repeatable
 	seen := map[string]bool{}
 	for range 400 {
 		d := newDisk(t, 2)
@@ -106,7 +106,8 @@ func TestPowerGoesAtAFlush(t *testing.T) {
 			t.Errorf("flush %d: got %v, want %v", i+1, err, want)
 		}
 	}
-	if _, _, err := d.cut(rand.New(rand.NewPCG(1, 1)), 0); err != nil || blown != 1 || content(t, d, 1) != "x" {
+	rng := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // repeatable
+	if _, _, err := d.cut(rng, 0); err != nil || blown != 1 || content(t, d, 1) != "x" {
 		t.Errorf("got %q, %d blown fuses, %v; want the flushed x", content(t, d, 1), blown, err)
 	}
 }

@@ -51,7 +51,7 @@ func TestPowerCut(t *testing.T) {
 	if err != nil || cuts < 1 {
 		t.Fatalf("SANDGATE_POWERCUTS is %q: want how often the power is cut, 20 say", text)
 	}
-	seed := rand.Uint64N(1_000_000)
+	seed := rand.Uint64N(1_000_000) //nolint:gosec // no secret
 	if text := os.Getenv("SANDGATE_POWERCUT_SEED"); text != "" {
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
 			t.Fatalf("SANDGATE_POWERCUT_SEED is %q: want a number", text)
@@ -167,7 +167,7 @@ func (h *host) machine(n int, script string) (*exec.Cmd, *bufio.Scanner, chan er
 		served <- err
 	}()
 	cache := filepath.Join(h.repo, ".cache", "cgroup2")
-	cmd := exec.Command("qemu-system-x86_64",
+	cmd := exec.Command("qemu-system-x86_64", //nolint:gosec // with what this test has made
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "3072",
 		"-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot",
 		"-kernel", filepath.Join(cache, "vmlinuz"), "-initrd", filepath.Join(cache, "initramfs.gz"),
