@@ -122,6 +122,8 @@ func (f *freezer) path(op string, p facts.PathFacts, written string) {
 	switch {
 	case p.InWorkspace == nil:
 		f.note(written + ", of which it is not known where it leads")
+	case *p.InWorkspace && p.Exists == nil && op == OpRun:
+		f.note(written + ", of which it is not known where it leads")
 	case !*p.InWorkspace, p.Exists == nil, !*p.Exists:
 	case p.Kind == "dir":
 		f.note("what is in the directory " + p.Path)
@@ -282,7 +284,8 @@ func (f *freezer) words(c *facts.Command, uses map[string]string) {
 		if reads(c.Base) {
 			op = OpRun
 		}
-		if a.InWorkspace != nil { // of a word that may be no path at all nothing is said
+		// Of a word that may be no path at all nothing is said.
+		if a.InWorkspace != nil || op == OpRun && !strings.HasPrefix(*a.Value, "-") {
 			f.path(op, a.PathFacts, *a.Value)
 		}
 		if a.Eq != nil && a.Eq.InWorkspace != nil {

@@ -182,12 +182,8 @@ func (m *Manager) Ask(ctx context.Context, a Approval, kept func(*Approval)) (Ap
 	a.TTL = cmp.Or(time.Duration(a.Bound.Terms.TTLMs)*time.Millisecond, m.cfg.TTL)
 	now := m.now().UTC()
 	a.State, a.CreatedAt, a.ExpiresAt, a.Votes = Pending, now, now.Add(a.TTL), nil
-	m.mu.Lock()
-	all, own := m.live[""], m.live[a.Caller]
-	m.mu.Unlock()
-	if all >= m.cfg.MaxLive || own >= m.cfg.MaxLivePerCaller {
-		return Approval{}, fmt.Errorf("%d approvals are open, %d of this caller, the most is %d and %d: try again when some are answered: %w",
-			all, own, m.cfg.MaxLive, m.cfg.MaxLivePerCaller, errdefs.ErrResourceExhausted)
+	if err := m.room(ctx, a.Caller); err != nil {
+		return Approval{}, err
 	}
 	recorded := a
 	if kept != nil {
@@ -200,6 +196,26 @@ func (m *Manager) Ask(ctx context.Context, a Approval, kept func(*Approval)) (Ap
 	defer m.mu.Unlock()
 	m.add(a)
 	return a, nil
+}
+
+// room refuses a question that would be one too many, when those are left out that are
+// over.
+func (m *Manager) room(ctx context.Context, caller string) error {
+	for swept := false; ; swept = true {
+		m.mu.Lock()
+		all, own := m.live[""], m.live[caller]
+		m.mu.Unlock()
+		if all < m.cfg.MaxLive && own < m.cfg.MaxLivePerCaller {
+			return nil
+		}
+		if swept {
+			return fmt.Errorf("%d approvals are open, %d of this caller, the most is %d and %d: try again when some are answered: %w",
+				all, own, m.cfg.MaxLive, m.cfg.MaxLivePerCaller, errdefs.ErrResourceExhausted)
+		}
+		if _, err := m.List(ctx, nil); err != nil {
+			return err
+		}
+	}
 }
 
 func newID() (string, error) {

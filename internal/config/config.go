@@ -48,6 +48,8 @@ type Config struct {
 	// get the profiles workspace (their default), readonly, open and locked, and are
 	// administrators. Giving any entry replaces the default.
 	Callers []Caller `json:"callers"`
+	// Approvals say who may answer when policy asks about a call.
+	Approvals Approvals `json:"approvals"`
 	// Journal says how the record is written.
 	Journal Journal `json:"journal"`
 	// Results says how long results are kept for repeated calls.
@@ -295,6 +297,7 @@ func (c Config) WithDefaults(uid int) Config {
 	c.Admission = c.Admission.withDefaults(c.Pool.MaxCells)
 	c.Protection = c.Protection.withDefaults()
 	c.Sessions = c.Sessions.withDefaults()
+	c.Approvals = c.Approvals.withDefaults()
 	fill(&c.Tracing.SamplePercent, 100)
 	c.Background = c.Background.withDefaults(c.Ceiling.WallTime)
 	c.Ceiling = c.Ceiling.over(Limits{

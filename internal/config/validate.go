@@ -49,6 +49,7 @@ func (c *Config) Validate() error {
 	bad = append(bad, c.Journal.problems()...)
 	bad = append(bad, c.Background.problems()...)
 	bad = append(bad, c.Results.problems()...)
+	bad = append(bad, c.Approvals.problems()...)
 	bad = append(bad, c.Metrics.problems()...)
 	bad = append(bad, c.Tracing.problems()...)
 	bad = append(bad, c.Ceiling.problems("ceiling")...)

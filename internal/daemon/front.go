@@ -23,6 +23,12 @@ func (d *Daemon) openFront(cfg rpc.Config) (*rpc.Server, []net.Listener, error) 
 			return nil, nil, fmt.Errorf("listen.tcp.tokens_file: %w", err)
 		}
 	}
+	if path := d.cfg.Approvals.TokensFile; path != "" {
+		var err error
+		if cfg.ApproverTokens, err = rpc.LoadTokens(path); err != nil {
+			return nil, nil, fmt.Errorf("approvals.tokens_file: %w", err)
+		}
+	}
 	server, err := rpc.New(cfg)
 	if err != nil {
 		return nil, nil, err

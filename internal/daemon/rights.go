@@ -40,10 +40,22 @@ func (d *Daemon) profiles(c gate.Caller) gate.Profiles {
 // directory: one that it was given, or anything beneath.
 func (d *Daemon) workspaceDirs(c gate.Caller, dir string) error {
 	r, _ := d.rights(c)
-	if len(r.WorkspaceDirs) == 0 {
-		return fmt.Errorf("caller %s was given no workspace_dirs in the daemon's configuration: %w", c.ID, errdefs.ErrPermissionDenied)
+	return d.among("workspace_dirs", r.WorkspaceDirs, c, dir)
+}
+
+// repositories reports likewise whether it may have working trees of a repository.
+func (d *Daemon) repositories(c gate.Caller, dir string) error {
+	r, _ := d.rights(c)
+	return d.among("repositories", r.Repositories, c, dir)
+}
+
+// among reports whether a directory is beneath one that the caller was given
+// under a key of the configuration, and apart from the daemon's own.
+func (d *Daemon) among(key string, list []string, c gate.Caller, dir string) error {
+	if len(list) == 0 {
+		return fmt.Errorf("caller %s was given no %s in the daemon's configuration: %w", c.ID, key, errdefs.ErrPermissionDenied)
 	}
-	for _, given := range r.WorkspaceDirs {
+	for _, given := range list {
 		given = filepath.Clean(given)
 		if beneath(given, dir) {
 			return d.apart(dir)
@@ -53,7 +65,7 @@ func (d *Daemon) workspaceDirs(c gate.Caller, dir string) error {
 			return d.apart(dir)
 		}
 	}
-	return fmt.Errorf("it is not beneath the caller's workspace_dirs (%s): %w", strings.Join(r.WorkspaceDirs, ", "), errdefs.ErrPermissionDenied)
+	return fmt.Errorf("it is not beneath the caller's %s (%s): %w", key, strings.Join(list, ", "), errdefs.ErrPermissionDenied)
 }
 
 // apart refuses a directory that would give away the daemon's own. Only a caller
@@ -75,7 +87,7 @@ func (d *Daemon) ownPath(dir string) string {
 	for name, path := range map[string]string{
 		"programs": program, "data_dir": d.cfg.DataDir, "sessions": d.path(sessionsDir), "containerd's directory": d.path(containerdDir),
 		"journal": filepath.Dir(d.cfg.Journal.Path), "socket": d.cfg.SocketPath(), "tokens_file": d.cfg.Listen.TCP.TokensFile,
-		"policy.dir": d.cfg.Policy.Dir, "tools.dir": d.cfg.Tools.Dir, "containerd.bin_dir": d.cfg.Containerd.BinDir,
+		"approvals.tokens_file": d.cfg.Approvals.TokensFile, "policy.dir": d.cfg.Policy.Dir, "tools.dir": d.cfg.Tools.Dir, "containerd.bin_dir": d.cfg.Containerd.BinDir,
 	} {
 		if path == "" {
 			continue

@@ -87,6 +87,7 @@ type Result struct {
 	Changes         *Changes         // nil: not known
 	Digest          string           // of the call, as the host sent it
 	Redactions      map[string]int64 // how often which secret was taken out of the output; nil: never
+	ApprovalID      string           // of the approval that the call waits for, ran by or was denied for; empty: none
 	Replayed        bool             // a stored result of an earlier call with this id
 }
 

@@ -198,9 +198,8 @@ type way struct {
 	seq      int64            // of the call in its session, once it was counted there
 	decision policy.Decision
 	saw      *seen.Call    // by the policy
-	input    policy.Input  // that the decision saw
-	stage    string        // where the changes of a transactional call are put; empty: it is none
 	decided  time.Duration // time that the decision took, facts included
+	asking                 // what has to do with approvals and grants
 	intent   *intent       // nil before it is being written
 
 	transformed *prepared        // what runs instead; nil: the call as it is
@@ -208,6 +207,7 @@ type way struct {
 	stream      *redactedStream  // nil: nothing
 	redactions  map[string]int64 // what was taken out of the result
 
+	stage    string  // where the changes of a transactional call are put; empty: it is none
 	stored   outputs // what of its output is to be stored
 	pieces   []byte  // of the result's output, to be stored; nil: none
 	logBytes int64   // of what is stored beside
@@ -219,14 +219,29 @@ func (w *way) mark(s telemetry.Stage) { w.trace.Mark(s, w.gate.now()) }
 // take decides the call and goes on as decided.
 func (w *way) take(ctx context.Context) (Result, error) {
 	defer w.leaveSession()
+	for n := 1; ; n++ {
+		res, err := w.attempt(ctx)
+		if !errors.Is(err, errPermitGone) || n == maxDecided {
+			return res, err
+		}
+	}
+}
+
+func (w *way) attempt(ctx context.Context) (Result, error) {
+	w.approval, w.permit = nil, nil
 	if err := w.decide(ctx); err != nil {
 		return Result{}, err
+	}
+	if w.decision.Outcome == policy.Ask && w.gate.cfg.Approvals != nil {
+		if res, err := w.ask(ctx); err != nil || res.Outcome != "" {
+			return res, err
+		}
 	}
 	if err := w.enterSession(); err != nil {
 		return Result{}, err
 	}
 	// Only a positive decision runs; whatever else it is, it is a refusal.
-	if w.decision.Outcome != policy.Allow {
+	if !w.mayRun() {
 		return w.refuse(ctx)
 	}
 	place, err := w.admit(ctx)
@@ -235,11 +250,15 @@ func (w *way) take(ctx context.Context) (Result, error) {
 	}
 	defer place.Leave()
 	failpoint.At(failpoint.GateAdmitted)
-	if w.decision.Outcome != policy.Allow { // it was decided anew
+	if !w.mayRun() { // it was decided anew
 		place.Leave()
 		return w.refuse(ctx)
 	}
-	if w.obs != nil {
+	if err := w.takePermit(ctx); err != nil {
+		return Result{}, err
+	}
+	defer w.givePermitBack()
+	if w.obs != nil && !w.told {
 		w.obs.Decided(w.call.ID, w.decision)
 	}
 	return w.run(ctx, place)
@@ -311,7 +330,7 @@ func (w *way) admit(ctx context.Context) (*admission.Ticket, error) {
 			place.Leave()
 			return nil, err
 		}
-		if w.decision.Outcome != policy.Allow {
+		if !w.mayRun() {
 			break
 		}
 	}
@@ -322,7 +341,7 @@ func (w *way) admit(ctx context.Context) (*admission.Ticket, error) {
 func (w *way) deadline(ctx context.Context) time.Time {
 	deadline, _ := ctx.Deadline()
 	if w.call.Timeout > 0 {
-		if own := w.trace.Began().Add(w.call.Timeout); deadline.IsZero() || own.Before(deadline) {
+		if own := w.trace.Began().Add(w.call.Timeout + w.paused); deadline.IsZero() || own.Before(deadline) {
 			return own
 		}
 	}
@@ -331,7 +350,7 @@ func (w *way) deadline(ctx context.Context) time.Time {
 
 // refuse records a decision that is no allow and tells what to do next.
 func (w *way) refuse(ctx context.Context) (Result, error) {
-	if w.obs != nil {
+	if w.obs != nil && !w.told {
 		w.obs.Decided(w.call.ID, w.decision)
 	}
 	res := Result{
@@ -343,8 +362,8 @@ func (w *way) refuse(ctx context.Context) (Result, error) {
 	if w.decision.Outcome == policy.Ask {
 		counted = string(policy.Ask)
 		res.Outcome = OutcomeApprovalRequired
-		res.Message = "not run: policy asks for an approval, and this daemon cannot take approvals yet: " + reasonsText(w.decision.Reasons) +
-			"; do it in a way that is allowed, or ask the user to have the policy changed"
+		res.Message = "not run: policy asks for an approval: " + reasonsText(w.decision.Reasons) +
+			"; send the call again to have it asked for, or do it in a way that is allowed"
 	}
 	err := w.recordDecision(ctx, res.Outcome)
 	w.mark(telemetry.RecordOutcome)

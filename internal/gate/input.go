@@ -41,25 +41,39 @@ func (g *Gate) input(p *prepared, state *session.State) (policy.Input, error) {
 		Call:    call,
 		Tool:    tool,
 	}
+	g.putGrants(&in.Session, p)
 	g.describe(&in.Session, state)
 	return g.cfg.Policy.Complete(in), nil
 }
 
-// workspaceFS gives the fact builders a read-only view of the workspace that the
-// call would get. A workspace that does not exist yet is known to be empty.
-func (g *Gate) workspaceFS(p *prepared) (facts.FS, func(), error) {
+// workspaceOf is the directory of the machine that the call works on; empty: it has none,
+// or none yet.
+func (g *Gate) workspaceOf(p *prepared) (string, error) {
 	dir := p.call.WorkspaceDir
 	bound := dir != ""
 	if !bound && p.call.SessionID != "" {
 		dir = g.cfg.Sessions.WorkspaceDir(p.call.Caller.ID, p.call.SessionID)
 	}
 	if dir == "" {
-		return facts.NewMemFS(nil, nil), func() {}, nil
+		return "", nil
 	}
 	if info, err := os.Lstat(dir); !bound && errors.Is(err, fs.ErrNotExist) {
-		return facts.NewMemFS(nil, nil), func() {}, nil
+		return "", nil
 	} else if err != nil || !info.IsDir() {
-		return nil, nil, fmt.Errorf("the workspace is no directory that can be used: %w", errdefs.ErrFailedPrecondition)
+		return "", fmt.Errorf("the workspace is no directory that can be used: %w", errdefs.ErrFailedPrecondition)
+	}
+	return dir, nil
+}
+
+// workspaceFS gives the fact builders a read-only view of the workspace that the
+// call would get. A workspace that does not exist yet is known to be empty.
+func (g *Gate) workspaceFS(p *prepared) (facts.FS, func(), error) {
+	dir, err := g.workspaceOf(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	if dir == "" {
+		return facts.NewMemFS(nil, nil), func() {}, nil
 	}
 	root, err := facts.OpenOSRoot(dir)
 	if err != nil {

@@ -61,6 +61,9 @@ func (w *way) ready(ctx context.Context) error {
 	if err := w.counted(); err != nil {
 		return err
 	}
+	if err := w.unchanged(); err != nil {
+		return err
+	}
 	w.intent.passed = true
 	failpoint.At(failpoint.GateReleased)
 	return nil

@@ -76,7 +76,10 @@ func (l *ledger) claim(p *prepared, view *live, cancel context.CancelCauseFunc) 
 		if e.digest != p.digest {
 			return nil, false, fmt.Errorf("call id %q was used for another call (%s): use a new id: %w", p.call.ID, e.digest, errdefs.ErrAlreadyExists)
 		}
-		return e, false, nil
+		if !e.waits() {
+			return e, false, nil
+		}
+		l.drop(e) // it goes on
 	}
 	if p.call.Detach && l.detached[p.call.Caller.ID] >= l.mem.Detached {
 		return nil, false, fmt.Errorf("this caller has %d calls in the background, the most it may have: cancel one, or send this call without detach: %w",
@@ -158,6 +161,12 @@ func (l *ledger) drop(e *entry) {
 	l.shorten(e)
 	l.known.Remove(e.order)
 	l.remove(e)
+}
+
+// waits reports whether the call ended with a question to people: that is no final
+// result, and the call goes on when it is sent again. l.mu is held.
+func (e *entry) waits() bool {
+	return e.finished && (e.result != nil && e.result.Outcome == OutcomeApprovalRequired || e.brief != nil && e.brief.outcome == OutcomeApprovalRequired)
 }
 
 // entryOf reads an element of known or whole, which hold nothing else.

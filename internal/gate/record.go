@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/sandgate/sandgate/internal/grant"
 	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/seen"
@@ -39,8 +40,9 @@ type callData struct {
 	Agent        *policy.AgentInput  `json:"agent,omitempty"`
 	Peer         *policy.CallerInput `json:"peer,omitempty"`
 	Decision     policy.Decision     `json:"decision"`
-	Cage         *cageData           `json:"cage,omitempty"` // of an intent
-	Saw          *seen.Call          `json:"saw,omitempty"`  // what else the policy saw; not where Args are left out
+	Cage         *cageData           `json:"cage,omitempty"`   // of an intent
+	Permit       *grant.Permit       `json:"permit,omitempty"` // of an intent: why it runs though policy asks
+	Saw          *seen.Call          `json:"saw,omitempty"`    // what else the policy saw; not where Args are left out
 }
 
 // cageData is what the sandbox was asked to enforce.
@@ -126,6 +128,7 @@ func (w *way) recordIntent(ctx context.Context, c sandbox.Call) error {
 		WallTimeMs: l.WallTime.Milliseconds(), CPUMillis: l.CPUMillis, MemoryBytes: l.MemoryBytes, Pids: l.Pids,
 		OutputBytes: l.OutputBytes, OutputTotalBytes: l.OutputTotalBytes, DiskBytes: l.DiskBytes, FileBytes: l.FileBytes, OpenFiles: l.OpenFiles,
 	}
+	data.Permit = w.permit
 	return w.append(ctx, w.entry(journal.KindIntent, data))
 }
 

@@ -55,6 +55,8 @@ func (w *way) run(ctx context.Context, place *admission.Ticket) (Result, error) 
 	}
 	w.count()
 	switch {
+	case w.void != nil && !w.intent.passed:
+		return w.voided(ctx, w.void)
 	case err != nil && (w.intent.asked && !w.intent.passed || refusedToRun(err)):
 		err = w.notRun(ctx, err)
 		w.mark(telemetry.RecordOutcome)
@@ -105,7 +107,7 @@ func (w *way) withinTimeout(ctx context.Context) (context.Context, context.Cance
 	if w.call.Timeout <= 0 {
 		return ctx, func() {}
 	}
-	left := min(w.call.Timeout, time.Duration(maxWallTimeMs)*time.Millisecond) + startMargin - w.gate.now().Sub(w.trace.Began())
+	left := min(w.call.Timeout, time.Duration(maxWallTimeMs)*time.Millisecond) + startMargin + w.paused - w.gate.now().Sub(w.trace.Began())
 	return context.WithTimeoutCause(ctx, left, sandbox.ErrDeadline)
 }
 
@@ -118,6 +120,7 @@ func refusedToRun(err error) bool {
 
 // notRun records that the intent came to nothing; the id can be used again.
 func (w *way) notRun(ctx context.Context, cause error) error {
+	w.nothing = true
 	err := fmt.Errorf("run call %q: %w", w.call.ID, cause)
 	return errors.Join(err, w.recordNotRun(ctx, cause))
 }

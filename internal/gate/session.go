@@ -47,6 +47,11 @@ func (g *Gate) CreateSession(ctx context.Context, caller Caller, spec SessionSpe
 	if err := given.permit(spec.Profile); err != nil {
 		return session.Info{}, err
 	}
+	if tree := spec.Terms.Tree; tree != nil && tree.Branch == "" {
+		named := *tree
+		named.Branch = "sandgate/" + spec.ID
+		spec.Terms.Tree = &named
+	}
 	terms, err := g.checkTerms(ctx, caller, spec.Terms)
 	if err != nil {
 		return session.Info{}, err
@@ -57,7 +62,7 @@ func (g *Gate) CreateSession(ctx context.Context, caller Caller, spec SessionSpe
 		recorded = err == nil
 		return err
 	}
-	finish := func(s *session.Session) error { return g.makeWorkspace(ctx, s) }
+	finish := func(s *session.Session) error { return g.makeWorkspace(ctx, caller, s) }
 	if _, err := g.cfg.Sessions.Create(caller.ID, spec.ID, spec.Profile, terms, record, finish); err != nil {
 		if recorded {
 			err = errors.Join(err, g.recordSession(ctx, caller.ID, spec.ID, session.HasEnded(session.EndedFailed, "")))
@@ -108,8 +113,11 @@ func (g *Gate) ListSessions(_ context.Context, owner string, after session.Page,
 
 // CloseSession ends a session of the owner: its running calls are cancelled, its
 // cells destroyed and its workspace removed. A session that does not exist is
-// errdefs.ErrNotFound. The front has made sure that the caller may do so.
-func (g *Gate) CloseSession(ctx context.Context, caller Caller, owner, id string) error {
+// errdefs.ErrNotFound. What was committed on the branch of a working tree is put
+// into its repository first, where that was wished for and unless it is to be
+// discarded; where that fails the session stays. The front has made sure that the
+// caller may do so.
+func (g *Gate) CloseSession(ctx context.Context, caller Caller, owner, id string, discard bool) error {
 	if caller.ID == "" || owner == "" {
 		return fmt.Errorf("the caller is not known: %w", errdefs.ErrUnauthenticated)
 	}
@@ -117,12 +125,12 @@ func (g *Gate) CloseSession(ctx context.Context, caller Caller, owner, id string
 	if by == owner {
 		by = ""
 	}
-	return g.endSession(ctx, owner, id, session.EndedClosed, by)
+	return g.endSession(ctx, owner, id, session.EndedClosed, by, discard)
 }
 
 // endSession ends a session. Its end is recorded when nothing of it runs any more
 // and before its files go: what a crash leaves of them is removed at start.
-func (g *Gate) endSession(ctx context.Context, owner, id, reason, by string) error {
+func (g *Gate) endSession(ctx context.Context, owner, id, reason, by string, discard bool) error {
 	s, err := g.cfg.Sessions.Close(owner, id)
 	if err != nil {
 		return err
@@ -139,14 +147,17 @@ func (g *Gate) endSession(ctx context.Context, owner, id, reason, by string) err
 			return context.Cause(ctx)
 		}
 	}
-	if err := g.keepWork(ctx, s); err != nil {
-		g.cfg.Sessions.Reopen(s)
-		return err
+	if !discard {
+		if err := g.keepWork(ctx, s); err != nil {
+			g.cfg.Sessions.Reopen(s)
+			return err
+		}
 	}
 	if err := g.recordSession(ctx, owner, id, session.HasEnded(reason, by)); err != nil {
 		g.cfg.Sessions.Reopen(s)
 		return err
 	}
+	g.forgetPermits(owner, id)
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordTimeout, errCleanTimeout)
 	defer cancel()
 	err = g.cfg.Runtime.EndSession(ctx, sessionReuseKey(owner, id))
@@ -197,7 +208,7 @@ func (g *Gate) ExpireSessions(ctx context.Context) int {
 		if ctx.Err() != nil {
 			break
 		}
-		err := g.endSession(ctx, due.Caller, due.ID, due.Reason, "")
+		err := g.endSession(ctx, due.Caller, due.ID, due.Reason, "", false)
 		if err != nil {
 			g.log.Warn("session not ended", zap.String("session", due.ID), zap.String("caller", due.Caller), zap.Error(err))
 			continue
@@ -210,9 +221,9 @@ func (g *Gate) ExpireSessions(ctx context.Context) int {
 
 // makeWorkspace makes the files of a new session where that takes more than a
 // directory, which its first call makes.
-func (g *Gate) makeWorkspace(ctx context.Context, s *session.Session) error {
+func (g *Gate) makeWorkspace(ctx context.Context, caller Caller, s *session.Session) error {
 	if terms := s.Terms(); terms.Kind == session.Worktree {
-		return g.makeTree(ctx, s, *terms.Tree)
+		return g.makeTree(ctx, caller, s, *terms.Tree)
 	}
 	return nil
 }
@@ -230,7 +241,7 @@ func (g *Gate) keepWork(ctx context.Context, s *session.Session) error {
 // used up for good makes a denial of the decision, which the model can read; one
 // that is used up for the moment is an error, so that the id can be used again.
 func (w *way) enterSession() error {
-	if w.session == nil || w.decision.Outcome != policy.Allow {
+	if w.session == nil || !w.mayRun() {
 		return nil
 	}
 	if terms := w.session.Terms(); terms.Kind == session.Directory && w.call.WorkspaceDir == "" {

@@ -20,6 +20,7 @@ type Access struct {
 // authenticator finds out who calls.
 type authenticator struct {
 	tokens         *Tokens // nil: TCP callers have none
+	approvers      *Tokens // of people on the unix socket; nil: none
 	allowAnonymous bool
 }
 
@@ -34,10 +35,25 @@ func (a authenticator) caller(ctx context.Context, header func(key string) []str
 	if !ok {
 		return gate.Caller{}, fmt.Errorf("the connection has no known peer: %w", errdefs.ErrUnauthenticated)
 	}
-	if info.unix {
-		return info.caller, nil
+	if !info.unix {
+		return a.tcpCaller(header("authorization"))
 	}
-	return a.tcpCaller(header("authorization"))
+	if values := header("authorization"); a.approvers != nil && len(values) > 0 {
+		return person(a.approvers, values)
+	}
+	return info.caller, nil
+}
+
+// person is who sends an approver's token over the unix socket: somebody else than the
+// user whose process has connected, as far as the daemon can tell.
+func person(tokens *Tokens, values []string) (gate.Caller, error) {
+	scheme, token, ok := strings.Cut(values[0], " ")
+	if len(values) == 1 && ok && strings.EqualFold(scheme, "bearer") {
+		if subject, ok := tokens.subject(token); ok {
+			return gate.Caller{ID: "token:" + subject, Transport: "unix"}, nil
+		}
+	}
+	return gate.Caller{}, fmt.Errorf("the token that was sent is none of approvals.tokens_file: %w", errdefs.ErrUnauthenticated)
 }
 
 // tcpCaller knows a peer by its token. A wrong token is refused even where none
@@ -74,7 +90,7 @@ func needOf(method string) need {
 	switch service {
 	case "grpc.health.v1.Health":
 		return needNothing
-	case "sandgate.v1.ToolService", "sandgate.v1.SessionService", "grpc.reflection.v1.ServerReflection",
+	case "sandgate.v1.ToolService", "sandgate.v1.SessionService", "sandgate.v1.ApprovalService", "grpc.reflection.v1.ServerReflection",
 		"grpc.reflection.v1alpha.ServerReflection":
 		return needKnown
 	}
@@ -83,8 +99,7 @@ func needOf(method string) need {
 		return needIdentity
 	case "sandgate.v1.SystemService/GetCapabilities", "sandgate.v1.SystemService/GetLoad", "sandgate.v1.PolicyService/GetStatus",
 		"sandgate.v1.ImageService/ListImages", "sandgate.v1.AuditService/GetCheckpoint",
-		"sandgate.v1.AuditService/GetInclusionProof", "sandgate.v1.ApprovalService/Approve",
-		"sandgate.v1.ApprovalService/Deny":
+		"sandgate.v1.AuditService/GetInclusionProof", "sandgate.v1.AuditService/GetConsistencyProof":
 		return needKnown
 	}
 	return needAdmin

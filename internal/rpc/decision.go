@@ -8,7 +8,7 @@ import (
 func decisionProto(d policy.Decision) *sandgatev1.Decision {
 	out := &sandgatev1.Decision{
 		DecisionId: d.ID, Outcome: decisionOutcome(d.Outcome), Reasons: reasonsProto(d.Reasons), Warnings: reasonsProto(d.Warnings),
-		Labels: d.Labels, Profile: d.Profile, PolicyRevision: d.Revision, Obligations: obligationsProto(d.Obligations),
+		Labels: d.Labels, Grants: d.Grants, Profile: d.Profile, PolicyRevision: d.Revision, Obligations: obligationsProto(d.Obligations),
 	}
 	if !d.Bounds.IsZero() {
 		out.Bounds = sandboxProto(d.Bounds)
@@ -22,7 +22,7 @@ func decisionProto(d policy.Decision) *sandgatev1.Decision {
 		})
 	}
 	if d.Ask != nil {
-		out.Ask = &sandgatev1.AskTerms{Approvers: d.Ask.Approvers, Quorum: int32of(d.Ask.Quorum), TtlMillis: d.Ask.TTLMs}
+		out.Ask = &sandgatev1.AskTerms{Approvers: d.Ask.Approvers, Quorum: int32of(d.Ask.Quorum), TtlMillis: d.Ask.TTLMs, Self: d.Ask.Self, NoGrant: d.Ask.NoGrant}
 		if d.Ask.OnTimeout != "" {
 			out.Ask.OnTimeout = decisionOutcome(d.Ask.OnTimeout)
 		}

@@ -26,7 +26,7 @@ func resultProto(r gate.Result) *sandgatev1.Result {
 			Queue: durationpb.New(r.Duration.Queue), Decide: durationpb.New(r.Duration.Decide),
 			Start: durationpb.New(r.Duration.Start), Run: durationpb.New(r.Duration.Run), Total: durationpb.New(r.Duration.Total),
 		},
-		ResultSizeBytes: r.ResultSizeBytes, Decision: decisionProto(r.Decision), Digest: r.Digest, Replayed: r.Replayed, Redactions: r.Redactions,
+		ResultSizeBytes: r.ResultSizeBytes, Decision: decisionProto(r.Decision), Digest: r.Digest, Replayed: r.Replayed, ApprovalId: r.ApprovalID, Redactions: r.Redactions,
 	}
 	if r.Receipt != nil {
 		out.Receipt, out.Usage = receiptProto(*r.Receipt), usageProto(r.Usage)

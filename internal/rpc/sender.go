@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sandgate/sandgate/internal/approval"
 	"github.com/sandgate/sandgate/internal/gate"
 	"github.com/sandgate/sandgate/internal/policy"
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
@@ -41,7 +42,7 @@ type eventSender struct {
 	left   time.Duration // of the stall budget; only the observer's goroutine uses it
 }
 
-var _ gate.Observer = (*eventSender)(nil)
+var _ gate.Asker = (*eventSender)(nil)
 
 func newEventSender(ctx context.Context, stream executeStream, chunks *chunkPool) *eventSender {
 	s := &eventSender{
@@ -56,6 +57,13 @@ func newEventSender(ctx context.Context, stream executeStream, chunks *chunkPool
 func (s *eventSender) Decided(callID string, d policy.Decision) {
 	s.put(event{message: &sandgatev1.ExecuteStreamResponse{Event: &sandgatev1.ExecuteStreamResponse_Decision{
 		Decision: &sandgatev1.DecisionEvent{CallId: callID, Decision: decisionProto(d)},
+	}}})
+}
+
+// Asked implements gate.Asker.
+func (s *eventSender) Asked(a approval.Approval) {
+	s.put(event{message: &sandgatev1.ExecuteStreamResponse{Event: &sandgatev1.ExecuteStreamResponse_ApprovalPending{
+		ApprovalPending: &sandgatev1.ApprovalPendingEvent{Approval: approvalProto(&gate.AskedCall{Approval: a})},
 	}}})
 }
 

@@ -77,6 +77,13 @@ type Config struct {
 	Policy   policyEngine
 	Sandbox  prober
 	Images   sandbox.ImageStore
+	// Approvals answer ApprovalService; nil: it is not served.
+	Approvals approvalGate
+	// ApproverTokens are of people who answer approvals over the unix socket under a name of
+	// their own; nil: there are none.
+	ApproverTokens *Tokens
+	// Audit answers AuditService; nil: it is not served.
+	Audit auditLog
 	// Access tells what a caller may do here. It must be quick and safe for
 	// concurrent use.
 	Access func(gate.Caller) Access
@@ -134,7 +141,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{logger: cfg.Logger, telemetry: cfg.Telemetry, access: cfg.Access, health: health.NewServer()}
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	entrance := &door{
-		auth: authenticator{tokens: cfg.Tokens, allowAnonymous: cfg.AllowAnonymous}, telemetry: cfg.Telemetry,
+		auth: authenticator{tokens: cfg.Tokens, approvers: cfg.ApproverTokens, allowAnonymous: cfg.AllowAnonymous}, telemetry: cfg.Telemetry,
 		calls:   room{perCaller: cfg.MaxOpenPerCaller, all: cfg.MaxOpen},
 		control: room{perCaller: maxControlPerCaller, all: maxControl},
 	}
@@ -161,8 +168,8 @@ func New(cfg Config) (*Server, error) {
 	sandgatev1.RegisterSystemServiceServer(s.grpc, &systemService{server: s, sandbox: cfg.Sandbox, policy: cfg.Policy, load: cfg.Load, version: cfg.Version, started: time.Now()})
 	sandgatev1.RegisterImageServiceServer(s.grpc, &imageService{images: cfg.Images})
 	s.registerSessions(cfg.Sessions)
-	sandgatev1.RegisterApprovalServiceServer(s.grpc, sandgatev1.UnimplementedApprovalServiceServer{})
-	sandgatev1.RegisterAuditServiceServer(s.grpc, sandgatev1.UnimplementedAuditServiceServer{})
+	s.registerApprovals(cfg.Approvals)
+	s.registerAudit(cfg.Audit)
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.SetReady(errors.New("the daemon is starting"))
