@@ -213,12 +213,13 @@ func newSessionGetCommand(c *client) *cobra.Command {
 
 func newSessionCloseCommand(c *client) *cobra.Command {
 	var owner string
+	var discard bool
 	cmd := &cobra.Command{
 		Use: "close ID...", Aliases: []string{"rm"}, Short: "End sessions with their running calls and their workspaces", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.sessions(func(service sandgatev1.SessionServiceClient) error {
 				for _, id := range args {
-					if _, err := service.CloseSession(cmd.Context(), &sandgatev1.CloseSessionRequest{SessionId: id, Owner: owner}); err != nil {
+					if _, err := service.CloseSession(cmd.Context(), &sandgatev1.CloseSessionRequest{SessionId: id, Owner: owner, DiscardBranch: discard}); err != nil {
 						return err
 					}
 					if _, err := fmt.Fprintln(cmd.OutOrStdout(), "closed", id); err != nil {
@@ -229,6 +230,7 @@ func newSessionCloseCommand(c *client) *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&discard, "discard-branch", false, "do not put the branch of a working tree into its repository, whatever was said at the beginning")
 	cmd.Flags().StringVar(&owner, "owner", "", "caller whose sessions they are, for administrators (default: you)")
 	return cmd
 }

@@ -195,7 +195,7 @@ func TestDetachedCallsAreBoundedAndEndWithSessionAndGate(t *testing.T) {
 		t.Errorf("another caller's: %v", err)
 	}
 	<-programs
-	if err := b.CloseSession(t.Context(), alice, alice.ID, "s"); err != nil {
+	if err := b.CloseSession(t.Context(), alice, alice.ID, "s", false); err != nil {
 		t.Fatal(err)
 	}
 	if res := b.do(t, func() gate.Call { c := bash("c0", "sleep"); c.SessionID = "s"; return c }()); res.Outcome != "CANCELLED" {

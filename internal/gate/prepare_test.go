@@ -239,10 +239,10 @@ func TestCloseSession(t *testing.T) {
 	call.SessionID = "s"
 	b.do(t, call)
 	key := b.runtime.Calls()[0].ReuseKey
-	if err := b.CloseSession(t.Context(), bob, bob.ID, "s"); !errdefs.IsNotFound(err) {
+	if err := b.CloseSession(t.Context(), bob, bob.ID, "s", false); !errdefs.IsNotFound(err) {
 		t.Errorf("another caller's: got %v", err)
 	}
-	if err := b.CloseSession(t.Context(), alice, alice.ID, "s"); err != nil {
+	if err := b.CloseSession(t.Context(), alice, alice.ID, "s", false); err != nil {
 		t.Fatal(err)
 	}
 	ended := b.runtime.Ended()

@@ -154,7 +154,7 @@ func TestCloseEndsRunningCallsAndTakesNoNew(t *testing.T) {
 		done <- res
 	}()
 	<-started
-	if err := b.CloseSession(t.Context(), bob, alice.ID, "s"); err != nil { // an administrator: the front has seen to it
+	if err := b.CloseSession(t.Context(), bob, alice.ID, "s", false); err != nil { // an administrator: the front has seen to it
 		t.Fatal(err)
 	}
 	if res := <-done; res.Outcome != "CANCELLED" {
@@ -195,7 +195,7 @@ func TestSessionThatCannotBeRecordedIsNone(t *testing.T) {
 		t.Errorf("%d sessions", n)
 	}
 	b.do(t, within("s", "c1", "true"))
-	if err := b.CloseSession(t.Context(), alice, alice.ID, "s"); !errors.Is(err, b.broken.err) {
+	if err := b.CloseSession(t.Context(), alice, alice.ID, "s", false); !errors.Is(err, b.broken.err) {
 		t.Errorf("close: got %v", err)
 	}
 	if res := b.do(t, within("s", "c2", "true")); res.Outcome != "EXITED" {
@@ -274,7 +274,7 @@ func TestBoundDirectory(t *testing.T) {
 	if _, err := b.Execute(t.Context(), within("s", "c2", "true"), nil); !errdefs.IsPermissionDenied(err) {
 		t.Errorf("a directory that was taken away: got %v", err)
 	}
-	if err := b.CloseSession(t.Context(), alice, alice.ID, "s"); err != nil {
+	if err := b.CloseSession(t.Context(), alice, alice.ID, "s", false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(bound); err != nil {

@@ -20,7 +20,7 @@ type sessionGate interface {
 	CreateSession(ctx context.Context, caller gate.Caller, spec gate.SessionSpec) (session.Info, error)
 	GetSession(ctx context.Context, owner, id string) (session.Info, error)
 	ListSessions(ctx context.Context, owner string, after session.Page, limit int) ([]session.Info, bool)
-	CloseSession(ctx context.Context, caller gate.Caller, owner, id string) error
+	CloseSession(ctx context.Context, caller gate.Caller, owner, id string, discard bool) error
 }
 
 // sessionService serves sandgate.v1.SessionService.
@@ -115,7 +115,7 @@ func (s *sessionService) CloseSession(ctx context.Context, req *sandgatev1.Close
 	if err != nil {
 		return nil, err
 	}
-	if err := s.gate.CloseSession(ctx, callerFrom(ctx), owner, req.GetSessionId()); err != nil {
+	if err := s.gate.CloseSession(ctx, callerFrom(ctx), owner, req.GetSessionId(), req.GetDiscardBranch()); err != nil {
 		return nil, err
 	}
 	return &sandgatev1.CloseSessionResponse{}, nil

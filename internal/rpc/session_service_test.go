@@ -50,7 +50,7 @@ func (f *fakeSessions) ListSessions(_ context.Context, owner string, after sessi
 	return list[:min(limit, len(list))], len(list) > limit
 }
 
-func (f *fakeSessions) CloseSession(_ context.Context, caller gate.Caller, owner, id string) error {
+func (f *fakeSessions) CloseSession(_ context.Context, caller gate.Caller, owner, id string, _ bool) error {
 	f.asked = append(f.asked, fmt.Sprintf("close %s %s by %s", owner, id, caller.ID))
 	return nil
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -43,7 +44,7 @@ func (m *Manager) Create(caller, id, profile string, terms Terms, record func() 
 	defer m.mu.Unlock()
 	if err != nil {
 		m.remove(s)
-		return State{}, err
+		return State{}, errors.Join(err, m.removeFiles(n))
 	}
 	m.forgetEnd(n)
 	s.stage = alive
@@ -79,12 +80,15 @@ func (m *Manager) Close(caller, id string) (*Session, error) {
 	return s, nil
 }
 
+// closeAgain is how long after a failed Close an expired session is left alone.
+const closeAgain = time.Minute
+
 // Reopen undoes Close.
 func (m *Manager) Reopen(s *Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if s.stage == closing {
-		s.stage = alive
+		s.stage, s.rests = alive, m.cfg.Now().Add(closeAgain)
 	}
 }
 
@@ -121,7 +125,7 @@ func (m *Manager) Expired(limit int) []Due {
 	defer m.mu.Unlock()
 	var out []Due
 	for n, s := range m.sessions {
-		if s.stage != alive {
+		if s.stage != alive || now.Before(s.rests) {
 			continue
 		}
 		if reason := s.due(now); reason != "" {

@@ -65,6 +65,7 @@ type Session struct {
 	// Guarded by the manager's mutex.
 	users int // calls that use it now
 	stage stage
+	rests time.Time // expiry leaves it alone until then
 
 	mu      sync.Mutex
 	state   State

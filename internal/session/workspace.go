@@ -31,26 +31,45 @@ func (s *Session) EnsureWorkspace() error {
 	if info, err := os.Lstat(dir); err == nil && info.IsDir() {
 		return nil
 	}
-	if s.KeepOwner() {
+	switch s.state.Kind() {
+	case Directory:
 		return fmt.Errorf("the directory %s of session %q is no directory of this machine any more: %w", dir, s.state.ID, errdefs.ErrFailedPrecondition)
+	case Worktree:
+		return fmt.Errorf("sandgate stopped while the working tree of session %q was being made: close it and make another: %w", s.state.ID, errdefs.ErrFailedPrecondition)
+	case Persistent, Ephemeral:
 	}
-	if err := os.MkdirAll(s.dir(), 0o700); err != nil {
-		return fmt.Errorf("make session directory: %w", err)
-	}
-	// Under a name of its own until it is what it is to be: after a crash there is
-	// either none or one that calls can use.
-	making := dir + makingSuffix
-	if err := errors.Join(os.RemoveAll(making), os.Mkdir(making, 0o700)); err != nil {
-		return fmt.Errorf("make workspace: %w", err)
+	if _, err := s.BeginWorkspace(); err != nil {
+		return err
 	}
 	failpoint.At(failpoint.SessionWorkspace)
+	return s.FinishWorkspace()
+}
+
+// BeginWorkspace makes an empty directory that is to become the workspace. It has
+// a name of its own until it is what it is to be: after a crash there is either no
+// workspace or one that calls can use. Only the session's maker may use it, and
+// EnsureWorkspace.
+func (s *Session) BeginWorkspace() (dir string, err error) {
+	if err := os.MkdirAll(s.dir(), 0o700); err != nil {
+		return "", fmt.Errorf("make session directory: %w", err)
+	}
+	making := s.WorkspaceDir() + makingSuffix
+	if err := errors.Join(os.RemoveAll(making), os.Mkdir(making, 0o700)); err != nil {
+		return "", fmt.Errorf("make workspace: %w", err)
+	}
 	if s.manager.cfg.Prepare != nil {
 		if err := s.manager.cfg.Prepare(making); err != nil {
-			return errors.Join(fmt.Errorf("prepare workspace: %w", err), os.RemoveAll(making))
+			return "", errors.Join(fmt.Errorf("prepare workspace: %w", err), os.RemoveAll(making))
 		}
 	}
-	if err := os.Rename(making, dir); err != nil {
-		return errors.Join(fmt.Errorf("make workspace: %w", err), os.RemoveAll(making))
+	return making, nil
+}
+
+// FinishWorkspace makes what BeginWorkspace has begun the workspace.
+func (s *Session) FinishWorkspace() error {
+	dir := s.WorkspaceDir()
+	if err := os.Rename(dir+makingSuffix, dir); err != nil {
+		return errors.Join(fmt.Errorf("make workspace: %w", err), os.RemoveAll(dir+makingSuffix))
 	}
 	return nil
 }
