@@ -12,10 +12,11 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sandgate/sandgate/internal/approval"
+	"github.com/sandgate/sandgate/internal/audit"
 	"github.com/sandgate/sandgate/internal/catalog"
 	"github.com/sandgate/sandgate/internal/config"
 	"github.com/sandgate/sandgate/internal/gate"
-	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/internal/logging"
 	"github.com/sandgate/sandgate/internal/rpc"
 	"github.com/sandgate/sandgate/internal/session"
@@ -121,6 +122,8 @@ type parts struct {
 	metrics   *telemetry.Metrics // nil: not configured
 	scrapes   net.Listener       // nil: not configured
 	gate      *gate.Gate
+	audit     *audit.Log
+	approvals *approval.Manager
 }
 
 // build makes the parts in their order: data directory, journal, policy,
@@ -134,13 +137,13 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 		return parts{}, err
 	}
 	var box Sandbox // set below, before a session can be made
-	replay, known := gate.NewReplay(d.cfg.Results.MaxCount), session.NewFold()
-	record, err := d.openJournal(ctx, replay, known, measure.recorder)
+	known := d.newState()
+	record, err := d.openJournal(ctx, known, measure.recorder)
 	if err != nil {
 		return parts{}, err
 	}
 	sessions, err := session.NewManager(session.Config{
-		Dir: d.path(sessionsDir), Fold: known, Prepare: func(dir string) error { return box.PrepareDir(dir) },
+		Dir: d.path(sessionsDir), Fold: known.sessions, Prepare: func(dir string) error { return box.PrepareDir(dir) },
 		MaxSessions: d.cfg.Sessions.Max, MaxPerCaller: d.cfg.Sessions.MaxPerCaller, Bounds: sessionBounds(d.cfg.Sessions),
 	})
 	if err != nil {
@@ -163,14 +166,15 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	if err != nil {
 		return parts{}, err
 	}
+	permits := d.openPermits(record, known.approvals, known.grants)
 	outputs, files, err := d.openOutputs()
 	if err != nil {
 		return parts{}, err
 	}
 	path, err := gate.New(ctx, gate.Config{
-		Catalog: tools, Policy: rules, Runtime: box, Journal: record, Sessions: sessions, Replay: replay,
+		Catalog: tools, Policy: rules, Runtime: box, Journal: record, Sessions: sessions, Replay: known.calls, Commits: known.commits,
 		Admission: line, Telemetry: measure.recorder,
-		Profiles: d.profiles, WorkspaceDirs: d.workspaceDirs, Repositories: d.repositories,
+		Profiles: d.profiles, WorkspaceDirs: d.workspaceDirs, Repositories: d.repositories, Approvals: permits.approvals, Grants: permits.grants, Roles: d.roles,
 		Ceiling: limits(d.cfg.Ceiling), Defaults: defaults(d.cfg.Defaults), Logger: d.root,
 		Memory: gate.Memory{
 			Calls: d.cfg.Results.MaxCount, OutputBytes: d.cfg.Results.MaxSize.Int64(), OutputFor: d.cfg.Results.Keep.Std(),
@@ -197,8 +201,9 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	if measure.metrics != nil {
 		measure.metrics.Watch(load)
 	}
+	log := audit.New(record, d.root.Named("audit"))
 	server, listeners, err := d.openFront(rpc.Config{
-		Gate: path, Sessions: path, Policy: rules, Sandbox: box, Images: box, Access: d.access, Telemetry: measure.recorder,
+		Audit: log, Gate: path, Sessions: path, Approvals: path, Policy: rules, Sandbox: box, Images: box, Access: d.access, Telemetry: measure.recorder,
 		MaxOpen: d.cfg.Listen.MaxRequests, MaxOpenPerCaller: d.cfg.Listen.MaxRequestsPerCaller,
 		Load:    load,
 		Version: version.Get(), Logger: d.root.Named("rpc"), AllowAnonymous: d.cfg.Listen.TCP.AllowAnonymous,
@@ -207,7 +212,7 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 		return parts{}, err
 	}
 	failpoint.At(failpoint.StartListening)
-	return parts{gate: path, policy: rules, sandbox: box, server: server, listeners: listeners, metrics: measure.metrics, scrapes: scrapes}, nil
+	return parts{audit: log, gate: path, approvals: permits.approvals, policy: rules, sandbox: box, server: server, listeners: listeners, metrics: measure.metrics, scrapes: scrapes}, nil
 }
 
 // serve runs the long parts until ctx ends or one of them fails, then stops the
@@ -221,11 +226,19 @@ func (d *Daemon) serve(ctx context.Context, p parts) error {
 		group.Go(func() error { return serveMetrics(ctx, p.scrapes, p.metrics) })
 	}
 	group.Go(func() error {
+		p.audit.Run(ctx)
+		return nil
+	})
+	group.Go(func() error {
 		d.watchReadiness(ctx, p)
 		return nil
 	})
 	group.Go(func() error {
 		p.policy.source.Run(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		p.approvals.Run(ctx)
 		return nil
 	})
 	group.Go(func() error {
@@ -301,31 +314,6 @@ func (d *Daemon) takeDown(ctx context.Context) error {
 
 func (d *Daemon) later(name string, run func(context.Context) error) {
 	d.undo = append(d.undo, undoStep{name, run})
-}
-
-// openJournal replays what was, and records that the daemon started and, at the
-// end, that it stopped.
-func (d *Daemon) openJournal(ctx context.Context, replay *gate.Replay, sessions *session.Fold, measure *telemetry.Recorder) (*journal.Journal, error) {
-	record, err := journal.Open(d.cfg.Journal.Path, journal.Options{Observe: measure.Committed}, func(r journal.Record) error {
-		return errors.Join(replay.Apply(r), sessions.Apply(r))
-	})
-	if err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
-	}
-	d.later("journal", func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeoutCause(ctx, recordBudget, errBudget)
-		defer cancel()
-		_, err := record.Append(ctx, journal.Entry{Kind: journal.KindStop})
-		return errors.Join(err, record.Close())
-	})
-	if cut := record.Recovery().TornBytes; cut > 0 {
-		d.logger.Warn("journal had a torn tail, which was cut", zap.Int64("cut_bytes", cut))
-	}
-	start := journal.Entry{Kind: journal.KindStart, Data: map[string]any{"version": version.Get().String()}}
-	if _, err := record.Append(ctx, start); err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
-	}
-	return record, nil
 }
 
 func (d *Daemon) openSandbox(ctx context.Context) (Sandbox, error) {

@@ -157,8 +157,8 @@ func TestDaemonServesACallAndStopsInOrder(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(kinds, " "); got != "start policy intent outcome stop" {
-		t.Errorf("journal: got %q, want start policy intent outcome stop", got)
+	if got := strings.Join(kinds, " "); got != "start policy intent outcome stop checkpoint" {
+		t.Errorf("journal: got %q, want start policy intent outcome stop checkpoint", got)
 	}
 }
 

@@ -86,8 +86,8 @@ func (d *Daemon) ownPath(dir string) string {
 	}
 	for name, path := range map[string]string{
 		"programs": program, "data_dir": d.cfg.DataDir, "sessions": d.path(sessionsDir), "containerd's directory": d.path(containerdDir),
-		"journal": filepath.Dir(d.cfg.Journal.Path), "socket": d.cfg.SocketPath(), "tokens_file": d.cfg.Listen.TCP.TokensFile,
-		"policy.dir": d.cfg.Policy.Dir, "tools.dir": d.cfg.Tools.Dir, "containerd.bin_dir": d.cfg.Containerd.BinDir,
+		"journal": filepath.Dir(d.cfg.Journal.Path), "journal.key_file": d.cfg.Journal.KeyFile, "socket": d.cfg.SocketPath(), "tokens_file": d.cfg.Listen.TCP.TokensFile,
+		"approvals.tokens_file": d.cfg.Approvals.TokensFile, "policy.dir": d.cfg.Policy.Dir, "tools.dir": d.cfg.Tools.Dir, "containerd.bin_dir": d.cfg.Containerd.BinDir,
 	} {
 		if path == "" {
 			continue
