@@ -11,7 +11,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sandgate/sandgate/internal/admission"
+	"github.com/sandgate/sandgate/internal/approval"
 	"github.com/sandgate/sandgate/internal/catalog"
+	"github.com/sandgate/sandgate/internal/grant"
 	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/session"
@@ -96,12 +98,20 @@ type Config struct {
 	// Optional.
 	Files *spool.Files
 
+	// Approvals are the questions to people about calls that policy asks about. nil:
+	// nobody can answer, and such calls do not run.
+	Approvals *approval.Manager
+	// Grants are what approvers have allowed beforehand. nil: nothing.
+	Grants *grant.Manager
+	// Roles tells what somebody may approve. nil: nothing.
+	Roles func(Caller) Roles
+
 	// Replay is what the journal told at start. Optional.
 	Replay *Replay
 	// Commits are those that the journal shows as begun and not ended. Optional.
 	Commits *Commits
-	Logger *zap.Logger      // Optional.
-	Now    func() time.Time // Optional.
+	Logger  *zap.Logger      // Optional.
+	Now     func() time.Time // Optional.
 }
 
 // Memory bounds what the gate keeps of finished calls, so that a call that is

@@ -157,6 +157,7 @@ func (g *Gate) endSession(ctx context.Context, owner, id, reason, by string, dis
 		g.cfg.Sessions.Reopen(s)
 		return err
 	}
+	g.forgetPermits(owner, id)
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordTimeout, errCleanTimeout)
 	defer cancel()
 	err = g.cfg.Runtime.EndSession(ctx, sessionReuseKey(owner, id))
@@ -240,7 +241,7 @@ func (g *Gate) keepWork(ctx context.Context, s *session.Session) error {
 // used up for good makes a denial of the decision, which the model can read; one
 // that is used up for the moment is an error, so that the id can be used again.
 func (w *way) enterSession() error {
-	if w.session == nil || w.decision.Outcome != policy.Allow {
+	if w.session == nil || !w.mayRun() {
 		return nil
 	}
 	if terms := w.session.Terms(); terms.Kind == session.Directory && w.call.WorkspaceDir == "" {
