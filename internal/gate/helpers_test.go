@@ -99,6 +99,7 @@ type bench struct {
 	dir      string
 	bounds   session.Bounds
 	clock    func() time.Time // nil: the machine's
+	folds    []journal.Fold   // that are told of the journal, too
 }
 
 func defaults() policy.SandboxObligations {
@@ -122,7 +123,13 @@ func openBench(t testing.TB, b *bench, run sandboxtest.RunFunc, set func(*gate.C
 	dir := b.dir
 	var err error
 	replay, known := gate.NewReplay(0), session.NewFold()
-	add := func(r journal.Record) error { return errors.Join(replay.Apply(r), known.Apply(r)) }
+	add := func(r journal.Record) error {
+		err := errors.Join(replay.Apply(r), known.Apply(r))
+		for _, f := range b.folds {
+			err = errors.Join(err, f.Apply(r))
+		}
+		return err
+	}
 	if b.journal, err = journal.Open(filepath.Join(dir, "journal.jsonl"), journal.Options{}, add); err != nil {
 		t.Fatal(err)
 	}

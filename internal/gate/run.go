@@ -289,6 +289,9 @@ func (w *way) result(ran sandbox.Result) Result {
 	if ran.Outcome != sandbox.OutcomeExited {
 		res.ExitCode = -1
 	}
+	if w.approval != nil {
+		res.ApprovalID = w.approval.ID
+	}
 	switch {
 	case ran.Receipt.CellID != "":
 		receipt := ran.Receipt
