@@ -16,6 +16,7 @@ import (
 
 	"github.com/sandgate/sandgate/internal/grant"
 	"github.com/sandgate/sandgate/internal/journal"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // Defaults of Config.
@@ -161,6 +162,8 @@ func (m *Manager) record(ctx context.Context, a *Approval, data eventData) error
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordTimeout, errRecordTimeout)
 	defer cancel()
 	data.ID = a.ID
+	failpoint.At(failpoint.ApprovalBefore)
+	defer failpoint.At(failpoint.ApprovalAfter)
 	_, err := m.cfg.Journal.Append(ctx, journal.Entry{Kind: RecordKind, Caller: a.Caller, Session: a.Session, CallID: a.CallID, Data: data})
 	if err != nil {
 		return fmt.Errorf("record approval %s: %w", a.ID, err)

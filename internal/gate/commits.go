@@ -14,6 +14,7 @@ import (
 
 	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/sandbox/changeset"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // Commits is what the journal tells of transactional calls that have not ended: a
@@ -130,6 +131,7 @@ func (g *Gate) endCommits(ctx context.Context, c *Commits, r *Replay) error {
 			}
 			continue
 		}
+		failpoint.At(failpoint.CommitRecover)
 		data, stuck := endCommit(o.Commit)
 		raw, err := json.Marshal(data)
 		if err != nil {
@@ -140,6 +142,7 @@ func (g *Gate) endCommits(ctx context.Context, c *Commits, r *Replay) error {
 		if err != nil {
 			return fmt.Errorf("record the commit of call %q: %w", o.CallID, err)
 		}
+		failpoint.At(failpoint.CommitRecovered)
 		if r != nil {
 			rec := journal.Record{Seq: seq, Time: g.now(), Kind: entry.Kind, Caller: o.Caller, Session: o.Session, CallID: o.CallID, Data: raw}
 			if err := r.Apply(rec); err != nil {

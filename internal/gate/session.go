@@ -14,6 +14,7 @@ import (
 	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/session"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // ruleQuota is the rule of a denial because the session has used up a quota.
@@ -173,6 +174,8 @@ var errCleanTimeout = errors.New("the session's cells took too long to end")
 func (g *Gate) recordSession(ctx context.Context, owner, id string, data session.EventData) error {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordTimeout, errRecordTimeout)
 	defer cancel()
+	failpoint.At(failpoint.SessionBefore)
+	defer failpoint.At(failpoint.SessionAfter)
 	if _, err := g.cfg.Journal.Append(ctx, journal.Entry{Kind: journal.KindSession, Caller: owner, Session: id, Data: data}); err != nil {
 		return fmt.Errorf("record that session %q was %s: %w", id, data.Event, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/changeset"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // EffectsState is what became of the changes of a transactional call.
@@ -205,6 +206,7 @@ func (w *way) commit(ctx context.Context, o *changeset.Overlay, set *changeset.S
 		res.dropped()
 		return remove
 	}
+	failpoint.At(failpoint.CommitRecorded)
 	var stuck *changeset.StuckError
 	switch err := staged.Commit(); {
 	case err == nil:
@@ -221,6 +223,7 @@ func (w *way) commit(ctx context.Context, o *changeset.Overlay, set *changeset.S
 		res.dropped()
 	}
 	return func(recorded bool) {
+		failpoint.At(failpoint.CommitEnded)
 		if recorded { // else a restart ends it, and needs the stage
 			remove(true)
 		}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // Create makes the caller's session with terms that are within the bounds.
@@ -106,6 +108,7 @@ func (m *Manager) Closed(s *Session, reason string) error {
 		m.ends = slices.Delete(m.ends, 0, extra)
 	}
 	trash, err := m.moveAway(s.name) // before somebody may take the id again
+	failpoint.At(failpoint.SessionTrash)
 	m.remove(s)
 	m.mu.Unlock()
 	if err != nil || trash == "" {

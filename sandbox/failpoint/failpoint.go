@@ -63,9 +63,14 @@ const (
 	JournalCheckpoint     Point = "journal/checkpoint"      // a checkpoint is recorded, and not yet in its file
 )
 
-// The points of sessions.
+// The points of sessions and approvals.
 const (
 	SessionWorkspace Point = "session/workspace" // its workspace is there, and not yet the program's
+	SessionBefore    Point = "session/before"    // that it is made or has ended is about to be recorded
+	SessionAfter     Point = "session/after"     // it is on disk
+	SessionTrash     Point = "session/trash"     // the files of one that has ended are moved away
+	ApprovalBefore   Point = "approval/before"   // what an approver is asked or says is about to be recorded
+	ApprovalAfter    Point = "approval/after"    // it is on disk
 )
 
 // The points of a call in its cell, in their order.
@@ -86,6 +91,11 @@ const (
 	CommitStaged Point = "commit/staged" // and are on disk there, with the plan
 	CommitStep   Point = "commit/step"   // one of them is about to be made in the workspace
 	CommitDone   Point = "commit/done"   // all are made, and on disk
+
+	CommitRecorded  Point = "commit/recorded"  // that they are about to be made is on disk
+	CommitEnded     Point = "commit/ended"     // the call's outcome is on disk, and its stage is there
+	CommitRecover   Point = "commit/recover"   // at start: an interrupted commit is about to be ended
+	CommitRecovered Point = "commit/recovered" // that it was is on disk, and its stage is there
 )
 
 // The points of a cell's life, in their order.
@@ -126,9 +136,9 @@ func All() []Point {
 		RPCReply, GateRecoverBefore, GateRecoverAfter,
 		JournalQueued, JournalBatch, JournalTorn, JournalWritten, JournalDurable, JournalAnswered, JournalAhead, JournalOpened,
 		JournalTurnBefore, JournalTurnBetween, JournalTurnAfter, JournalSnapshotBefore, JournalSnapshotAfter, JournalRemove, JournalCheckpoint,
-		SessionWorkspace,
+		SessionWorkspace, SessionBefore, SessionAfter, SessionTrash, ApprovalBefore, ApprovalAfter,
 		SandboxClaimed, SandboxLimits, SandboxWorkspace, SandboxReady, SandboxStarted, SandboxExited, SandboxCollected, SandboxGivenBack,
-		CommitCopied, CommitStaged, CommitStep, CommitDone,
+		CommitCopied, CommitStaged, CommitStep, CommitDone, CommitRecorded, CommitEnded, CommitRecover, CommitRecovered,
 		CellLinked, CellContainer, CellTask, CellStarted, CellGreeted, CellStaged, CellKilled, CellDeleted, CellDestroyed,
 		StartJournal, StartPolicy, StartReaped, StartContainerd, StartContainers, StartGate, StartListening,
 		StopDraining, StopDrained, StopPart,
