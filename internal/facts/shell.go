@@ -224,6 +224,7 @@ func (a *analyzer) finish() {
 		c.Network = c.reaches()
 		a.locate(c)
 	}
+	o.Bare = Bare(o.Commands)
 }
 
 // Programs are the names that commands run, in lower case, sorted, each once; never nil.

@@ -51,6 +51,8 @@ type Shell struct {
 	// Programs lists, sorted and each once, the names that are run: Command.Base of Commands in lower case. A name that is
 	// not static is not among them. It is what a policy of many rules finds its rules by.
 	Programs []string `json:"programs"`
+	// Bare: the commands are nothing but programs with plain words, see [Bare].
+	Bare bool `json:"bare"`
 	// Functions and Aliases list, sorted, the names that the script defines: they can shadow a command.
 	Functions []string `json:"functions"`
 	Aliases   []string `json:"aliases"`

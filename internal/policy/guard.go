@@ -26,7 +26,8 @@ const manyRules = 32
 // engine derives from the commands of every input (see withPrograms). That is
 // put before it, which changes nothing of what it means. Of a rule that walks the
 // commands without naming a program, where there are many such rules, it is put
-// before that there are any; of each that asks for files, that there are files.
+// before that there are any; of each that asks for files, that there are files;
+// of each that leaves out bare scripts, that the script is none.
 //
 // A policy that replaces parts of the input by `with` is left alone: the parts
 // need not fit together any more.
@@ -77,6 +78,9 @@ func guarded(rule *ast.Rule, many bool) []*ast.Rule {
 	if len(g.programs) > 1 && (rule.Head.RuleKind() != ast.MultiValue || rule.Else != nil || len(g.programs) > maxGuarded) {
 		g.programs = nil
 	}
+	if len(g.lists) > 0 && slices.ContainsFunc(rule.Body, leavesOutBare) {
+		prepend(rule, ast.Equality.Expr(ast.NewTerm(bareRef.Copy()), ast.BooleanTerm(false)))
+	}
 	if slices.ContainsFunc(rule.Body, asksForFiles) {
 		prepend(rule, ast.NewExpr(ast.NewTerm(filesRef.Copy())))
 	}
@@ -100,6 +104,14 @@ func guarded(rule *ast.Rule, many bool) []*ast.Rule {
 	return rules
 }
 
+// leavesOutBare tells whether the expression is `not input.call.shell.bare`,
+// which the index does not see. Where there are commands, the engine says of
+// them whether they are bare.
+func leavesOutBare(expr *ast.Expr) bool {
+	term, ok := expr.Terms.(*ast.Term)
+	return ok && expr.Negated && len(expr.With) == 0 && term.Value.Compare(bareRef) == 0
+}
+
 // asksForFiles tells whether the expression holds only where there are files.
 func asksForFiles(expr *ast.Expr) bool {
 	return !expr.Negated && len(expr.With) == 0 && anyRef(expr, func(ref ast.Ref) bool { return ref.HasPrefix(filesRef) })
@@ -117,6 +129,7 @@ func prepend(rule *ast.Rule, expr *ast.Expr) {
 var (
 	programsRef = ast.MustParseRef("input.call.shell.programs")
 	commandsRef = ast.MustParseRef("input.call.shell.commands")
+	bareRef     = ast.MustParseRef("input.call.shell.bare")
 	filesRef    = ast.MustParseRef("input.call.files")
 )
 
@@ -227,7 +240,7 @@ func texts(value ast.Value) []string {
 
 // withPrograms is an input that came as JSON with call.shell.programs as the
 // engine derives it from the commands, whatever the JSON says, since guarded
-// rules are found by it.
+// rules are found by it. Its commands are not bare, so that all rules look at them.
 func withPrograms(input ast.Value) ast.Value {
 	call := memberOf(input, keyCall)
 	shell := memberOf(call, keyShell)
@@ -242,6 +255,7 @@ func withPrograms(input ast.Value) ast.Value {
 		}
 	})
 	shell = replaced(shell, keyPrograms, names.Sorted())
+	shell = replaced(shell, keyBare, ast.Boolean(false)) // not derived here, and not believed
 	return replaced(input, keyCall, replaced(call, keyShell, shell))
 }
 

@@ -157,17 +157,17 @@ func (in *Input) normalise() {
 }
 
 // complete gives the facts of a script its programs, which guarded rules are
-// found by, if they are not those of its commands.
+// found by, and whether it is bare, if they are not those of its commands.
 func complete(shell *facts.Shell) *facts.Shell {
 	if shell == nil {
 		return nil
 	}
-	programs := facts.Programs(shell.Commands)
-	if slices.Equal(programs, shell.Programs) && shell.Programs != nil {
+	programs, bare := facts.Programs(shell.Commands), facts.Bare(shell.Commands)
+	if slices.Equal(programs, shell.Programs) && shell.Programs != nil && bare == shell.Bare {
 		return shell
 	}
 	own := *shell
-	own.Programs = programs
+	own.Programs, own.Bare = programs, bare
 	return &own
 }
 

@@ -66,6 +66,7 @@ func makeRevision(ctx context.Context, cfg Config, src sources) (*revision, erro
 		return nil, err
 	}
 	store := storeOf(docs)
+	inlineFunctions(mods)
 	guardRules(mods)
 	barRules(mods, docs)
 	compiler, err := compile(ctx, mods, store, caps)

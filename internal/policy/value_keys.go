@@ -118,6 +118,7 @@ var (
 	keyPrefix           = ast.StringTerm("prefix")
 	keyProfile          = ast.StringTerm("profile")
 	keyPrograms         = ast.StringTerm("programs")
+	keyBare             = ast.StringTerm("bare")
 	keyPush             = ast.StringTerm("push")
 	keyPython           = ast.StringTerm("python")
 	keyQuoted           = ast.StringTerm("quoted")

@@ -21,6 +21,7 @@ func (b *valueBuilder) shell(s *facts.Shell) *ast.Term {
 	b.put(keyFeatures, b.texts(s.Features))
 	b.put(keyCommands, list(b, s.Commands, b.command))
 	b.put(keyPrograms, b.texts(s.Programs))
+	b.putBool(keyBare, s.Bare)
 	b.put(keyFunctions, b.texts(s.Functions))
 	b.put(keyAliases, b.texts(s.Aliases))
 	b.putTextsIf(keyVariables, s.Variables)

@@ -11,6 +11,9 @@ import data.sandgate.lib.git
 import data.sandgate.lib.python
 import data.sandgate.lib.shell
 
+# Most scripts hold nothing but programs with plain words: they are bare. What only redirects, variables, directories and
+# words that lead elsewhere can do need not be asked of them.
+
 # METADATA
 # title: overflow
 # description: The script is larger than the analysis, so its end is unknown.
@@ -71,6 +74,7 @@ deny contains {
 	"severity": "high",
 	"command": command.index,
 } if {
+	not input.call.shell.bare
 	some command in input.call.shell.commands
 	_leads(command)
 	some outside in _outside(command)
@@ -134,6 +138,7 @@ ask contains {
 	"severity": "medium",
 	"command": command.index,
 } if {
+	not input.call.shell.bare
 	some command in input.call.shell.commands
 	some redirect in command.redirects
 	redirect.network
@@ -246,6 +251,7 @@ ask contains {
 	"severity": "medium",
 	"command": command.index,
 } if {
+	not input.call.shell.bare
 	some command in input.call.shell.commands
 	_wanders(command)
 	some text in _uncertain(command)
@@ -279,8 +285,25 @@ ask contains {
 	"severity": "high",
 	"command": command.index,
 } if {
+	not input.call.shell.bare
 	some command in input.call.shell.commands
 	_touches_repository(lower(command.base), command)
+}
+
+# METADATA
+# title: repository-internals
+# description: What git itself is told to change in its configuration, its hooks and its templates.
+# custom:
+#   rule: repository-internals
+ask contains {
+	"rule": "repository-internals",
+	"message": sprintf("%s may change what git does outside the sandbox, or lose the history", [command.base]),
+	"remediation": "leave .git to git, and its hooks and configuration to the user",
+	"severity": "high",
+	"command": command.index,
+} if {
+	some command in input.call.shell.commands
+	_configures_repository(lower(command.base), command)
 }
 
 # METADATA
@@ -295,6 +318,7 @@ ask contains {
 	"severity": "high",
 	"command": command.index,
 } if {
+	not input.call.shell.bare
 	some command in input.call.shell.commands
 	some redirect in command.redirects
 	redirect.class in {"write", "append", "read_write"}
@@ -314,6 +338,7 @@ ask contains {
 	"severity": "high",
 	"command": command.index,
 } if {
+	not input.call.shell.bare
 	some command in input.call.shell.commands
 	some redirect in command.redirects
 	redirect.class in {"write", "append", "read_write"}
@@ -519,12 +544,12 @@ _touches_repository(program, command) if {
 }
 
 # Configuration names programs; only keys that are mere values are left alone.
-_touches_repository(program, command) if {
+_configures_repository(program, command) if {
 	startswith(program, "git")
 	_git_touches(git.subcommand(command), command)
 }
 
-_touches_repository(program, command) if {
+_configures_repository(program, command) if {
 	program in {"husky", "lefthook", "pre-commit"}
 	"install" in shell.values(command)
 }
