@@ -134,6 +134,9 @@ type Call struct {
 	// ready. Optional. Its time is the step "ready".
 	Ready func(ctx context.Context) error
 
+	// Live: the Observer is told of all output as it comes, also of what is not kept in
+	// the Result, and the program waits while it is told.
+	Live bool
 	// Observer is told of the call's progress. Optional. Methods are called from
 	// one goroutine at a time and MUST NOT block for long: a slow observer slows
 	// the call, never the daemon's memory.
@@ -186,7 +189,8 @@ type Limits struct {
 type Observer interface {
 	// Started is called once, when the program has been executed.
 	Started(Receipt)
-	// Output is called for each chunk that is kept, in order per stream. The
+	// Output is called for each chunk that is kept, of a live call for all, in order per
+	// stream. The
 	// offset counts the stream's bytes from 0; a gap between chunks is output
 	// that was dropped. data is only valid during the call.
 	Output(stream Stream, offset int64, data []byte)

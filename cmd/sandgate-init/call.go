@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -69,6 +70,9 @@ func newCall(n *stage, request cell.Request, room *[3][]byte) *call {
 	c.stdin, c.released = stdin{ended: !request.HasStdin}, !request.Hold
 	for _, stream := range []cell.Stream{cell.Stdout, cell.Stderr} {
 		c.pumps[stream] = newPump(stream, request.OutputBytes, room[stream])
+		if request.Live {
+			c.pumps[stream].head = math.MaxInt64
+		}
 	}
 	return c
 }

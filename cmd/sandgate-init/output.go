@@ -11,7 +11,8 @@ import (
 )
 
 // pump takes one output stream to the host: its first bytes at once, of the rest
-// the last ones when the stream has ended. It holds no more than keep/2 bytes.
+// the last ones when the stream has ended. It holds no more than keep/2 bytes. Of a
+// live call all bytes are the first ones, and the program waits for a slow host.
 type pump struct {
 	stream cell.Stream
 

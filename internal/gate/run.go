@@ -147,6 +147,7 @@ func (w *way) sandboxCall(cage policy.SandboxObligations) (sandbox.Call, error) 
 		Cwd:       w.call.Cwd,
 		Stdin:     w.stdin(),
 		Limits:    limits,
+		Live:      w.call.Detach, // who looks later wants all of it
 	}
 	if w.obs != nil {
 		call.Observer = w.obs

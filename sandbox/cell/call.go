@@ -3,6 +3,7 @@ package cell
 import (
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
 )
@@ -28,7 +29,11 @@ type hostCall struct {
 }
 
 func newHostCall(x Exec, h Handlers) *hostCall {
-	c := &hostCall{handlers: h, keep: x.OutputBytes, exit: make(chan Exit, 1), credit: StdinWindowBytes}
+	keep := x.OutputBytes
+	if x.Live {
+		keep = math.MaxInt64
+	}
+	c := &hostCall{handlers: h, keep: keep, exit: make(chan Exit, 1), credit: StdinWindowBytes}
 	c.room = sync.NewCond(&c.mu)
 	c.held.Store(x.Ready != nil)
 	return c

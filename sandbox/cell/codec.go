@@ -93,6 +93,7 @@ func AppendExec(b []byte, seq uint64, x Exec) []byte {
 		e.int(v)
 	}
 	e.uint(uint64(x.Workspace))
+	e.bool(x.Live)
 	e.bool(x.Stdin != nil)
 	e.bool(x.Ready != nil)
 	e.bool(x.Next != nil)
@@ -148,6 +149,7 @@ func DecodeExec(body []byte) (Request, error) {
 		Pids: d.int64(),
 	}
 	kind := d.uint()
+	x.Live = d.bool()
 	hasStdin, hold := d.bool(), d.bool()
 	if d.bool() {
 		next := d.stage()

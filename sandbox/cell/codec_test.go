@@ -13,7 +13,7 @@ import (
 
 var sampleExec = Exec{
 	Argv: []string{"bash", "-c", "echo \xff", ""}, Env: []string{"A=1", "B="}, Cwd: "/workspace/x",
-	WallTime: 3 * time.Second, OutputBytes: 100, OutputTotalBytes: 1 << 40, DiskBytes: 1 << 30, FileBytes: 7, OpenFiles: 8, Pids: 9,
+	WallTime: 3 * time.Second, OutputBytes: 100, Live: true, OutputTotalBytes: 1 << 40, DiskBytes: 1 << 30, FileBytes: 7, OpenFiles: 8, Pids: 9,
 	Workspace: WorkspaceMoved, Next: &Stage{Slot: 1, Workspace: WorkspaceCell, DiskBytes: 7},
 }
 

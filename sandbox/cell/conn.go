@@ -21,8 +21,9 @@ var (
 	// ErrNotReady is wrapped by an error of Exec whose Ready has failed: the program
 	// has surely not run. The cell is sound unless the Exit beside it says otherwise.
 	ErrNotReady = errors.New("not ready")
-	// ErrNotSent is wrapped by an error of Exec when init got nothing of the request:
-	// the program has surely not run. Without it the program may have run.
+	// ErrNotSent is wrapped by an error of Exec when init got nothing of the request, or
+	// was not told that a held program may run: it has surely not run, and nothing was
+	// read of its stdin. Without it the program may have run.
 	ErrNotSent = errors.New("nothing was sent to the cell")
 )
 
@@ -145,17 +146,19 @@ func (c *Conn) Exec(ctx context.Context, x Exec, h Handlers) (Exit, error) {
 		err = c.writeError(err)
 		_ = c.fail(err) // half a frame may be out; that is the error
 		<-c.gone        // the handlers are told nothing after Exec has returned
+		if x.Ready != nil && !errors.Is(err, ErrNotSent) {
+			err = fmt.Errorf("%w: %w", ErrNotSent, err) // without a release nothing runs
+		}
 		return Exit{}, err
 	}
-	if x.Stdin != nil {
-		go c.feed(call, seq, x.Stdin)
-	}
-
 	var refused error
 	if x.Ready != nil {
 		if refused, err = c.release(call, seq, x.Ready); err != nil {
 			return Exit{}, err
 		}
+	}
+	if x.Stdin != nil && refused == nil { // before, another cell may yet need it
+		go c.feed(call, seq, x.Stdin)
 	}
 	exit, err := c.await(ctx, call, x.WallTime)
 	if refused != nil {
@@ -172,6 +175,10 @@ func (c *Conn) release(call *hostCall, seq uint64, ready func() error) (refused,
 			_ = c.fail(c.writeError(err)) // await reports it
 		}
 		return refused, nil
+	}
+	if why := c.reason(); why != nil { // it broke meanwhile
+		<-c.gone
+		return nil, fmt.Errorf("%w: %w", ErrNotSent, why)
 	}
 	call.held.Store(false)
 	if err := c.out.Write(KindRelease, AppendSeq(nil, seq)); err != nil {

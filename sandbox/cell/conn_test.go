@@ -357,3 +357,31 @@ func (w *breakingWriter) Write(p []byte) (int, error) {
 }
 
 func (w *breakingWriter) Close() error { return nil }
+
+// TestCallThatWasNotReleasedHasNotRun breaks the cell after the request has got
+// there, while the host makes ready: nothing has run, and stdin is still whole.
+func TestCallThatWasNotReleasedHasNotRun(t *testing.T) {
+	broken := make(chan struct{})
+	c := pair(t, func(f *fakeInit) {
+		f.want(KindPrepare)
+		f.say(KindPrepared, AppendPrepared(nil, Prepared{StagePID: 7, HolderPID: 3}))
+		f.want(KindExec)
+		if err := f.w.Close(); err != nil {
+			t.Error(err)
+		}
+		close(broken)
+	})
+	prepared(t, c)
+	stdin := strings.NewReader("whole")
+	x := plain
+	x.Stdin = stdin
+	x.Ready = func() error {
+		<-broken
+		<-c.gone
+		return nil
+	}
+	_, err := c.Exec(within(t), x, Handlers{})
+	if !errors.Is(err, ErrNotSent) || !c.Ended() || stdin.Len() != len("whole") {
+		t.Errorf("got %v with %d bytes of stdin left, want that nothing was sent", err, stdin.Len())
+	}
+}

@@ -7,7 +7,7 @@ import (
 
 // ProtocolVersion is what Hello carries. Host and init come from one build; a
 // difference means that a wrong binary is in the cell.
-const ProtocolVersion = 4
+const ProtocolVersion = 5
 
 // What a program finds in a cell.
 const (
@@ -118,6 +118,7 @@ type Exec struct {
 
 	WallTime         time.Duration // from the program's start; > 0
 	OutputBytes      int64         // kept per stream, half head, half tail; > 0
+	Live             bool          // all output comes, not only what is kept
 	OutputTotalBytes int64         // kill beyond this on both streams together; 0 = never
 	DiskBytes        int64         // size of each tmpfs of the call; > 0
 	FileBytes        int64         // RLIMIT_FSIZE; 0 means DiskBytes

@@ -117,9 +117,25 @@ func (g *Group) Begin() {
 // Usage is what the call has used since Begin; it is asked once. The peaks of a group that is not
 // Worn may be those of the calls before: at most two processes and 2 MiB.
 func (g *Group) Usage() Usage {
-	now := g.m.b.usage(g.path, g.read)
-	seen := now
+	seen := g.m.b.usage(g.path, g.read)
 	defer func() { g.before = seen }()
+	return g.since(seen)
+}
+
+// Meter tells what a call has used so far. It may be asked beside anything else, by
+// several at once, and until long after the group is gone.
+type Meter struct{ g Group }
+
+// Meter is made after Begin, and is of that call alone.
+func (g *Group) Meter() *Meter {
+	return &Meter{Group{m: g.m, path: g.path, own: g.own, before: g.before}}
+}
+
+// Usage is what the call has used since Begin. What cannot be read is -1.
+func (m *Meter) Usage() Usage { return m.g.since(m.g.m.b.usage(m.g.path, os.ReadFile)) }
+
+// since is what was used since Begin, given what the counters say now.
+func (g *Group) since(now Usage) Usage {
 	since := func(now, before int64) int64 {
 		if now < 0 || before < 0 {
 			return now

@@ -30,9 +30,18 @@ type collector struct {
 	head, tail gathered
 	end        int64 // offset after the last chunk
 	gap        bool
+
+	live int64 // of a live call: what may be kept, half of it as head; 0: it is none
+	last []byte
+	next int // index of the oldest byte in last, once that is full
 }
 
 func (c *collector) add(offset int64, data []byte) {
+	if c.live > 0 {
+		c.end = offset + int64(len(data))
+		c.addLive(offset, data)
+		return
+	}
 	if offset != c.end {
 		c.gap = true
 		c.tail.drop(c.blocks) // only what follows the last gap is the tail
@@ -45,8 +54,34 @@ func (c *collector) add(offset int64, data []byte) {
 	}
 }
 
+// addLive keeps the beginning and the end of what comes whole.
+func (c *collector) addLive(offset int64, data []byte) {
+	tail := int(c.live / 2)
+	if left := c.live - int64(tail) - offset; left > 0 {
+		n := min(int64(len(data)), left)
+		c.head.add(c.blocks, data[:n])
+		data = data[n:]
+	}
+	if len(data) > tail {
+		data = data[len(data)-tail:]
+	}
+	if room := tail - len(c.last); room > 0 {
+		n := min(room, len(data))
+		c.last = append(c.last, data[:n]...)
+		data = data[n:]
+	}
+	for len(data) > 0 {
+		n := copy(c.last[c.next:], data)
+		data, c.next = data[n:], (c.next+n)%tail
+	}
+}
+
 // output is asked once, when no more is to come.
 func (c *collector) output(total int64) sandbox.Output {
+	if c.live > 0 {
+		c.tail.add(c.blocks, c.last[c.next:])
+		c.tail.add(c.blocks, c.last[:c.next])
+	}
 	return sandbox.Output{Head: c.head.take(c.blocks), Tail: c.tail.take(c.blocks), TotalBytes: max(total, c.end)}
 }
 

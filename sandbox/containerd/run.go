@@ -72,6 +72,9 @@ func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, e
 		now := time.Now()
 		run := &running{r: r, c: c, call: &call, env: env, stage: c.staging, queued: now.Sub(began), from: now, marked: began}
 		run.stdout.blocks, run.stderr.blocks = &r.blocks, &r.blocks
+		if call.Live {
+			run.stdout.live, run.stderr.live = call.Limits.OutputBytes, call.Limits.OutputBytes
+		}
 		run.step("claim", now)
 		failpoint.At(failpoint.SandboxClaimed)
 		if err = c.staging.err; err == nil {
@@ -293,6 +296,10 @@ func (u *running) bound() error {
 // own deadline stands the host's.
 func (u *running) exec(ctx context.Context) (cell.Exit, error) {
 	l := u.call.Limits
+	if u.call.Live {
+		u.r.metered.Store(u.call.ID, u.stage.group.Meter())
+		defer u.r.metered.Delete(u.call.ID)
+	}
 	u.backstop = time.AfterFunc(readyGrace+startGrace+l.WallTime+killGrace, u.kill)
 	defer u.backstop.Stop()
 	ended := make(chan struct{})
@@ -323,7 +330,7 @@ func (u *running) exec(ctx context.Context) (cell.Exit, error) {
 	}
 	return u.c.conn.Exec(ctx, cell.Exec{
 		Argv: u.call.Argv, Env: u.env, Cwd: u.call.Cwd,
-		WallTime: l.WallTime, OutputBytes: l.OutputBytes, OutputTotalBytes: l.OutputTotalBytes,
+		WallTime: l.WallTime, OutputBytes: l.OutputBytes, Live: u.call.Live, OutputTotalBytes: l.OutputTotalBytes,
 		DiskBytes: l.DiskBytes, FileBytes: l.FileBytes, OpenFiles: l.OpenFiles, Pids: pids,
 		Workspace: u.kind, Next: next, Stdin: u.call.Stdin,
 		Ready: func() error { return u.ready(ctx) },

@@ -46,6 +46,7 @@ type Runtime struct {
 	deleter       string                 // program that stands in for a shim's delete; may be empty
 	lastLimits    atomic.Pointer[limits] // of the last call
 	blocks        blocks                 // for the output of calls
+	metered       sync.Map               // *cgroup.Meter of the live calls that run, by id
 
 	pool       *pool
 	ctx        context.Context // ends when Close begins; for background work only

@@ -325,17 +325,31 @@ func (d *Daemon) ResidentBytes(t testing.TB) int64 {
 
 // ContainerdSocket is the socket of the daemon's private containerd.
 func (d *Daemon) ContainerdSocket() string {
-	found := ""
-	eachProcess(func(pid int, exe, cmdline string) {
-		if filepath.Base(exe) != "containerd" || !strings.Contains(cmdline, "--config ") {
-			return
-		}
-		if parentOf(pid) == d.PID() {
-			config := strings.Fields(strings.SplitAfter(cmdline, "--config ")[1])[0]
-			found = filepath.Join(filepath.Dir(config), "containerd.sock")
+	_, cmdline := d.containerd()
+	if cmdline == "" {
+		return ""
+	}
+	config := strings.Fields(strings.SplitAfter(cmdline, "--config ")[1])[0]
+	return filepath.Join(filepath.Dir(config), "containerd.sock")
+}
+
+// ContainerdPID is the process id of the daemon's private containerd.
+func (d *Daemon) ContainerdPID(t testing.TB) int {
+	t.Helper()
+	pid, _ := d.containerd()
+	if pid == 0 {
+		t.Fatal("the daemon has no containerd")
+	}
+	return pid
+}
+
+func (d *Daemon) containerd() (pid int, cmdline string) {
+	eachProcess(func(p int, exe, line string) {
+		if filepath.Base(exe) == "containerd" && strings.Contains(line, "--config ") && parentOf(p) == d.PID() {
+			pid, cmdline = p, line
 		}
 	})
-	return found
+	return pid, cmdline
 }
 
 func parentOf(pid int) int {
