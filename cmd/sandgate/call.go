@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -18,6 +19,9 @@ import (
 // stdinChunk is how much of stdin goes into one message.
 const stdinChunk = 256 << 10
 
+// maxDetachedStdin is the most stdin of a call that is not streamed.
+const maxDetachedStdin = 1 << 20
+
 // callOptions are the flags of `sandgate call`.
 type callOptions struct {
 	args                                  []string
@@ -25,6 +29,7 @@ type callOptions struct {
 	env                                   []string
 	timeout                               time.Duration
 	stdin, asJSON, dryRun, quiet, explain bool
+	detach, detachOnDisconnect            bool
 }
 
 func newCallCommand(c *client) *cobra.Command {
@@ -50,7 +55,8 @@ A tool may exit with any of these itself: --json tells them apart.`,
 		Example: `  sandgate call bash '{"command": "ls -la"}'
   sandgate call bash --arg command='grep -rn error .' --workspace ~/src/project
   sandgate call read_file --arg path=README.md --arg limit:=20
-  echo hello | sandgate call bash --arg command=cat --stdin`,
+  echo hello | sandgate call bash --arg command=cat --stdin
+  id=$(sandgate call -d bash --arg command='make test'); sandgate logs -f $id`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error { return runCall(cmd, c, o, args) },
 	}
@@ -67,6 +73,9 @@ A tool may exit with any of these itself: --json tells them apart.`,
 	fl.StringVar(&o.id, "call-id", "", "id of the call: the same call under the same id never runs twice")
 	fl.BoolVarP(&o.dryRun, "dry-run", "n", false, "only decide: run nothing and print the decision")
 	fl.BoolVar(&o.explain, "explain", false, "with --dry-run --json: also print the input that policy saw")
+	fl.BoolVarP(&o.detach, "detach", "d", false, "run it in the background: print its id once it runs, and return")
+	fl.BoolVar(&o.detachOnDisconnect, "detach-on-disconnect", false, "leaving with Ctrl-C, or losing the connection, does not end the call")
+	cmd.MarkFlagsMutuallyExclusive("detach", "detach-on-disconnect", "dry-run")
 	fl.BoolVarP(&o.quiet, "quiet", "q", false, "do not say on stderr what sandgate has to say of the result")
 	return cmd
 }
@@ -82,8 +91,14 @@ func runCall(cmd *cobra.Command, c *client, o callOptions, args []string) error 
 	}
 	defer conn.Close() //nolint:errcheck // nothing is lost with it
 	api := sandgatev1.NewToolServiceClient(conn)
-	if o.dryRun {
+	switch {
+	case o.dryRun:
 		return o.evaluate(cmd, api, call)
+	case o.detach:
+		return o.start(cmd, api, call)
+	}
+	if o.detachOnDisconnect && call.GetCallId() == "" {
+		call.CallId = uuid.NewString() // to say which call goes on
 	}
 	return o.execute(cmd, api, call)
 }
@@ -146,7 +161,7 @@ func (o *callOptions) execute(cmd *cobra.Command, api sandgatev1.ToolServiceClie
 		return err
 	}
 	start := &sandgatev1.ExecuteStreamRequest{Event: &sandgatev1.ExecuteStreamRequest_Start{
-		Start: &sandgatev1.ExecuteStart{Call: call, Stdin: o.stdin},
+		Start: &sandgatev1.ExecuteStart{Call: call, Stdin: o.stdin, DetachOnDisconnect: o.detachOnDisconnect},
 	}}
 	// A failed Send only says io.EOF: the reason comes with Recv.
 	if err := stream.Send(start); err == nil && o.stdin {
@@ -163,23 +178,48 @@ func (o *callOptions) execute(cmd *cobra.Command, api sandgatev1.ToolServiceClie
 		if cause := context.Cause(ctx); cause != nil && cmd.Context().Err() == nil {
 			return cause // stdin could not be read
 		}
-		if cmd.Context().Err() != nil {
+		switch {
+		case cmd.Context().Err() != nil && o.detachOnDisconnect:
+			return left(cmd, call.GetCallId())
+		case cmd.Context().Err() != nil:
 			return exitCode(exitCancelled)
 		}
 		return err
 	}
-	if o.asJSON {
-		err = writeIndented(cmd.OutOrStdout(), plainJSON(res))
-	} else if !o.quiet {
-		err = newReporter(cmd.ErrOrStderr()).result(res)
+	return conclude(cmd, res, o.asJSON, o.quiet)
+}
+
+// start runs a call in the background and prints its id, or what came of it if it
+// has ended before.
+func (o *callOptions) start(cmd *cobra.Command, api sandgatev1.ToolServiceClient, call *sandgatev1.Call) error {
+	req := &sandgatev1.ExecuteRequest{Call: call, Detach: true}
+	if o.stdin {
+		data, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), maxDetachedStdin+1))
+		if err != nil {
+			return fmt.Errorf("read stdin: %w", err)
+		}
+		if len(data) > maxDetachedStdin {
+			return fmt.Errorf("stdin has more than %d bytes, which a call in the background cannot be given", maxDetachedStdin)
+		}
+		req.Stdin = data
 	}
+	resp, err := api.Execute(cmd.Context(), req)
 	if err != nil {
 		return err
 	}
-	if code := codeOf(res); code != 0 {
-		return exitCode(code)
+	if res := resp.GetResult(); res != nil {
+		if !o.asJSON {
+			if err := newOutputs(cmd.OutOrStdout(), cmd.ErrOrStderr()).rest(res); err != nil {
+				return err
+			}
+		}
+		return conclude(cmd, res, o.asJSON, o.quiet)
 	}
-	return nil
+	if o.asJSON {
+		return writeIndented(cmd.OutOrStdout(), plainJSON(resp.GetRunning()))
+	}
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), resp.GetRunning().GetCallId())
+	return err
 }
 
 // sendStdin hands a reader over to the call. It ends with the process at the

@@ -44,7 +44,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if errors.As(err, &coded) {
 		return coded.ExitCode()
 	}
-	if called, _, findErr := cmd.Find(args); findErr == nil && called.Name() == "call" {
+	if called, _, findErr := cmd.Find(args); findErr == nil && (called.Name() == "call" || called.Name() == "attach") {
 		return exitFault
 	}
 	return 1
@@ -79,7 +79,7 @@ data directory. Over TCP the token is taken from SANDGATE_TOKEN.`,
 	authoring := newPolicyCommand()
 	authoring.AddCommand(newPolicyStatusCommand(c))
 	cmd.AddCommand(
-		newCallCommand(c), newToolsCommand(c), newDoctorCommand(c), newImageCommand(c), newSessionCommand(c), authoring, newVersionCommand(c),
+		newCallCommand(c), newCallsCommand(c), newAttachCommand(c), newLogsCommand(c), newKillCommand(c), newToolsCommand(c), newDoctorCommand(c), newImageCommand(c), newSessionCommand(c), authoring, newVersionCommand(c),
 	)
 	return cmd
 }

@@ -32,6 +32,14 @@ func (o *outputs) event(e *sandgatev1.OutputEvent) error {
 	return o.stdout.write(e.GetOffset(), e.GetData())
 }
 
+func (o *outputs) gap(e *sandgatev1.GapEvent) error {
+	end := e.GetOffset() + e.GetSizeBytes()
+	if e.GetStream() == sandgatev1.Stream_STREAM_STDERR {
+		return o.stderr.write(end, nil)
+	}
+	return o.stdout.write(end, nil)
+}
+
 // rest writes what the result holds and the events did not bring: all of it for
 // a replayed call, or what was dropped because it was not read in time.
 func (o *outputs) rest(r *sandgatev1.Result) error {
