@@ -79,7 +79,7 @@ data directory. Over TCP the token is taken from SANDGATE_TOKEN.`,
 	authoring := newPolicyCommand()
 	authoring.AddCommand(newPolicyStatusCommand(c))
 	cmd.AddCommand(
-		newCallCommand(c), newCallsCommand(c), newAttachCommand(c), newLogsCommand(c), newKillCommand(c), newToolsCommand(c), newDoctorCommand(c), newImageCommand(c), newSessionCommand(c), authoring, newVersionCommand(c),
+		newCallCommand(c), newCallsCommand(c), newAttachCommand(c), newLogsCommand(c), newKillCommand(c), newToolsCommand(c), newDoctorCommand(c), newImageCommand(c), newSessionCommand(c), authoring, newAuditCommand(c), newVersionCommand(c),
 	)
 	return cmd
 }

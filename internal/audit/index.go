@@ -92,6 +92,9 @@ func (c *column) add(text string) {
 	c.ids = append(c.ids, id)
 }
 
+// Names are the tool and the outcome that a record names; empty where it has none.
+func Names(r journal.Record) (tool, outcome string) { return members(r.Data) }
+
 // members finds the strings "tool" and "outcome" of a JSON object, as the gate's
 // records have them, without decoding the rest.
 func members(data []byte) (tool, outcome string) {

@@ -61,6 +61,8 @@ func (*CorruptError) Unwrap() error { return errdefs.ErrDataLoss }
 type scanner struct {
 	rep Report
 	fn  func(Record, Place) error
+	// lines gets the line as well; nil: fn gets the records.
+	lines func(Record, []byte) error
 	// known says that the chain before the first record is known: rep.LastSeq and
 	// LastHash are its end. Otherwise the first record's Prev is taken for it.
 	known bool
@@ -111,7 +113,12 @@ func (s *scanner) segment(r io.Reader, path string, last bool) error {
 			torn := errors.Is(perr, errNotRecord) && tornLine(line, whole, s.good)
 			return s.tail(br, line, whole, torn, last, problem)
 		}
-		if err := s.fn(rec, s.at); err != nil {
+		if s.lines != nil {
+			err = s.lines(rec, line)
+		} else {
+			err = s.fn(rec, s.at)
+		}
+		if err != nil {
 			return fmt.Errorf("replay record %d: %w", rec.Seq, err)
 		}
 		s.accept(rec, int64(len(line))+1)

@@ -36,6 +36,8 @@ type Verified struct {
 	Snapshots int
 	// Closed says that the journal was closed in order.
 	Closed bool
+	// Newest is the newest checkpoint, signed; nil: there is none.
+	Newest []byte
 }
 
 // Verify reads the whole journal at path, a live segment or the directory of one, and
@@ -71,6 +73,32 @@ func VerifyAll(path string, opts VerifyOptions) (Verified, error) {
 		err = v.states()
 	}
 	return v.out, err
+}
+
+// Read gives all good records of the journal at path, a live segment or the directory
+// of one, to fn with their lines, in order, and checks them as Verify does. It takes
+// no lock. The record and its line are only valid during the call.
+func Read(path string, fn func(rec Record, line []byte) error) error {
+	path, err := Find(path)
+	if err != nil {
+		return err
+	}
+	list, err := filesOf(path).segments()
+	if err != nil {
+		return err
+	}
+	s := newScanner(nil)
+	s.lines = fn
+	if len(list) > 0 && list[0].First > 1 {
+		s.rep.LastSeq, s.rep.LastHash, s.known = list[0].First-1, "", false
+	}
+	v := &verifier{}
+	for i, seg := range list {
+		if err := v.segment(s, seg, i == len(list)-1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type verifier struct {
@@ -144,7 +172,7 @@ func (v *verifier) segments() error {
 			return err
 		}
 	}
-	v.out.Closed = v.out.FileBytes == v.out.Bytes
+	v.out.Closed, v.out.Newest = v.out.FileBytes == v.out.Bytes, v.newest
 	return nil
 }
 

@@ -1,0 +1,355 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sandgate/sandgate/internal/audit"
+	"github.com/sandgate/sandgate/internal/journal"
+	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+)
+
+func newAuditCommand(c *client) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "Read, follow, export and verify the journal",
+		Long: `The journal is the daemon's record of what was decided and what ran: lines of JSON
+that are chained by their hashes and counted in a signed tree. Reading it needs an
+administrator.
+
+  sandgate audit query --caller unix:uid:1000 --since 24h --outcome DENIED
+  sandgate audit tail
+  sandgate audit export --form ocsf > events.jsonl
+  sandgate audit key > journal.pub
+  sandgate audit verify --key journal.pub`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newAuditQueryCommand(c), newAuditTailCommand(c), newAuditShowCommand(c), newAuditExportCommand(c),
+		newAuditVerifyCommand(c), newAuditKeyCommand(c))
+	return cmd
+}
+
+// audit runs a function with a client of the daemon's AuditService.
+func (c *client) audit(run func(sandgatev1.AuditServiceClient) error) error {
+	conn, err := c.dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // nothing is lost with it
+	return run(sandgatev1.NewAuditServiceClient(conn))
+}
+
+// auditFilter are the flags that say which records are wanted.
+type auditFilter struct {
+	req          sandgatev1.QueryRecordsRequest
+	since, until string
+}
+
+func (f *auditFilter) register(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.req.Caller, "caller", "", "records of this caller")
+	fl.StringVar(&f.req.SessionId, "session", "", "records of this session")
+	fl.StringVar(&f.req.CallId, "call", "", "records of this call")
+	fl.StringVar(&f.req.Tool, "tool", "", "records that name this tool")
+	fl.StringVar(&f.req.Outcome, "outcome", "", "records with this outcome, as EXITED or DENIED")
+	fl.StringVar(&f.req.Kind, "kind", "", "records of this kind, as intent, decision, outcome")
+	fl.StringVar(&f.since, "since", "", "not before this time (2026-01-31T15:04:05Z), or this long ago (24h)")
+	fl.StringVar(&f.until, "until", "", "before this time, or this long ago")
+}
+
+// request is what the flags say.
+func (f *auditFilter) request(now time.Time) (*sandgatev1.QueryRecordsRequest, error) {
+	for _, b := range []struct {
+		flag, text string
+		to         **timestamppb.Timestamp
+	}{{"--since", f.since, &f.req.StartTime}, {"--until", f.until, &f.req.EndTime}} {
+		if b.text == "" {
+			continue
+		}
+		at, err := time.Parse(time.RFC3339Nano, b.text)
+		if err != nil {
+			ago, derr := time.ParseDuration(b.text)
+			if derr != nil || ago < 0 {
+				return nil, fmt.Errorf("%s %q: want a time as 2026-01-31T15:04:05Z or a duration as 24h", b.flag, b.text)
+			}
+			at = now.Add(-ago)
+		}
+		*b.to = timestamppb.New(at)
+	}
+	return &f.req, nil
+}
+
+// each gives the records that are asked for to fn, page by page, at most limit; 0: all.
+func each(ctx context.Context, service sandgatev1.AuditServiceClient, req *sandgatev1.QueryRecordsRequest, limit int, fn func(*sandgatev1.Record) error) error {
+	given := 0
+	for {
+		req.PageSize = audit.MaxPage
+		if limit > 0 {
+			req.PageSize = int32(min(audit.MaxPage, limit-given)) //nolint:gosec // at most a page
+		}
+		page, err := service.QueryRecords(ctx, req)
+		if err != nil {
+			return err
+		}
+		for _, r := range page.GetRecords() {
+			if err := fn(r); err != nil {
+				return err
+			}
+			given++
+		}
+		if req.PageToken = page.GetNextPageToken(); req.PageToken == "" || limit > 0 && given >= limit {
+			return nil
+		}
+	}
+}
+
+func newAuditQueryCommand(c *client) *cobra.Command {
+	var f auditFilter
+	var limit int
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "query",
+		Short: "Find records by caller, session, call, tool, outcome, kind and time",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			req, err := f.request(time.Now())
+			if err != nil {
+				return err
+			}
+			out := newRecordPrinter(cmd.OutOrStdout(), asJSON)
+			err = c.audit(func(service sandgatev1.AuditServiceClient) error {
+				return each(cmd.Context(), service, req, limit, out.print)
+			})
+			return errors.Join(err, out.flush())
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().BoolVar(&f.req.NewestFirst, "newest", false, "newest first")
+	cmd.Flags().IntVarP(&limit, "limit", "n", 100, "most records to print; 0: all")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the lines of the journal")
+	return cmd
+}
+
+func newAuditTailCommand(c *client) *cobra.Command {
+	var from int64
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "tail",
+		Short: "Follow the journal as it is written",
+		Long: `Prints each record when it has come to the disk, until it is interrupted. With
+--from it begins with that record, with the oldest that is kept where that is gone.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			out := newRecordPrinter(cmd.OutOrStdout(), asJSON)
+			err := c.audit(func(service sandgatev1.AuditServiceClient) error {
+				stream, err := service.TailRecords(cmd.Context(), &sandgatev1.TailRecordsRequest{FromSequence: from})
+				if err != nil {
+					return err
+				}
+				for {
+					got, err := stream.Recv()
+					if errors.Is(err, io.EOF) || cmd.Context().Err() != nil {
+						return nil
+					}
+					if err != nil {
+						return err
+					}
+					if err := errors.Join(out.print(got.GetRecord()), out.flush()); err != nil {
+						return err
+					}
+				}
+			})
+			return err
+		},
+	}
+	cmd.Flags().Int64Var(&from, "from", 0, "first record (default: what is written from now on)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the lines of the journal")
+	return cmd
+}
+
+// recordPrinter prints records as a table or as they are.
+type recordPrinter struct {
+	out    io.Writer
+	table  *tabwriter.Writer // nil: lines of JSON
+	headed bool
+}
+
+func newRecordPrinter(out io.Writer, asJSON bool) *recordPrinter {
+	p := &recordPrinter{out: out}
+	if !asJSON {
+		p.table = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	}
+	return p
+}
+
+func (p *recordPrinter) print(r *sandgatev1.Record) error {
+	if p.table == nil {
+		_, err := fmt.Fprintln(p.out, r.GetJson())
+		return err
+	}
+	if !p.headed {
+		p.headed = true
+		if _, err := fmt.Fprintln(p.table, "RECORD\tTIME\tKIND\tCALLER\tSESSION\tCALL\tTOOL\tOUTCOME"); err != nil {
+			return err
+		}
+	}
+	tool, outcome := "", ""
+	if line, err := journal.Parse([]byte(r.GetJson())); err == nil {
+		tool, outcome = audit.Names(line)
+	}
+	_, err := fmt.Fprintf(p.table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.GetSequence(), r.GetTime().AsTime().Local().Format("2006-01-02 15:04:05.000"),
+		r.GetKind(), cellText(r.GetCaller()), cellText(r.GetSessionId()), cellText(r.GetCallId()), cellText(tool), cellText(outcome))
+	return err
+}
+
+// flush prints what is left of the table.
+func (p *recordPrinter) flush() error {
+	if p.table == nil {
+		return nil
+	}
+	return p.table.Flush()
+}
+
+// cellText is a cell of a table that must not be empty, without what could disturb it.
+func cellText(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+func newAuditShowCommand(c *client) *cobra.Command {
+	var key string
+	cmd := &cobra.Command{
+		Use:   "show RECORD",
+		Short: "Print one record, and prove that it is in the journal",
+		Long: `Prints a record, checks its hash, and checks the proof that it is in the tree of the
+newest checkpoint. Without --key the daemon is believed about its key. The exit
+code is 3 when the record is not proven.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			seq, err := strconv.ParseInt(args[0], 10, 64)
+			if err != nil || seq < 1 {
+				return fmt.Errorf("record %q: want a number from 1 on", args[0])
+			}
+			return c.audit(func(service sandgatev1.AuditServiceClient) error {
+				ctx, cancel := context.WithCancel(cmd.Context())
+				defer cancel()
+				stream, err := service.TailRecords(ctx, &sandgatev1.TailRecordsRequest{FromSequence: seq})
+				if err != nil {
+					return err
+				}
+				got, err := stream.Recv()
+				if err != nil {
+					return err
+				}
+				r := got.GetRecord()
+				if r.GetSequence() != seq {
+					return fmt.Errorf("record %d was removed: the oldest that is kept is %d", seq, r.GetSequence())
+				}
+				return showRecord(cmd, service, r, key)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&key, "key", "", "public key of the journal, or a file with it")
+	return cmd
+}
+
+func newAuditExportCommand(c *client) *cobra.Command {
+	var f auditFilter
+	var form, dir string
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Print records for collectors: JSON lines, OCSF or OpenTelemetry",
+		Long: `Prints records, oldest first, one to a line. Forms are jsonl, the lines of the journal
+as they are; ocsf, events of the Open Cybersecurity Schema Framework; otel, log
+records as the OTLP file exporter of OpenTelemetry writes them.
+
+With --dir it reads a journal's directory without a daemon, all of it.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			write := func(line audit.Line) error {
+				raw, err := audit.Encode(audit.Form(form), line, cmd.Root().Version)
+				if err != nil {
+					return err
+				}
+				_, err = cmd.OutOrStdout().Write(append(raw, '\n'))
+				return err
+			}
+			if _, err := audit.Encode(audit.Form(form), audit.Line{}, ""); err != nil {
+				return fmt.Errorf("--form: %w", err)
+			}
+			if dir != "" {
+				return journal.Read(dir, func(rec journal.Record, line []byte) error { return write(audit.Line{Record: rec, JSON: line}) })
+			}
+			req, err := f.request(time.Now())
+			if err != nil {
+				return err
+			}
+			return c.audit(func(service sandgatev1.AuditServiceClient) error {
+				return each(cmd.Context(), service, req, 0, func(r *sandgatev1.Record) error {
+					rec, err := journal.Parse([]byte(r.GetJson()))
+					if err != nil {
+						return err
+					}
+					return write(audit.Line{Record: rec, JSON: []byte(r.GetJson())})
+				})
+			})
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().StringVar(&form, "form", "jsonl", "jsonl, ocsf or otel")
+	cmd.Flags().StringVar(&dir, "dir", "", "directory of a journal, to be read without a daemon")
+	for _, flag := range []string{"caller", "session", "call", "tool", "outcome", "kind", "since", "until"} {
+		cmd.MarkFlagsMutuallyExclusive("dir", flag)
+	}
+	return cmd
+}
+
+func newAuditKeyCommand(c *client) *cobra.Command {
+	return &cobra.Command{
+		Use:   "key",
+		Short: "Print the public key that checkpoints are signed with",
+		Long: `Prints the public key that the daemon signs checkpoints with. Keep it where the
+daemon's machine cannot change it, and give it to verify --key.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.audit(func(service sandgatev1.AuditServiceClient) error {
+				got, err := service.GetCheckpoint(cmd.Context(), &sandgatev1.GetCheckpointRequest{})
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), got.GetPublicKey())
+				return err
+			})
+		},
+	}
+}
+
+// keyOf reads a public key that is given itself or as a file.
+func keyOf(given string) (string, error) {
+	if given == "" || strings.Count(given, "+") >= 2 {
+		return given, nil
+	}
+	raw, err := os.ReadFile(given) // #nosec G304 -- the user names it
+	if err != nil {
+		return "", fmt.Errorf("--key: %w", err)
+	}
+	return strings.TrimSpace(string(raw)), nil
+}
