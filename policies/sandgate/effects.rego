@@ -83,9 +83,12 @@ _denied contains {
 	"severity": "high",
 } if {
 	some change in input.changes
-	some protected in _bounds.protected
-	contains(sprintf("/%s/", [change.path]), sprintf("/%s/", [protected]))
+	path := concat("", ["/", change.path, "/"])
+	some protected in _protected
+	contains(path, protected)
 }
+
+_protected := {concat("", ["/", path, "/"]) | some path in _bounds.protected}
 
 # METADATA
 # title: effects-link-outside

@@ -22,7 +22,7 @@ type scene struct {
 }
 
 // files makes files by path; "x/" is a directory, "a -> b" a link, "!a" a whiteout.
-func files(t *testing.T, dir string, names ...string) {
+func files(t testing.TB, dir string, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		at, target, link := strings.Cut(name, " -> ")
@@ -46,7 +46,7 @@ func files(t *testing.T, dir string, names ...string) {
 	}
 }
 
-func newScene(t *testing.T, lower, upper []string) *scene {
+func newScene(t testing.TB, lower, upper []string) *scene {
 	t.Helper()
 	top := t.TempDir()
 	s := &scene{dir: filepath.Join(top, "lower"), stage: filepath.Join(top, "stage")}
