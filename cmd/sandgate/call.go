@@ -29,6 +29,7 @@ type callOptions struct {
 	env                                   []string
 	timeout                               time.Duration
 	stdin, asJSON, dryRun, quiet, explain bool
+	wait                                  bool
 	detach, detachOnDisconnect            bool
 }
 
@@ -76,6 +77,7 @@ A tool may exit with any of these itself: --json tells them apart.`,
 	fl.BoolVarP(&o.detach, "detach", "d", false, "run it in the background: print its id once it runs, and return")
 	fl.BoolVar(&o.detachOnDisconnect, "detach-on-disconnect", false, "leaving with Ctrl-C, or losing the connection, does not end the call")
 	cmd.MarkFlagsMutuallyExclusive("detach", "detach-on-disconnect", "dry-run")
+	fl.BoolVar(&o.wait, "wait", false, "wait while the call needs an approval, and go on once it is approved")
 	fl.BoolVarP(&o.quiet, "quiet", "q", false, "do not say on stderr what sandgate has to say of the result")
 	return cmd
 }
@@ -173,7 +175,7 @@ func (o *callOptions) execute(cmd *cobra.Command, api sandgatev1.ToolServiceClie
 	if o.asJSON {
 		out, errOut = io.Discard, io.Discard
 	}
-	res, err := receive(stream, newOutputs(out, errOut))
+	res, err := o.receive(stream, newOutputs(out, errOut), cmd.ErrOrStderr())
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil && cmd.Context().Err() == nil {
 			return cause // stdin could not be read
@@ -245,8 +247,10 @@ func sendStdin(stream sandgatev1.ToolService_ExecuteStreamClient, from io.Reader
 	}
 }
 
-// receive writes output as it comes and returns the result.
-func receive(stream sandgatev1.ToolService_ExecuteStreamClient, out *outputs) (*sandgatev1.Result, error) {
+// receive writes output as it comes and returns the result. A call that needs an
+// approval ends here, unless it is to be waited for; it goes on when it is sent again.
+func (o *callOptions) receive(stream sandgatev1.ToolService_ExecuteStreamClient, out *outputs, notes io.Writer) (*sandgatev1.Result, error) {
+	var decided *sandgatev1.DecisionEvent
 	for {
 		msg, err := stream.Recv()
 		if err != nil {
@@ -256,6 +260,16 @@ func receive(stream sandgatev1.ToolService_ExecuteStreamClient, out *outputs) (*
 			return nil, err
 		}
 		switch event := msg.GetEvent().(type) {
+		case *sandgatev1.ExecuteStreamResponse_Decision:
+			decided = event.Decision
+		case *sandgatev1.ExecuteStreamResponse_ApprovalPending:
+			a := event.ApprovalPending.GetApproval()
+			if !o.wait {
+				return unanswered(decided, a), nil
+			}
+			if !o.quiet {
+				_, err = fmt.Fprintf(notes, "sandgate: waits for an approval: sandgate approve %s\n", visible(a.GetApprovalId()))
+			}
 		case *sandgatev1.ExecuteStreamResponse_Output:
 			err = out.event(event.Output)
 		case *sandgatev1.ExecuteStreamResponse_Result:
@@ -264,5 +278,14 @@ func receive(stream sandgatev1.ToolService_ExecuteStreamClient, out *outputs) (*
 		if err != nil {
 			return nil, fmt.Errorf("write output: %w", err)
 		}
+	}
+}
+
+// unanswered is the result of a call that is not waited for.
+func unanswered(decided *sandgatev1.DecisionEvent, a *sandgatev1.Approval) *sandgatev1.Result {
+	return &sandgatev1.Result{
+		CallId: decided.GetCallId(), Outcome: sandgatev1.Outcome_OUTCOME_APPROVAL_REQUIRED, ExitCode: -1, IsError: true,
+		Decision: decided.GetDecision(), Digest: a.GetDigest(), ApprovalId: a.GetApprovalId(),
+		Message: "once it is approved (sandgate approve " + a.GetApprovalId() + "), send it again with --call-id " + decided.GetCallId(),
 	}
 }

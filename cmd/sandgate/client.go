@@ -57,6 +57,9 @@ func (c *client) dial() (*grpc.ClientConn, error) {
 			return nil, err
 		}
 		target = "unix://" + path
+		if token := os.Getenv("SANDGATE_APPROVER_TOKEN"); token != "" {
+			opts = append(opts, grpc.WithPerRPCCredentials(bearer(token)))
+		}
 	default:
 		return nil, fmt.Errorf("--addr %q: want unix:///path or tcp://host:port", addr)
 	}

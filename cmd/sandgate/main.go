@@ -66,6 +66,7 @@ against Rego policies and runs the allowed ones in sandboxes.
 
   sandgate call bash '{"command": "ls -la"}'     run a tool
   sandgate tools                                 what you may call
+  sandgate approve                               what waits for your approval
   sandgate doctor                                what this machine can enforce
   sandgate policy test FILE                      try a policy, no daemon needed
 
@@ -79,7 +80,8 @@ data directory. Over TCP the token is taken from SANDGATE_TOKEN.`,
 	authoring := newPolicyCommand()
 	authoring.AddCommand(newPolicyStatusCommand(c))
 	cmd.AddCommand(
-		newCallCommand(c), newCallsCommand(c), newAttachCommand(c), newLogsCommand(c), newKillCommand(c), newToolsCommand(c), newDoctorCommand(c), newImageCommand(c), newSessionCommand(c), authoring, newAuditCommand(c), newVersionCommand(c),
+		newCallCommand(c), newCallsCommand(c), newAttachCommand(c), newLogsCommand(c), newKillCommand(c), newToolsCommand(c), newDoctorCommand(c), newImageCommand(c), newSessionCommand(c), newApproveCommand(c), newDenyCommand(c),
+		newApprovalsCommand(c), newGrantsCommand(c), authoring, newAuditCommand(c), newVersionCommand(c),
 	)
 	return cmd
 }

@@ -65,7 +65,13 @@ func (r reporter) result(res *sandgatev1.Result) error {
 	switch res.GetOutcome() { //nolint:exhaustive // the others have their say below
 	case sandgatev1.Outcome_OUTCOME_EXITED:
 		return r.warnings(res.GetDecision())
-	case sandgatev1.Outcome_OUTCOME_DENIED, sandgatev1.Outcome_OUTCOME_APPROVAL_REQUIRED:
+	case sandgatev1.Outcome_OUTCOME_APPROVAL_REQUIRED:
+		if err := r.decision(res.GetDecision()); err != nil || res.GetApprovalId() == "" {
+			return err
+		}
+		_, err := fmt.Fprintf(r.w, "  once it is approved (sandgate approve %s), send it again with --call-id %s\n", visible(res.GetApprovalId()), visible(res.GetCallId()))
+		return err
+	case sandgatev1.Outcome_OUTCOME_DENIED:
 		return r.decision(res.GetDecision())
 	case sandgatev1.Outcome_OUTCOME_SIGNALED:
 		text = "ended by " + res.GetSignal()

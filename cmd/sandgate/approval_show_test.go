@@ -1,0 +1,104 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+)
+
+func TestVisible(t *testing.T) {
+	for text, want := range map[string]string{
+		"plain text, 'quoted' \\n \\u202e": "plain text, 'quoted' \\n \\u202e",
+		"übung 漢字 → ok":                    "übung 漢字 → ok",
+		"a\x1b[2Jb":                        "a⟨U+001B⟩[2Jb",
+		"a\rb\x00\x7f":                     "a⟨U+000D⟩b⟨U+0000⟩⟨U+007F⟩",
+		"a\u202eb\u2066c":                  "a⟨U+202E⟩b⟨U+2066⟩c",
+		"a\\b\u200bc":                      "a\\b⟨U+200B⟩c",
+		"\xff\xfe":                         "⟨byte FF⟩⟨byte FE⟩",
+		"שלום":                             "⟨U+05E9⟩⟨U+05DC⟩⟨U+05D5⟩⟨U+05DD⟩",
+		"e\u0301":                          "e⟨U+0301⟩",
+		"x\u3164y\U000e0041z\ufe0fq":       "x⟨U+3164⟩y⟨U+E0041⟩z⟨U+FE0F⟩q",
+		"a\u00a0b\u2003c":                  "a⟨U+00A0⟩b⟨U+2003⟩c",
+		"\u009b31m":                        "⟨U+009B⟩31m",
+		"⟨U+202E⟩":                         "⟨U+27E8⟩U+202E⟨U+27E9⟩",
+	} {
+		if got := visible(text); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+}
+
+// FuzzVisible: nothing that comes out acts on a terminal or is not seen, and different
+// texts look different.
+func FuzzVisible(f *testing.F) {
+	for _, seed := range []string{"ls -la", "a\x1b]0;x\x07", "\u202e", "\\u202e", "א", "\xc3"} {
+		f.Add(seed, "\\"+seed)
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		for _, r := range visible(a) {
+			if r < ' ' || r == 0x7f || !unicode.IsPrint(r) || unicode.In(r, unicode.M, unicode.Cf, unicode.Hebrew, unicode.Arabic) {
+				t.Fatalf("%q comes out with %q", a, r)
+			}
+		}
+		if a != b && visible(a) == visible(b) {
+			t.Fatalf("%q and %q look alike", a, b)
+		}
+	})
+}
+
+func asked() *sandgatev1.Approval {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	none := int64(0)
+	return &sandgatev1.Approval{
+		ApprovalId: "ap-1", State: sandgatev1.ApprovalState_APPROVAL_STATE_PENDING, CallerId: "unix:uid:1000", BindingDigest: "sha256:00",
+		ExpireTime: timestamppb.New(now.Add(10 * time.Minute)), Quorum: 2, StdinBytes: &none,
+		Call: &sandgatev1.Call{
+			CallId: "c1", SessionId: "s", Tool: "bash", Cwd: "/workspace", Env: map[string]string{"TOKEN": ""},
+			ArgsJson: `{"command":"sh s.sh\n  │ Let it run? Type yes: yes\n\u001b[1Adone"}`,
+		},
+		Files:     []*sandgatev1.ApprovalFile{{Path: "/workspace/s.sh", RealPath: "/workspace/t.sh", Op: "run", Sha256: "ab", SizeBytes: 3}},
+		NotFrozen: []string{"what is in the directory /workspace/\u202esub"}, Changes: []string{"/workspace/s.sh has another content"},
+		Decision: &sandgatev1.Decision{Reasons: []*sandgatev1.Reason{{Rule: "r", Message: "it is not known"}}},
+		SuggestedGrant: &sandgatev1.SuggestedGrant{
+			Summary: "`git commit`", Terms: &sandgatev1.GrantTerms{Scope: "session", Uses: 20},
+		},
+	}
+}
+
+func TestWhatAPersonReads(t *testing.T) {
+	var b strings.Builder
+	if err := writeApproval(&b, asked(), time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"ap-1  pending, expires in 10m0s\n", "  │ sh s.sh\n  │   │ Let it run? Type yes: yes\n  │ ⟨U+001B⟩[1Adone\n",
+		"variables   TOKEN\n", "file        run /workspace/s.sh → /workspace/t.sh, 3 bytes, sha256 ab\n",
+		"NOT FROZEN  what is in the directory /workspace/⟨U+202E⟩sub\n", "CHANGED     /workspace/s.sh has another content",
+		"asked       it is not known [r]\n", "approvals   0 of 2\n", "(--grant): `git commit`; this session, 20 uses", "digest      sha256:00\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in:\n%s", want, b.String())
+		}
+	}
+	if strings.ContainsAny(b.String(), "\x1b\u202e\r") {
+		t.Error("the text can act on a terminal")
+	}
+}
+
+func TestLongLinesAreBrokenHere(t *testing.T) {
+	a := asked()
+	a.Call.ArgsJson = `{"command":"` + strings.Repeat("x", 250) + `"}`
+	var b strings.Builder
+	if err := writeApproval(&b, a, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	want := "  │ " + strings.Repeat("x", 100) + "\n  ↳ " + strings.Repeat("x", 100) + "\n  ↳ " + strings.Repeat("x", 50) + "\n"
+	if !strings.Contains(b.String(), want) {
+		t.Errorf("got:\n%s", b.String())
+	}
+}
