@@ -151,7 +151,7 @@ func searchNearest(ctx context.Context, engine *policy.Engine, document []byte, 
 		}
 		changed := in
 		changed.Call, changed.Tool, err = proposal.Build(tool, proposal.Call{
-			ID: in.Call.ID, Args: c.Args, Cwd: c.Cwd, Env: c.Env, StdinBytes: in.Call.StdinBytes, StdinDigest: in.Call.StdinDigest,
+			ID: in.Call.ID, Args: c.Args, Cwd: c.Cwd, Env: c.Env, StdinBytes: in.Call.StdinBytes, StdinDigest: in.Call.StdinDigest, Detached: in.Call.Detached,
 		}, root)
 		if err != nil {
 			return policy.Decision{}, err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sandgate/sandgate/internal/gate"
 	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/internal/spool"
 	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/sandboxtest"
@@ -213,6 +214,38 @@ func TestDetachedCallsAreBoundedAndEndWithSessionAndGate(t *testing.T) {
 	if err := start("c9", ""); !errdefs.IsUnavailable(err) {
 		t.Errorf("started after Close: %v", err)
 	}
+}
+
+func TestDetachedCallsKeepTheQuotaOfTheirSession(t *testing.T) {
+	b, programs := led(t, t.TempDir(), nil)
+	spec := gate.SessionSpec{ID: "s", Terms: session.Terms{Quota: session.Quota{BackgroundCalls: 1}}}
+	if _, err := b.CreateSession(t.Context(), alice, spec); err != nil {
+		t.Fatal(err)
+	}
+	start := func(id string) error {
+		call := bash(id, "sleep")
+		call.SessionID = "s"
+		_, _, err := b.Start(t.Context(), call)
+		return err
+	}
+	if err := start("c1"); err != nil {
+		t.Fatal(err)
+	}
+	p := <-programs
+	if in := b.policy.last(t); !in.Call.Detached {
+		t.Error("policy does not see that the call is detached")
+	}
+	if err := start("c2"); !errdefs.IsResourceExhausted(err) {
+		t.Errorf("the second: %v", err)
+	}
+	p.release <- sandboxtest.Exit(0, "")
+	call := bash("c1", "sleep")
+	call.SessionID = "s"
+	b.do(t, call)
+	if err := start("c2"); err != nil {
+		t.Errorf("after the first has ended: %v", err)
+	}
+	<-programs
 }
 
 func TestDisconnectedCallGoesOnIfItShall(t *testing.T) {

@@ -109,7 +109,7 @@ func (g *Gate) conduct(ctx context.Context, e *entry, w *way) (Result, error) {
 
 // measured tells of a call that was not a replay.
 func (g *Gate) measured(ctx context.Context, w *way, res Result, err error) {
-	if t, ok := w.host.(Tracer); ok {
+	if t, ok := w.live.host.(Tracer); ok {
 		t.Traced(w.trace)
 	}
 	g.cfg.Telemetry.Ended(ctx, &w.trace, telemetry.Call{
@@ -243,6 +243,13 @@ func (w *way) attempt(ctx context.Context) (Result, error) {
 	// Only a positive decision runs; whatever else it is, it is a refusal.
 	if !w.mayRun() {
 		return w.refuse(ctx)
+	}
+	if w.call.Detach && w.session != nil {
+		leave, err := w.session.Background()
+		if err != nil {
+			return Result{}, err
+		}
+		defer leave()
 	}
 	place, err := w.admit(ctx)
 	if err != nil {

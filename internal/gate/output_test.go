@@ -16,6 +16,7 @@ import (
 	"github.com/sandgate/sandgate/internal/gate"
 	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/spool"
 	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/sandboxtest"
 )
@@ -360,4 +361,40 @@ func BenchmarkReplaySnapshot(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkOutput is a call with some output, without and with files behind.
+func BenchmarkOutput(b *testing.B) {
+	for _, size := range []int{0, 1 << 10, 1 << 20} {
+		for _, kept := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%d/files=%v", size, kept), func(b *testing.B) {
+				text := strings.Repeat("x", size)
+				dir := b.TempDir()
+				bench := newBench(b, dir, func(_ context.Context, call sandbox.Call) (sandbox.Result, error) {
+					for offset := 0; offset < len(text); offset += 64 << 10 {
+						call.Observer.Output(sandbox.Stdout, int64(offset), []byte(text[offset:min(offset+64<<10, len(text))]))
+					}
+					return sandboxtest.Exit(0, text), nil
+				}, func(c *gate.Config) {
+					c.Defaults.OutputBytes = 4 << 20
+					if !kept {
+						return
+					}
+					store, err := spool.OpenStore(spool.StoreConfig{Dir: filepath.Join(dir, "outputs"), Bytes: 64 << 20, Keep: time.Hour})
+					if err != nil {
+						b.Fatal(err)
+					}
+					b.Cleanup(func() { _ = store.Close() })
+					c.Output, c.Files = store, spool.NewFiles(store.Dir(), 16<<20, 64<<20)
+				})
+				bench.policy.forget = true
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					if _, err := bench.Execute(b.Context(), bash(fmt.Sprint("c", i), "x"), nil); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
 }

@@ -91,7 +91,9 @@ type CallInput struct {
 	StdinBytes *int64            `json:"stdin_bytes,omitempty"` // absent when streamed
 	// StdinDigest is "sha256:…"; absent when streamed or when there is no stdin.
 	StdinDigest string `json:"stdin_digest,omitempty"`
-	Digest      string `json:"digest"`
+	// Detached: it runs in the background; absent for other calls.
+	Detached bool   `json:"detached,omitempty"`
+	Digest   string `json:"digest"`
 	// TransformedFrom is the digest of the call that the host sent, where this one
 	// is what a transform of the policy made of it.
 	TransformedFrom string       `json:"transformed_from,omitempty"`

@@ -273,6 +273,9 @@ func (b *valueBuilder) call(c *CallInput) *ast.Term {
 		b.putInt(keyStdinBytes, *c.StdinBytes)
 	}
 	b.putTextIf(keyStdinDigest, c.StdinDigest)
+	if c.Detached {
+		b.putBool(keyDetached, true)
+	}
 	if b.needs.digest {
 		b.putText(keyDigest, c.Digest)
 	}

@@ -144,6 +144,7 @@ var (
 	keySrc              = ast.StringTerm("src")
 	keyStatic           = ast.StringTerm("static")
 	keyStdinBytes       = ast.StringTerm("stdin_bytes")
+	keyDetached         = ast.StringTerm("detached")
 	keyStdinDigest      = ast.StringTerm("stdin_digest")
 	keyStored           = ast.StringTerm("stored")
 	keySub              = ast.StringTerm("sub")

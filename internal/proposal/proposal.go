@@ -32,6 +32,7 @@ type Call struct {
 	StdinBytes *int64            // nil: streamed
 	// StdinDigest is "sha256:…" of the standard input. Empty: none, or streamed.
 	StdinDigest string
+	Detached    bool   // it runs in the background
 	Digest      string // what the gate calls it; empty where nothing is run
 }
 
@@ -41,7 +42,7 @@ type Call struct {
 func Build(tool catalog.Tool, call Call, root facts.FS) (policy.CallInput, policy.ToolInput, error) {
 	in := policy.CallInput{
 		ID: call.ID, Tool: tool.Name, Args: call.Args, Cwd: call.Cwd, Env: call.Env,
-		StdinBytes: call.StdinBytes, StdinDigest: call.StdinDigest, Digest: call.Digest,
+		StdinBytes: call.StdinBytes, StdinDigest: call.StdinDigest, Detached: call.Detached, Digest: call.Digest,
 	}
 	if in.Cwd == "" {
 		in.Cwd = DefaultCwd

@@ -84,6 +84,7 @@ type journalCall struct {
 	Env         json.RawMessage     `json:"env"`
 	EnvNames    []string            `json:"env_names"`
 	StdinDigest string              `json:"stdin_digest"`
+	Detached    bool                `json:"detached"`
 	StdinBytes  *int64              `json:"stdin_bytes"`
 	Profile     string              `json:"profile"`
 	Agent       *policy.AgentInput  `json:"agent"`
@@ -211,7 +212,7 @@ func (r *Reader) rederive(raw json.RawMessage) (Document, error) {
 	}
 	in.Call, in.Tool, err = proposal.Build(tool, proposal.Call{
 		ID: in.Call.ID, Args: in.Call.Args, Cwd: in.Call.Cwd, Env: in.Call.Env,
-		StdinBytes: in.Call.StdinBytes, Digest: in.Call.Digest, StdinDigest: in.Call.StdinDigest,
+		StdinBytes: in.Call.StdinBytes, Digest: in.Call.Digest, StdinDigest: in.Call.StdinDigest, Detached: in.Call.Detached,
 	}, r.workspace())
 	if err != nil {
 		return Document{}, &Unreplayable{"the call is refused before the policy today"}
@@ -317,7 +318,7 @@ func (r *Reader) rebuild(rec *record, data *journalCall, env map[string]string, 
 	workspace, guesses := r.remembered(&in, data.Saw)
 	in.Call, in.Tool, err = proposal.Build(tool, proposal.Call{
 		ID: rec.CallID, Args: data.Args, Cwd: data.Cwd, Env: env,
-		StdinBytes: data.StdinBytes, Digest: data.Digest, StdinDigest: data.StdinDigest,
+		StdinBytes: data.StdinBytes, Digest: data.Digest, StdinDigest: data.StdinDigest, Detached: data.Detached,
 	}, workspace)
 	if err != nil {
 		return Document{}, &Unreplayable{"the call is refused before the policy today"}
