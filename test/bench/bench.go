@@ -34,6 +34,7 @@ type size struct {
 	open       measure.OpenPlan
 	rules      []int         // numbers of additional rules
 	sessions   []int         // numbers of idle sessions, growing
+	idle       int           // sessions that wait without cells
 	cells      int           // most cells of the daemon with the sessions
 	pool       int           // cells that the daemon for single-use cells keeps
 	bursts     int           // of one repetition, each empties the pool
@@ -45,7 +46,7 @@ func fullSize() size {
 	return size{
 		plan:  measure.Plan{Reps: 5, Slices: 5, Slice: 360 * time.Millisecond, MaxOps: 2000},
 		open:  measure.OpenPlan{Reps: 5, Rate: 1000, Lasts: 4 * time.Second},
-		rules: []int{1, 100, 1000}, sessions: []int{10, 1000}, cells: 64, pool: 8, bursts: 3,
+		rules: []int{1, 100, 1000}, sessions: []int{10, 1000}, idle: 5000, cells: 64, pool: 8, bursts: 3,
 		neighbours: 3 * time.Second, dry: 4 * time.Second,
 	}
 }
@@ -54,7 +55,7 @@ func quickSize() size {
 	return size{
 		plan:  measure.Plan{Reps: 2, Slices: 1, Slice: 60 * time.Millisecond, MaxOps: 20},
 		open:  measure.OpenPlan{Reps: 2, Rate: 1000, Lasts: 200 * time.Millisecond},
-		rules: []int{1, 100, 1000}, sessions: []int{4, 12}, cells: 6, pool: 3, bursts: 1,
+		rules: []int{1, 100, 1000}, sessions: []int{4, 12}, idle: 40, cells: 6, pool: 3, bursts: 1,
 		neighbours: 200 * time.Millisecond, dry: 150 * time.Millisecond,
 	}
 }
@@ -96,6 +97,7 @@ func (b *bench) sections() []section {
 		{[]string{report.GroupCells}, b.newCells},
 		{[]string{report.GroupNeighbours}, b.neighbours},
 		{[]string{report.GroupSessions}, b.sessions},
+		{[]string{report.GroupIdle}, b.idleSessions},
 		{[]string{report.GroupIsolation}, b.isolation},
 	}
 }

@@ -41,7 +41,7 @@ func TestQuickRunIsComplete(t *testing.T) {
 	gvisor := !slices.ContainsFunc(r.Skipped, func(n report.Note) bool { return n.What == "gVisor" })
 	wantCells := map[string]int{
 		report.GroupCommands: len(jobs()), report.GroupClients: 5, report.GroupReuse: 3, report.GroupDecide: 2*len(decidedCalls()) + 1,
-		report.GroupFloors: 1, report.GroupRules: 2 * len(quickSize().rules), report.GroupNeighbours: len(abusers()), report.GroupSessions: len(quickSize().sessions),
+		report.GroupFloors: 1, report.GroupRules: 2 * len(quickSize().rules), report.GroupNeighbours: len(abusers()), report.GroupSessions: len(quickSize().sessions), report.GroupIdle: 1,
 	}
 	if gvisor {
 		wantCells[report.GroupIsolation] = 4
@@ -95,13 +95,19 @@ func checkCell(t *testing.T, c *report.Cell) {
 
 func checkMemory(t *testing.T, r *report.Run) {
 	t.Helper()
-	if len(r.Memory) != 1+len(quickSize().sessions) {
+	if len(r.Memory) != 2+len(quickSize().sessions) {
 		t.Errorf("memory: got %d rows", len(r.Memory))
 	}
 	for _, m := range r.Memory {
 		sum := int64(0)
 		for _, p := range m.Parts {
 			sum += p.Bytes
+		}
+		if m.Name == report.MemoryIdle {
+			if m.Bytes < 1 || m.Bytes > 1<<30 {
+				t.Errorf("memory of idle sessions: %d bytes", m.Bytes)
+			}
+			continue
 		}
 		if m.Bytes < 1<<20 || m.Bytes > 1<<30 || len(m.Parts) > 0 && sum != m.Bytes {
 			t.Errorf("memory of %s: %d bytes, parts %+v", m.Name, m.Bytes, m.Parts)

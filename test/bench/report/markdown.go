@@ -19,6 +19,7 @@ var groups = []struct{ group, heading, text string }{
 	{GroupDecide, "Decisions", "Evaluate over the unix socket, nothing runs. No two calls are the same but where it says so: of a call that was decided a moment ago, the decision is remembered. Open loop: begun at a fixed rate, measured from the intended start."},
 	{GroupRules, "Rules", "Evaluate of a call under the default library and, in the same slices on a second daemon, under the library with more rules (`data.sandgate.extra`), none of which the call meets."},
 	{GroupSessions, "Idle sessions", "`bash -c true`, one client, while other sessions wait."},
+	{GroupIdle, "One more session", "The first call of a session, `bash -c true`, with as many waiting without cells; the pool is warm each time."},
 	{GroupNeighbours, "Beside abusers", "`bash -c true`, one client in turns alone and beside a caller whose calls do as told without end, each held by the daemon's default limits."},
 }
 

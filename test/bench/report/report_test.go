@@ -53,6 +53,7 @@ func goodRun() *Run {
 			pair(GroupClients, CellBash, 32, 0, ArmFloor, 2*msec, 3*msec, 660),
 			alone(GroupCells, CellFull, 1, 4*msec, 100),
 			alone(GroupCells, CellDry, 2, 90*msec, 22),
+			pair(GroupIdle, CellOpening, 1, 5000, ArmFloor, msec, 10*msec, 90),
 			alone(GroupDecide, CellOpenLoop, 1, 300*time.Microsecond, 1000),
 			pair(GroupRules, CellToolRules, 1, 1000, ArmLibrary, 300*time.Microsecond, 330*time.Microsecond, 100),
 			pair(GroupIsolation, "gVisor, "+CellBash, 1, 0, ArmFloor, msec, 12*msec, 80),
@@ -61,6 +62,7 @@ func goodRun() *Run {
 		Memory: []Memory{
 			{Name: MemoryCell, Amount: 8, Bytes: 11 << 20, Parts: []Part{{"init", 11 << 20}}},
 			{Name: MemoryDaemon, Amount: 1000, Bytes: 100 << 20},
+			{Name: MemoryIdle, Amount: 5000, Bytes: 60 << 20},
 		},
 		Stages:  []Stages{{Name: CellBash, Source: "a test", Calls: 1, Seen: msec, Stages: []Stage{{"run", msec}}, Explained: 0.96}},
 		Peers:   []Peer{{"go-judge", "thin"}},

@@ -27,6 +27,7 @@ const (
 	GroupDecide     = "decide"
 	GroupRules      = "rules"
 	GroupSessions   = "sessions"
+	GroupIdle       = "idle"
 	GroupNeighbours = "neighbours"
 	GroupPeers      = "peers"
 )
@@ -53,6 +54,7 @@ const (
 	CellToolRules    = "more rules, each for a tool"
 	CellCommandRules = "more rules, each for a command"
 	CellSessions     = "idle sessions"
+	CellOpening      = "first call of one more session"
 )
 
 // Cold is the name of the arm in which a part is done each time after a fork+exec of

@@ -36,6 +36,7 @@ func (r *Run) targets() []target {
 	out = append(out, r.decideTargets()...)
 	out = append(out, r.gvisorTarget())
 	out = append(out, r.memoryTargets()...)
+	out = append(out, r.sessionTargets()...)
 	out = append(out, r.neighbourTargets()...)
 	out = append(out, r.stageTarget())
 	return append(out, r.peerTargets()...)
@@ -154,10 +155,29 @@ func (r *Run) memoryTargets() []target {
 	return out
 }
 
+// sessionTargets are those of the issue "A session" that a benchmark can show.
+func (r *Run) sessionTargets() []target {
+	const (
+		memory  = "5,000 idle sessions: at most 100 MiB more"
+		opening = "the first call of the next session beside 5,000, pool warm: p99 at most 20 ms"
+	)
+	out := []target{missing(memory), missing(opening)}
+	for _, m := range r.Memory {
+		if m.Name == MemoryIdle && m.Amount >= 5000 {
+			out[0] = atMost(memory, "%.1f MiB", mib(m.Bytes), 100)
+		}
+	}
+	if s := r.Find(GroupIdle, CellOpening, 1, 5000).Arm(ArmSandgate); s != nil {
+		out[1] = atMost(opening, "%.1f ms", msFloat(s.Percentile(99)), 20)
+	}
+	return out
+}
+
 // Names of Memory rows that targets look for.
 const (
 	MemoryCell   = "idle cell"
 	MemoryDaemon = "sandgated"
+	MemoryIdle   = "sandgated, more than without"
 )
 
 func (r *Run) neighbourTargets() (out []target) {
