@@ -12,7 +12,9 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sandgate/sandgate/internal/session"
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+	"github.com/sandgate/sandgate/sandbox/changeset"
 )
 
 // answer is what a client was told of a call.
@@ -37,10 +39,18 @@ type book struct {
 	wrong    []string
 	errors   map[string]int // attempts that ended with an error, by code
 	sample   map[string]string
+	closed   []string // sessions that have ended
+
+	// Of the journal, as far as it was read: it removes what is old.
+	seq      int64
+	read     map[string]bool // closed segments
+	intents  map[string]int
+	outcomes map[string]string
 }
 
 func newBook(dir string) *book {
-	return &book{dir: dir, sent: map[string]call{}, told: map[string]answer{}, fresh: map[string]bool{}, errors: map[string]int{}, sample: map[string]string{}}
+	return &book{dir: dir, sent: map[string]call{}, told: map[string]answer{}, fresh: map[string]bool{}, errors: map[string]int{}, sample: map[string]string{},
+		read: map[string]bool{}, intents: map[string]int{}, outcomes: map[string]string{}}
 }
 
 // blame notes that something is not as it must be.
@@ -74,7 +84,7 @@ func (b *book) failed(code string, err error) {
 func (b *book) answered(c call, r *sandgatev1.Result) {
 	a := answer{outcome: r.GetOutcome(), exit: r.GetExitCode()}
 	if doubtful(a.outcome) {
-		lines, err := b.lines()
+		lines, err := b.lines(linesFile)
 		if err != nil {
 			b.blame("read lines: %v", err)
 		}
@@ -96,6 +106,8 @@ func (b *book) answered(c call, r *sandgatev1.Result) {
 		b.wrong = append(b.wrong, fmt.Sprintf("%s was answered twice by a result that is not replayed (%v)", c.id, a))
 	case !doubtful(a.outcome) && (a.outcome != c.want || a.exit != c.exit):
 		b.wrong = append(b.wrong, fmt.Sprintf("%s ended as %v, want %v %d or a doubt: %s", c.id, a, c.want, c.exit, r.GetMessage()))
+	case c.parts && a.outcome == c.want && r.GetEffects().GetState() != sandgatev1.EffectsState_EFFECTS_STATE_COMMITTED:
+		b.wrong = append(b.wrong, fmt.Sprintf("%s was not committed: %v", c.id, r.GetEffects()))
 	case r.GetCallId() != c.id:
 		b.wrong = append(b.wrong, fmt.Sprintf("the answer to %s is of %q", c.id, r.GetCallId()))
 	}
@@ -110,14 +122,14 @@ func doubtful(o sandgatev1.Outcome) bool {
 // linesFile is what calls append to, in the workspace of their session.
 const linesFile = "lines"
 
-// lines counts the lines of each call in all workspaces.
-func (b *book) lines() (map[string]int, error) {
+// lines counts the lines of each call in the files of one name in all workspaces.
+func (b *book) lines(name string) (map[string]int, error) {
 	count := map[string]int{}
 	err := filepath.WalkDir(b.dir, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if err != nil || e.IsDir() || e.Name() != linesFile {
+		if err != nil || e.IsDir() || e.Name() != name {
 			return err
 		}
 		text, err := os.ReadFile(path) //nolint:gosec // calls made it, and can do no more
@@ -132,11 +144,12 @@ func (b *book) lines() (map[string]int, error) {
 // check compares what was told with what was done. It may be called while the
 // daemon is dead or nothing is on its way.
 func (b *book) check() {
-	lines, err := b.lines()
+	lines, err := b.lines(linesFile)
 	if err != nil {
 		b.blame("read lines: %v", err)
 		return
 	}
+	b.checkParts(lines)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id, n := range lines {
@@ -162,56 +175,117 @@ func (b *book) check() {
 	}
 }
 
-// record is what the book needs of a line of the journal.
-type record struct {
-	Kind   string `json:"kind"`
-	CallID string `json:"call_id"`
-	Data   struct {
-		Outcome string `json:"outcome"`
-	} `json:"data"`
+// checkParts looks whether each transaction was made as a whole or not at all, that
+// nothing is left of it beside the workspaces, and nothing of sessions that have ended.
+func (b *book) checkParts(lines map[string]int) {
+	for _, name := range partFiles() {
+		part, err := b.lines(name)
+		if err != nil {
+			b.blame("read lines: %v", err)
+		}
+		b.mu.Lock()
+		for id, c := range b.sent {
+			if c.parts && part[id] != lines[id] {
+				b.wrong = append(b.wrong, fmt.Sprintf("%s has %d lines in %s and %d in %s", id, lines[id], linesFile, part[id], name))
+			}
+		}
+		b.mu.Unlock()
+	}
+	for _, pattern := range []string{"*/" + changeset.StagePrefix + "*", "*/*/" + changeset.StagePrefix + "*", "*/*.making", ".ended-*"} {
+		if left, err := filepath.Glob(filepath.Join(b.dir, pattern)); err != nil || len(left) > 0 {
+			b.blame("left: %v %v", left, err)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, id := range b.closed {
+		if _, err := os.Lstat(filepath.Join(b.dir, session.Key(caller, id))); !errors.Is(err, fs.ErrNotExist) {
+			b.wrong = append(b.wrong, fmt.Sprintf("the files of session %s, which was closed, are there (%v)", id, err))
+		}
+	}
 }
 
-// readJournal reads the records of calls from the segments beside the live one, up to
-// the end of what is whole.
-func readJournal(path string) (intents map[string]int, outcomes map[string]string, err error) {
-	intents, outcomes = map[string]int{}, map[string]string{}
+// caller is who sends the calls.
+const caller = "unix:uid:0"
+
+// close notes that a session has ended.
+func (b *book) close(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = append(b.closed, id)
+}
+
+// record is what the book needs of a line of the journal.
+type record struct {
+	Seq    int64           `json:"seq"`
+	Kind   string          `json:"kind"`
+	CallID string          `json:"call_id"`
+	Data   json.RawMessage `json:"data"`
+}
+
+// readJournal reads the records that are new since it was read last, from the segments
+// beside the live one, each up to the end of what is whole. Closed ones are read once.
+func (b *book) readJournal(path string) error {
 	ext := filepath.Ext(path)
 	segments, err := filepath.Glob(strings.TrimSuffix(path, ext) + "*" + ext)
-	if err != nil || len(segments) == 0 {
-		return nil, nil, fmt.Errorf("no journal at %s: %w", path, err)
+	if err != nil {
+		return err
 	}
 	slices.Sort(segments) // the live one, which has no number, comes last
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, name := range segments {
+		if b.read[name] {
+			continue
+		}
 		text, err := os.ReadFile(name)
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
 		for line := range bytes.Lines(text) {
 			var r record
 			if json.Unmarshal(line, &r) != nil {
 				break // zeros or a torn end; that it is one, verify tells
 			}
-			if err := r.note(intents, outcomes); err != nil {
-				return nil, nil, err
+			if err := b.note(&r); err != nil {
+				return err
 			}
 		}
+		b.read[name] = name != path
 	}
-	return intents, outcomes, nil
+	return nil
 }
 
-func (r *record) note(intents map[string]int, outcomes map[string]string) error {
+// note takes a record. b.mu is held.
+func (b *book) note(r *record) error {
+	switch {
+	case r.Seq <= b.seq:
+		return nil
+	case r.Seq != b.seq+1:
+		return fmt.Errorf("record %d follows %d", r.Seq, b.seq)
+	}
+	b.seq = r.Seq
 	switch r.Kind {
 	case "intent":
-		intents[r.CallID]++
+		b.intents[r.CallID]++
 	case "decision", "outcome":
-		if r.Data.Outcome == "NOT_RUN" {
-			intents[r.CallID]--
+		var data struct {
+			Outcome string `json:"outcome"`
+		}
+		if err := json.Unmarshal(r.Data, &data); err != nil {
+			return fmt.Errorf("record %d: %w", r.Seq, err)
+		}
+		switch data.Outcome {
+		case "NOT_RUN":
+			b.intents[r.CallID]--
+			return nil
+		case "APPROVAL_REQUIRED":
 			return nil
 		}
-		if before := outcomes[r.CallID]; before != "" {
-			return fmt.Errorf("%s has two outcomes, %s and %s", r.CallID, before, r.Data.Outcome)
+		if before := b.outcomes[r.CallID]; before != "" {
+			return fmt.Errorf("%s has two outcomes, %s and %s", r.CallID, before, data.Outcome)
 		}
-		outcomes[r.CallID] = r.Data.Outcome
+		b.outcomes[r.CallID] = data.Outcome
 	}
 	return nil
 }
@@ -219,12 +293,11 @@ func (r *record) note(intents map[string]int, outcomes map[string]string) error 
 // checkJournal compares the journal with what was done and told: nothing ran
 // without an intent on disk or under two, and nothing was told that is not there.
 func (b *book) checkJournal(path string) {
-	intents, outcomes, err := readJournal(path)
-	if err != nil {
+	if err := b.readJournal(path); err != nil {
 		b.blame("journal: %v", err)
 		return
 	}
-	lines, err := b.lines()
+	lines, err := b.lines(linesFile)
 	if err != nil {
 		b.blame("read lines: %v", err)
 		return
@@ -232,13 +305,13 @@ func (b *book) checkJournal(path string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id := range lines {
-		if intents[id] != 1 {
-			b.wrong = append(b.wrong, fmt.Sprintf("%s has run, and the journal has %d intents of it", id, intents[id]))
+		if b.intents[id] != 1 {
+			b.wrong = append(b.wrong, fmt.Sprintf("%s has run, and the journal has %d intents of it", id, b.intents[id]))
 		}
 	}
 	for id, a := range b.told {
-		if want := strings.TrimPrefix(a.outcome.String(), "OUTCOME_"); outcomes[id] != want {
-			b.wrong = append(b.wrong, fmt.Sprintf("%s was told as %s, the journal says %q", id, want, outcomes[id]))
+		if want := strings.TrimPrefix(a.outcome.String(), "OUTCOME_"); b.outcomes[id] != want {
+			b.wrong = append(b.wrong, fmt.Sprintf("%s was told as %s, the journal says %q", id, want, b.outcomes[id]))
 		}
 	}
 }

@@ -13,13 +13,33 @@ import (
 	"time"
 
 	"github.com/sandgate/sandgate/internal/journal"
+	"github.com/sandgate/sandgate/policies"
+	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
 	"github.com/sandgate/sandgate/sandbox/failpoint"
 	"github.com/sandgate/sandgate/test/daemontest"
 )
 
-// config gives the cells of sessions a short life, so that cells come and go.
+// profiles are those that the library does not have: one whose calls are transactions,
+// and one whose calls have to be approved, by their own caller.
+const profiles = `package sandgate.profiles.NAME
+
+allow contains {"rule": "all", "message": "it is a test"} if "NAME" == "careful"
+
+ask contains {"rule": "all", "message": "it is a test"} if "NAME" == "asking"
+
+ask_terms := {"self": true, "quorum": 1} if "NAME" == "asking"
+
+obligations := {"sandbox": {"workspace": "transaction"}} if "NAME" == "careful"
+
+obligations := {} if "NAME" == "asking"
+`
+
+// config gives the cells of sessions and the segments of the journal a short life, so
+// that they come and go.
 const config = `
 pool: {idle: 2, max_cells: 8, idle_timeout: 1s}
+journal: {segment_bytes: 1MiB, keep_bytes: 16MiB, checkpoint_interval: 200ms}
+callers: [{match: {uid: 0}, profiles: [open, locked, careful, asking], admin: true}]
 defaults: {memory: 64MiB, pids: 64, wall_time: 30s, output: 64KiB, disk: 8MiB, file: 8MiB}
 log: {level: warn}
 `
@@ -28,7 +48,7 @@ log: {level: warn}
 func shortPoints() []failpoint.Point {
 	return []failpoint.Point{
 		failpoint.GateIntentAfter, failpoint.GateReleased, failpoint.SandboxExited, failpoint.GateOutcomeAfter,
-		failpoint.JournalTorn, failpoint.CellTask, failpoint.StartContainerd,
+		failpoint.JournalTorn, failpoint.CellTask, failpoint.StartContainerd, failpoint.CommitStep,
 	}
 }
 
@@ -80,19 +100,24 @@ func TestCrash(t *testing.T) {
 	r := begin(t, p, seed)
 	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // repeatable
 	queue := p.lives(rng)
-	for n := 0; len(queue) > 0 && !t.Failed(); n++ {
-		next := queue[0]
+	for n := 0; len(queue) > 0 && !t.Failed(); {
+		group := queue[0]
 		queue = queue[1:]
-		reached := r.live(n, &next)
-		if reached || next.point == "" {
+		reached := false
+		for i := range group {
+			reached = r.live(n, &group[i])
+			n++
+		}
+		last := &group[len(group)-1]
+		if reached || last.point == "" || t.Failed() {
 			continue
 		}
-		if r.missed++; r.missed > p.tries {
-			t.Errorf("%s was not reached, after %d lives in which some point was not", next.point, p.tries)
+		if r.missed = append(r.missed, last.String()); len(r.missed) > p.tries {
+			t.Errorf("%s was not reached, after these lives in which some point was not: %v", last.point, r.missed)
 			break
 		}
-		next.hit = 1 + next.hit/4
-		queue = append(queue, next)
+		last.hit = 1 + last.hit/4
+		queue = append(queue, group)
 	}
 	r.end()
 }
@@ -108,8 +133,8 @@ type run struct {
 	load    *load
 	table   table
 
-	last   traces // of the life before
-	missed int    // lives that did not reach their point
+	last   traces   // of the life before
+	missed []string // lives that did not reach their point
 	cancel context.CancelFunc
 	ctx    context.Context //nolint:containedctx // of the whole run
 }
@@ -118,7 +143,17 @@ type run struct {
 func begin(t *testing.T, p plan, seed uint64) *run {
 	t.Helper()
 	bin := armable(t)
-	d, err := daemontest.New(config)
+	policy := filepath.Join(t.TempDir(), "policy")
+	if err := os.CopyFS(policy, policies.FS); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"careful", "asking"} {
+		text := strings.ReplaceAll(profiles, "NAME", name)
+		if err := os.WriteFile(filepath.Join(policy, "sandgate", name+".rego"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := daemontest.New(config + "policy: {dir: " + policy + "}\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,6 +207,7 @@ func (r *run) live(n int, l *life) (reached bool) {
 	if ready {
 		r.table.recovered(time.Since(began))
 		r.look(n)
+		r.fatten(n, l.fat)
 		if len(l.victims) > 0 {
 			r.killVictims(l)
 		}
@@ -221,19 +257,42 @@ func (r *run) look(n int) {
 	if left := r.machine.left(r.ctx, r.last, n%10 == 0); len(left) > 0 {
 		r.t.Errorf("left of the life before: %s", strings.Join(left, "; "))
 	}
-	calls := r.book.answeredCalls()
-	ctx, cancel := context.WithCancel(r.ctx)
+	ctx, cancel := r.thisLife()
 	defer cancel()
+	var some []call
+	for i, calls := 0, r.book.answeredCalls(); i < len(calls); i += 1 + len(calls)/20 { // of all ages
+		some = append(some, calls[(i+n)%len(calls)])
+	}
+	r.load.again(ctx, some)
+	r.told()
+}
+
+// thisLife ends with the daemon, which may die at its point at any time.
+func (r *run) thisLife() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(r.ctx)
 	exited := r.d.Exited()
-	go func() { // it may die at its point meanwhile
+	go func() {
 		select {
 		case <-exited:
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
-	r.load.again(ctx, calls[max(0, len(calls)-20):])
-	r.told()
+	return ctx, cancel
+}
+
+// fatten writes so many large records, by calls that are denied.
+func (r *run) fatten(life, records int) {
+	ctx, cancel := r.thisLife()
+	defer cancel()
+	for i := range records {
+		c := call{
+			id: fmt.Sprintf("fat-%d-%d", life, i), profile: "locked", command: ": " + strings.Repeat("x", 60_000),
+			want: sandgatev1.Outcome_OUTCOME_DENIED, exit: -1,
+		}
+		r.book.send(c)
+		r.load.settle(ctx, c)
+	}
 }
 
 // told fails the test for what the clients found wrong.
@@ -310,6 +369,12 @@ func (r *run) killVictims(l *life) {
 
 // autopsy looks at what is on disk while the daemon is dead.
 func (r *run) autopsy(n int, l *life) {
+	if err := r.book.readJournal(r.journalPath()); err != nil {
+		r.t.Errorf("life %d (%v): journal: %v", n, l, err)
+	}
+	if n%5 > 0 && !strings.HasPrefix(string(l.point), "journal/") {
+		return // it takes longer with each record
+	}
 	if _, err := journal.Verify(r.journalPath()); err != nil {
 		r.t.Errorf("life %d (%v): %v", n, l, err)
 	}

@@ -2,12 +2,15 @@ package crash
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
@@ -21,6 +24,8 @@ type call struct {
 	want                          sandgatev1.Outcome
 	exit                          int32
 	twice                         bool // two clients send it at once
+	parts                         bool // it is a transaction and writes the other files as well
+	life                          bool // its session is made for it and closed after it
 }
 
 func (c *call) request() *sandgatev1.ExecuteRequest {
@@ -31,18 +36,23 @@ func (c *call) request() *sandgatev1.ExecuteRequest {
 	return daemontest.Bash(c.command, opts...)
 }
 
+// partFiles are what a transactional call changes beside linesFile: its line is in all
+// of them or in none.
+func partFiles() []string { return []string{"part-a", "part-b", "part-c"} }
+
 // newCall makes a call. Most write their line into the workspace of a session that
 // several clients share: at once, after a while, before a while, by a process in
 // the background, or before they fail. Others write none: those that policy
-// denies, and those without a session.
-func newCall(rng *rand.Rand, id string, sessions int) call {
+// denies, and those without a session. Some are transactions, some have to be approved,
+// and some have a session of their own.
+func newCall(rng *rand.Rand, id string, worker, sessions int) call {
 	c := call{
 		id: id, session: fmt.Sprintf("s%d", rng.IntN(sessions)), profile: "open", writes: true,
 		want: sandgatev1.Outcome_OUTCOME_EXITED, twice: rng.IntN(5) == 0,
 	}
 	write := "echo " + id + " >>" + linesFile // one write at the end of the file
 	pause := fmt.Sprintf("sleep 0.%03d", rng.IntN(80))
-	switch n := rng.IntN(20); {
+	switch n := rng.IntN(26); {
 	case n < 8:
 		c.command = write
 	case n < 11:
@@ -55,8 +65,16 @@ func newCall(rng *rand.Rand, id string, sessions int) call {
 		c.command, c.exit = write+"; exit 3", 3
 	case n < 18:
 		c.command, c.session, c.profile, c.want, c.exit, c.writes = write, "", "locked", sandgatev1.Outcome_OUTCOME_DENIED, -1, false
-	default:
+	case n < 20:
 		c.command, c.session, c.writes = pause, "", false
+	case n < 22: // nobody else works there, so that there are no conflicts
+		c.session, c.profile, c.parts = fmt.Sprintf("t%d", worker), "careful", true
+		c.command = "for f in " + linesFile + " " + strings.Join(partFiles(), " ") + "; do echo " + id + " >>$f; done; rm -rf d-*; mkdir d-" + id + "; echo >d-" + id + "/f"
+	case n < 24:
+		c.session, c.profile = fmt.Sprintf("a%d", rng.IntN(sessions)), "asking"
+		c.command = write
+	default:
+		c.command, c.session, c.writes, c.life, c.twice = "echo >f", "x-"+id, false, true, false
 	}
 	return c
 }
@@ -66,6 +84,8 @@ type load struct {
 	book  *book
 	plan  *plan
 	tools sandgatev1.ToolServiceClient
+	asks  sandgatev1.ApprovalServiceClient
+	terms sandgatev1.SessionServiceClient
 	conn  *grpc.ClientConn
 	wg    sync.WaitGroup
 	stop  chan struct{} // closed: no further calls, but those begun get their answer
@@ -76,7 +96,8 @@ func startLoad(ctx context.Context, p *plan, b *book, socket string, seed uint64
 	if err != nil {
 		return nil, err
 	}
-	l := &load{book: b, plan: p, tools: sandgatev1.NewToolServiceClient(conn), conn: conn, stop: make(chan struct{})}
+	l := &load{book: b, plan: p, conn: conn, tools: sandgatev1.NewToolServiceClient(conn),
+		asks: sandgatev1.NewApprovalServiceClient(conn), terms: sandgatev1.NewSessionServiceClient(conn), stop: make(chan struct{})}
 	for w := range p.workers {
 		l.wg.Go(func() { l.work(ctx, w, seed) })
 	}
@@ -94,14 +115,20 @@ func (l *load) work(ctx context.Context, worker int, seed uint64) {
 			return
 		default:
 		}
-		c := newCall(rng, fmt.Sprintf("w%d-%05d", worker, n), l.plan.sessions)
+		c := newCall(rng, fmt.Sprintf("w%d-%05d", worker, n), worker, l.plan.sessions)
 		l.book.send(c)
 		var second sync.WaitGroup
 		if c.twice {
 			second.Go(func() { l.settle(ctx, c) })
 		}
+		if c.life {
+			l.until(ctx, c, func(ctx context.Context) error { return l.open(ctx, c.session) })
+		}
 		l.settle(ctx, c)
 		second.Wait()
+		if c.life {
+			l.until(ctx, c, func(ctx context.Context) error { return l.close(ctx, c.session) })
+		}
 	}
 }
 
@@ -118,19 +145,77 @@ const (
 	settleWithin = 4 * time.Minute
 )
 
-// settle sends a call, and again under its id, until it is answered.
+// settle sends a call, and again under its id, until it is answered. What it is asked
+// it approves.
 func (l *load) settle(ctx context.Context, c call) {
+	l.until(ctx, c, func(ctx context.Context) error {
+		resp, err := l.tools.Execute(ctx, c.request(), grpc.WaitForReady(true))
+		if err != nil {
+			return err
+		}
+		r := resp.GetResult()
+		if r.GetOutcome() != sandgatev1.Outcome_OUTCOME_APPROVAL_REQUIRED {
+			l.book.answered(c, r)
+			return nil
+		}
+		if err := l.approve(ctx, r.GetApprovalId()); err != nil {
+			return err
+		}
+		return errAsked
+	})
+}
+
+// errAsked is why a call that was asked about is sent again.
+var errAsked = errors.New("asked")
+
+// approve says yes; that somebody else has answered is no matter.
+func (l *load) approve(ctx context.Context, id string) error {
+	got, err := l.asks.GetApproval(ctx, &sandgatev1.GetApprovalRequest{ApprovalId: id})
+	if err != nil {
+		return err
+	}
+	_, err = l.asks.Approve(ctx, &sandgatev1.ApproveRequest{ApprovalId: id, Digest: got.GetApproval().GetBindingDigest()})
+	return but(err, codes.FailedPrecondition)
+}
+
+// open makes a session. One that is there was made by an attempt without an answer.
+func (l *load) open(ctx context.Context, id string) error {
+	_, err := l.terms.CreateSession(ctx, &sandgatev1.CreateSessionRequest{SessionId: id, Profile: "open"}, grpc.WaitForReady(true))
+	return but(err, codes.AlreadyExists)
+}
+
+// close ends a session. One that is not there was ended by an attempt without an answer.
+func (l *load) close(ctx context.Context, id string) error {
+	_, err := l.terms.CloseSession(ctx, &sandgatev1.CloseSessionRequest{SessionId: id}, grpc.WaitForReady(true))
+	if err = but(err, codes.NotFound); err == nil {
+		l.book.close(id)
+	}
+	return err
+}
+
+// but lets one code pass.
+func but(err error, code codes.Code) error {
+	if status.Code(err) == code {
+		return nil
+	}
+	return err
+}
+
+// until does something for a call, until it is done.
+func (l *load) until(ctx context.Context, c call, do func(context.Context) error) {
 	began := time.Now()
 	for ctx.Err() == nil {
 		attempt, cancel := context.WithTimeout(ctx, attemptWithin)
-		resp, err := l.tools.Execute(attempt, c.request(), grpc.WaitForReady(true))
+		err := do(attempt)
 		cancel()
 		if err == nil {
-			l.book.answered(c, resp.GetResult())
 			return
 		}
 		if ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, errAsked) {
+			continue
 		}
 		l.book.failed(status.Code(err).String(), err)
 		if time.Since(began) > settleWithin {

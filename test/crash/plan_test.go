@@ -30,6 +30,9 @@ type life struct {
 	after time.Duration
 	// victims are killed before, one after another.
 	victims []victim
+	// fat is how many large records are written first, so that a segment of the
+	// journal is full.
+	fat int
 }
 
 // plan is a whole run.
@@ -70,12 +73,13 @@ func (l *life) String() string {
 // victimsPerLife is how many programs are killed before the daemon is.
 const victimsPerLife = 6
 
-// lives makes the plan's lives, in an order of its own for each seed.
-func (p *plan) lives(rng *rand.Rand) []life {
-	var out []life
+// lives makes the plan's lives, in an order of its own for each seed. Those of one
+// group follow each other.
+func (p *plan) lives(rng *rand.Rand) [][]life {
+	var out [][]life
 	for _, point := range p.points {
 		for range p.each {
-			out = append(out, life{point: point, hit: hitOf(rng, point)})
+			out = append(out, dyingAt(rng, point))
 		}
 	}
 	var victims []victim
@@ -86,17 +90,40 @@ func (p *plan) lives(rng *rand.Rand) []life {
 	}
 	rng.Shuffle(len(victims), func(i, j int) { victims[i], victims[j] = victims[j], victims[i] })
 	for some := range slices.Chunk(victims, victimsPerLife) {
-		out = append(out, life{victims: some, after: randomTime(rng)})
+		out = append(out, []life{{victims: some, after: randomTime(rng)}})
 	}
 	for len(out) < p.kills {
 		l := life{after: randomTime(rng)}
 		if all := failpoint.All(); rng.IntN(2) == 0 {
 			l.stalled = all[rng.IntN(len(all))]
 		}
-		out = append(out, l)
+		out = append(out, []life{l})
 	}
 	rng.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	return out
+}
+
+// Large records that fill a segment, and as many segments as are kept.
+const (
+	fatSegment = 24
+	fatKept    = 120
+)
+
+// dyingAt is a life that ends at a point, behind one whose end it needs.
+func dyingAt(rng *rand.Rand, p failpoint.Point) []life {
+	l := life{point: p, hit: hitOf(rng, p)}
+	switch p {
+	case failpoint.JournalTurnBefore, failpoint.JournalTurnBetween, failpoint.JournalTurnAfter,
+		failpoint.JournalSnapshotBefore, failpoint.JournalSnapshotAfter:
+		l.fat = fatSegment
+	case failpoint.JournalRemove:
+		l.fat = fatKept
+	case failpoint.GateRecoverBefore, failpoint.GateRecoverAfter: // calls were running
+		return []life{{point: failpoint.SandboxStarted, hit: 5}, l}
+	case failpoint.CommitRecover, failpoint.CommitRecovered: // a commit was on its way
+		return []life{{point: failpoint.CommitStep, hit: 1 + rng.IntN(8)}, l}
+	}
+	return []life{l}
 }
 
 func randomTime(rng *rand.Rand) time.Duration {
@@ -110,10 +137,13 @@ func hitOf(rng *rand.Rand, p failpoint.Point) int {
 	switch {
 	case p == failpoint.StopPart:
 		return 1 + rng.IntN(6)
+	case p == failpoint.CommitStep:
+		return 1 + rng.IntN(8)
 	case area == "start", area == "stop", p == failpoint.JournalOpened, p == failpoint.GateRecoverBefore, p == failpoint.GateRecoverAfter,
-		p == failpoint.JournalAhead:
+		p == failpoint.CommitRecover, p == failpoint.CommitRecovered, p == failpoint.SessionWorkspace,
+		area == "journal" && strings.ContainsAny(string(p), "-") || p == failpoint.JournalRemove || p == failpoint.JournalAhead:
 		return 1
-	case area == "cell":
+	case area == "cell", area == "commit", area == "session", area == "approval", p == failpoint.JournalCheckpoint:
 		return 1 + rng.IntN(3)
 	}
 	return 1 + rng.IntN(30)
