@@ -129,7 +129,9 @@ func (j *Journal) refuse(batch []*request) []*request {
 		for _, r := range batch {
 			size += int64(len(r.rec.Data)) + 512
 		}
-		cause = j.ahead.low(j.offset + size)
+		if cause = j.ahead.low(j.offset + size); cause == nil && j.refused != nil {
+			cause = j.ahead.full // until there is room, also for what would just fit
+		}
 	}
 	if cause == nil && j.refused == nil {
 		return batch
