@@ -159,6 +159,9 @@ type Workspace struct {
 	KeepOwner bool
 	// ReadOnly mounts it read-only.
 	ReadOnly bool
+	// DiskBytes says that HostDir is on a file system that holds at most so many bytes,
+	// as diskimage makes it. The call is refused if that is not so. 0: nothing is said.
+	DiskBytes int64
 	// Transaction gives the call an overlay of HostDir, which stays as it is: what
 	// the call writes, at most Limits.DiskBytes of it, goes into Result.Overlay.
 	// Without HostDir it means nothing.

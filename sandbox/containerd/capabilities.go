@@ -81,7 +81,7 @@ func (r *Runtime) probeFindings(ctx context.Context) []sandbox.Control {
 // probeControls tries what can be tried without a cell.
 func (r *Runtime) probeControls() []sandbox.Control {
 	controls := r.probeLimits()
-	return append(controls, r.probeIDMap(), r.probeIsolation())
+	return append(controls, r.probeIDMap(), r.probeIsolation(), r.probeDisk())
 }
 
 // probeLimits makes a group, bounds it and reads the bounds back.

@@ -22,7 +22,7 @@ func (u *running) result(ctx context.Context, exit cell.Exit) sandbox.Result {
 		// What a transactional call wrote is charged to its group until it is let go of.
 		u.c.slots[u.stage.slot].worn = u.stage.group.Worn(usage) || u.overlay != nil
 	}
-	if u.overlay != nil && exit.StartError == "" && exit.ExitCode != 0 && u.overlay.full() {
+	if exit.StartError == "" && exit.ExitCode != 0 && u.full() {
 		exit.DiskFull = true
 	}
 	res := u.base(usage, exit.StdoutTotal, exit.StderrTotal)

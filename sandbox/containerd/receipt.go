@@ -129,7 +129,7 @@ func (r *Runtime) verify(e evidence) error {
 		fault = fmt.Sprintf("runs as uid %d", e.uid)
 	case !e.noNewPrivs:
 		fault = "may gain privileges"
-	case e.seccompMode != 2 || e.seccompFilters >= 0 && e.seccompFilters < 2:
+	case e.seccompMode != 2 || e.seccompFilters >= 0 && e.seccompFilters < 1+cell.SeccompFilters:
 		fault = fmt.Sprintf("has seccomp mode %d with %d filters, want both walls", e.seccompMode, e.seccompFilters)
 	case e.capEffective != 0 || e.capPermitted != 0:
 		fault = fmt.Sprintf("has capabilities %#x", e.capEffective|e.capPermitted)
@@ -170,6 +170,8 @@ func (u *running) makeReceipt(s cell.Started) sandbox.Receipt {
 	switch {
 	case u.overlay != nil:
 		enforced["workspace_disk_bytes"] = u.overlay.bytes
+	case u.diskBytes > 0:
+		enforced["workspace_disk_bytes"] = u.diskBytes
 	case u.call.Workspace.HostDir != "":
 		// disk_bytes binds what the cell has of its own, not the machine's directory.
 		unverified = append(unverified, "workspace_disk_bytes")

@@ -153,8 +153,11 @@ type running struct {
 	// only. mounts are those that the kernel shows.
 	arranged bool
 	mounts   []sandbox.MountState
-	overlay  *overlay // of a transactional call; nil: none, or handed over
-	keep     bool     // the cell may serve another call
+	// diskBytes is what the file system of the workspace holds, as the kernel shows it;
+	// 0: nothing bounds it.
+	diskBytes int64
+	overlay   *overlay // of a transactional call; nil: none, or handed over
+	keep      bool     // the cell may serve another call
 
 	steps    []sandbox.Step
 	marked   time.Time     // end of the last step

@@ -95,7 +95,7 @@ func (u *running) mountWorkspace() error {
 			u.workdir = "directory:idmapped"
 		}
 		u.believeReadOnly()
-		return nil
+		return u.bounded()
 	}
 	if w.HostDir == "" {
 		u.workdir, u.kind, u.c.wanted = "ephemeral", cell.WorkspaceEphemeral, nil
@@ -107,6 +107,9 @@ func (u *running) mountWorkspace() error {
 	}
 	found, dir, err := u.r.openWorkspace(w)
 	if err != nil {
+		return fmt.Errorf("workspace %s: %w", w.HostDir, err)
+	}
+	if err := u.bounded(); err != nil {
 		return fmt.Errorf("workspace %s: %w", w.HostDir, err)
 	}
 	defer unix.Close(dir) //nolint:errcheck // an O_PATH descriptor
