@@ -183,6 +183,43 @@ func manyCallsLeaveNothing(t *testing.T, c *testCell) {
 	c.onlyNext(t)
 }
 
+// residentBytes is what a process of the cell has in memory.
+func (c *testCell) residentBytes(tb testing.TB, pid int) int64 {
+	tb.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", c.hostPID(tb, pid)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// TestLargeRequestIsForgotten: the processes of a slot share their memory, which counts
+// as that of the next call in it.
+func TestLargeRequestIsForgotten(t *testing.T) {
+	c := startCell(t)
+	if r := c.run(t, base("true")); r.ExitCode != 0 { // in slot 1
+		t.Fatalf("got %+v", r.Exit)
+	}
+	x := base("true")
+	x.Env = append(x.Env, "LARGE="+strings.Repeat("x", 120<<10), "TOO="+strings.Repeat("y", 120<<10))
+	if r := c.run(t, x); r.ExitCode != 0 { // in slot 0
+		t.Fatalf("got %+v", r.Exit)
+	}
+	large := c.residentBytes(t, c.hello.ForkServers[0])
+	for range 2 { // in slot 1, then 0 again
+		if r := c.run(t, base("true")); r.ExitCode != 0 {
+			t.Fatalf("got %+v", r.Exit)
+		}
+	}
+	if after := c.residentBytes(t, c.hello.ForkServers[0]); after > large-(200<<10) {
+		t.Errorf("the fork server has %d bytes after a call with an environment of 240 KiB, and %d after the next", large, after)
+	}
+}
+
 // hostPID finds the process whose pid within the cell is pid, as a runtime does.
 func (c *testCell) hostPID(tb testing.TB, pid int) int {
 	tb.Helper()

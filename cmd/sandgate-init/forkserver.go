@@ -12,6 +12,7 @@ import (
 
 	"github.com/sandgate/sandgate/sandbox/cell"
 	"github.com/sandgate/sandgate/sandbox/cell/raw"
+	"github.com/sandgate/sandgate/sandbox/cell/seccomp"
 )
 
 // Records that the processes of a stage write, beside raw's own.
@@ -180,7 +181,7 @@ func (f *forkServer) fork(p *plan, r request, fds [fdCount]int) error {
 }
 
 // newPlan writes all scripts.
-func newPlan(filter []byte, selfProof bool) (*plan, error) {
+func newPlan(first, last seccomp.Program, selfProof bool) (*plan, error) {
 	arena, err := raw.NewArena()
 	if err != nil {
 		return nil, err
@@ -205,7 +206,7 @@ func newPlan(filter []byte, selfProof bool) (*plan, error) {
 
 	s := arena.Script(512, 64<<10)
 	p.start = s
-	p.writeForkServer(s, control, body)
+	p.writeForkServer(s, control, body, first)
 	stage := [2]*raw.Step{}
 	for w := range 2 {
 		p.entryFresh[w] = s.Here()
@@ -221,14 +222,15 @@ func newPlan(filter []byte, selfProof bool) (*plan, error) {
 	for w := range 2 {
 		holder[w].To(s.Here())
 	}
-	p.writeHolder(s, filter)
+	p.writeHolder(s, last)
 	arena.Put(s)
 	return p, nil
 }
 
 // writeForkServer is the beginning of a fork server: it lets go of what is
-// init's, gets a network namespace of its own and waits for requests.
-func (p *plan) writeForkServer(s *raw.Script, control, body uintptr) {
+// init's, takes the part of the system call filter that it can live with itself, gets a
+// network namespace of its own and waits for requests.
+func (p *plan) writeForkServer(s *raw.Script, control, body uintptr, filter seccomp.Program) {
 	s.Signals()
 	s.Slim()
 	s.Call("take the socket", unix.SYS_DUP3, p.entry, forkSocket, 0).Ignore(unix.EINVAL)
@@ -238,6 +240,9 @@ func (p *plan) writeForkServer(s *raw.Script, control, body uintptr) {
 	s.Call("take stdin", unix.SYS_DUP3, null, 0, 0)
 	s.Call("take stdout", unix.SYS_DUP3, null, 1, 0)
 	s.Call("close /dev/null", unix.SYS_CLOSE, null)
+	if len(filter) > 0 {
+		install(s, filter)
+	}
 	p.freshNetwork(s)
 	wait := s.Here()
 	p.entryWait = wait

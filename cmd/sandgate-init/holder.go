@@ -38,7 +38,7 @@ const (
 // writeHolder takes every privilege from the process, for good: groups, ids,
 // capabilities in all five sets, the gaining of new ones, system calls. Then it
 // tells what the kernel says about it now, and waits for its program.
-func (p *plan) writeHolder(s *raw.Script, filter []byte) {
+func (p *plan) writeHolder(s *raw.Script, filter seccomp.Program) {
 	s.Call("begin a session", unix.SYS_SETSID).Ignore(unix.EPERM)
 	for i, fd := range []int{fdStdin, fdStdout, fdStderr} {
 		s.Call("take the program's descriptors", unix.SYS_DUP3, p.fds[fd], i, 0)
@@ -56,14 +56,19 @@ func (p *plan) writeHolder(s *raw.Script, filter []byte) {
 	s.Call("clear capabilities", unix.SYS_CAPSET, s.Data(header[:]), s.Data(make([]byte, 24)))
 	s.Call("set umask", unix.SYS_UMASK, 0o022)
 	s.Call("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-	var program [16]byte                                                                    // struct sock_fprog
-	binary.NativeEndian.PutUint16(program[:], uint16(len(filter)/seccomp.InstructionBytes)) //nolint:gosec // checked by newServer
-	binary.NativeEndian.PutUint64(program[8:], uint64(s.Data(filter)))
-	const setModeFilter = 1 // SECCOMP_SET_MODE_FILTER
-	s.Call("install seccomp filter", unix.SYS_SECCOMP, setModeFilter, 0, s.Data(program[:]))
+	install(s, filter)
 
 	p.writeProof(s)
 	s.Receive("take the call", p.fds[fdGo], holderInbox)
+}
+
+// install writes down the installation of a system call filter.
+func install(s *raw.Script, filter seccomp.Program) {
+	var program [16]byte                                                                    // struct sock_fprog
+	binary.NativeEndian.PutUint16(program[:], uint16(len(filter)/seccomp.InstructionBytes)) //nolint:gosec // checked by filters
+	binary.NativeEndian.PutUint64(program[8:], uint64(s.Data(filter)))
+	const setModeFilter = 1 // SECCOMP_SET_MODE_FILTER
+	s.Call("install seccomp filter", unix.SYS_SECCOMP, setModeFilter, 0, s.Data(program[:]))
 }
 
 // writeProof tells that the stage is made and everything is lost and, where the host

@@ -92,12 +92,9 @@ func newServer(in, out int) (*server, error) {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("make init undumpable: %w", err)
 	}
-	filter, err := seccomp.Build()
+	first, last, err := filters(in != out)
 	if err != nil {
 		return nil, err
-	}
-	if n := len(filter) / seccomp.InstructionBytes; n == 0 || len(filter)%seccomp.InstructionBytes != 0 || n > 4096 {
-		return nil, fmt.Errorf("seccomp program of %d bytes is not 1 to 4096 instructions", len(filter))
 	}
 	// A call's processes are what the kernel should end first, and their view of
 	// /proc is read-only. It is an offer to the machine, no wall: gVisor need not
@@ -108,8 +105,8 @@ func newServer(in, out int) (*server, error) {
 	if err := buildTemplate(); err != nil {
 		return nil, err
 	}
-	s := &server{in: in, out: out, digest: filter.SHA256()}
-	if s.plan, err = newPlan(filter, in != out); err != nil {
+	s := &server{in: in, out: out, digest: seccomp.Join(first, last).SHA256()}
+	if s.plan, err = newPlan(first, last, in != out); err != nil {
 		return nil, err
 	}
 	hello := cell.Hello{Protocol: cell.ProtocolVersion, Version: version, SeccompSHA256: s.digest}
@@ -121,6 +118,25 @@ func newServer(in, out int) (*server, error) {
 	}
 	s.send(cell.KindHello, cell.AppendHello(nil, hello))
 	return s, nil
+}
+
+// filters returns the programs that the fork servers install, if any, and that the holder
+// does.
+func filters(whole bool) (first, last seccomp.Program, err error) {
+	if whole { // gVisor
+		last, err = seccomp.Build()
+	} else {
+		first, last, err = seccomp.Parts()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, p := range []seccomp.Program{first, last} {
+		if n := len(p) / seccomp.InstructionBytes; len(p)%seccomp.InstructionBytes != 0 || n > 4096 {
+			return nil, nil, fmt.Errorf("seccomp program of %d bytes is not up to 4096 instructions", len(p))
+		}
+	}
+	return first, last, nil
 }
 
 // serve runs until the host is gone, or an error leaves nothing to serve.

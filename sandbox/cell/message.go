@@ -41,11 +41,15 @@ const MaxOutputBytes = 64 << 20
 type Hello struct {
 	Protocol      int    // ProtocolVersion
 	Version       string // version of sandgate-init
-	SeccompSHA256 string // hex digest of the filter program that every payload gets
+	SeccompSHA256 string // hex digest of the filter that every payload gets, of its programs one after another
 	// ForkServers are the pids, as seen in the cell, of the processes that fork the
 	// stages of each slot. What they fork is in the control group that they are in.
 	ForkServers [Slots]int
 }
+
+// SeccompFilters is how many programs the filter is made of that a holder has beyond what
+// init itself has, where the host reaches init by a socket.
+const SeccompFilters = 2
 
 // Slots is how many stages a cell can have at once: one runs a call while the
 // next one is made in the other.
@@ -70,7 +74,7 @@ type Proof struct {
 	UID, GID       int
 	NoNewPrivs     bool
 	SeccompMode    int    // 2 = filter; -1 = the kernel does not tell
-	SeccompSHA256  string // hex digest of the filter program installed
+	SeccompSHA256  string // hex digest of the filter installed
 	CapEffective   uint64
 	CapPermitted   uint64
 	CapInheritable uint64

@@ -21,6 +21,24 @@ import (
 // run executes the filter as the kernel would.
 func run(t *testing.T, p Program, arch uint32, nr uintptr, args ...uint64) uint32 {
 	t.Helper()
+	data := linux.SeccompData{Nr: int32(nr), Arch: arch} //nolint:gosec // numbers of system calls
+	copy(data.Args[:], args)
+	buf := make([]byte, data.SizeBytes())
+	got, err := bpf.Exec[bpf.NativeEndian](instructionsOf(t, p), seccomp.DataAsBPFInput(&data, buf))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// loaded are programs as the tests run them, by their bytes.
+var loaded = map[string]bpf.Program{}
+
+func instructionsOf(t *testing.T, p Program) bpf.Program {
+	t.Helper()
+	if done, ok := loaded[string(p)]; ok {
+		return done
+	}
 	var instructions []bpf.Instruction
 	for i := 0; i+InstructionBytes <= len(p); i += InstructionBytes {
 		instructions = append(instructions, bpf.Instruction{
@@ -32,14 +50,8 @@ func run(t *testing.T, p Program, arch uint32, nr uintptr, args ...uint64) uint3
 	if err != nil {
 		t.Fatal(err)
 	}
-	data := linux.SeccompData{Nr: int32(nr), Arch: arch} //nolint:gosec // numbers of system calls
-	copy(data.Args[:], args)
-	buf := make([]byte, data.SizeBytes())
-	got, err := bpf.Exec[bpf.NativeEndian](compiled, seccomp.DataAsBPFInput(&data, buf))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return got
+	loaded[string(p)] = compiled
+	return compiled
 }
 
 const (
@@ -124,22 +136,76 @@ var update = flag.Bool("update", false, "write the compiled filter anew")
 
 // TestCompiledFilterIsTheRules: what cells get is what the rules say now.
 func TestCompiledFilterIsTheRules(t *testing.T) {
-	want, err := rules.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *update && runtime.GOARCH == "amd64" {
-		if err := os.WriteFile("filter_amd64.bin", want, 0o600); err != nil {
+	for _, tc := range []struct {
+		file  string
+		rules func() ([]byte, error)
+		built func() (Program, error)
+	}{
+		{"filter_amd64.bin", rules.Build, Build},
+		{"filter_amd64_preparing.bin", rules.BuildPreparing, preparing},
+	} {
+		want, err := tc.rules()
+		if err != nil {
 			t.Fatal(err)
 		}
-		t.Log("written: run the test again to build it in")
-		return
+		if *update && runtime.GOARCH == "amd64" {
+			if err := os.WriteFile(tc.file, want, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Log("written: run the test again to build it in")
+			continue
+		}
+		got, err := tc.built()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s has digest %s, the rules %s: run this test with -update", tc.file, got.SHA256(), Program(want).SHA256())
+		}
 	}
-	got, err := Build()
+}
+
+// TestPartsRefuseWhatTheWholeRefuses compares them on every number that a system call
+// may have and on arguments that rules look at. Of two programs the kernel takes the
+// stricter answer, and of two refusals that of the program installed last.
+func TestPartsRefuseWhatTheWholeRefuses(t *testing.T) {
+	whole, err := Build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("the compiled filter has digest %s, the rules %s: run this test with -update", got.SHA256(), Program(want).SHA256())
+	first, last, err := Parts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const high = 1 << 32
+	values := []uint64{0, 1, unix.AF_UNIX, unix.AF_VSOCK, unix.TIOCSTI, high | unix.TIOCSTI, 0o4755, high | 0o2755, 0xffffffff, ^uint64(0)}
+	for bit := range 40 {
+		values = append(values, 1<<bit)
+	}
+	for nr := range uintptr(1100) {
+		for _, arch := range []uint32{seccomp.LINUX_AUDIT_ARCH, 0x40000003} {
+			for _, v := range values {
+				args := []uint64{v, v, v, v}
+				want := run(t, whole, arch, nr, args...)
+				got := run(t, last, arch, nr, args...)
+				if got == allow {
+					got = run(t, first, arch, nr, args...)
+				}
+				if got != want {
+					t.Fatalf("call %d of architecture %#x with %#x: got %#x from the parts, want %#x", nr, arch, v, got, want)
+				}
+			}
+			if nr%64 != 0 {
+				break // the other architecture is refused as a whole
+			}
+		}
+	}
+	for _, nr := range rules.Preparing() {
+		if got := run(t, first, seccomp.LINUX_AUDIT_ARCH, nr, unix.CLONE_NEWNS); got != allow {
+			t.Errorf("call %d of a stage: got %#x, want it allowed", nr, got)
+		}
+	}
+	if got, want := last.SHA256(), Join(first, last).SHA256(); got == want {
+		t.Error("the digest of both is that of one")
 	}
 }

@@ -31,14 +31,32 @@ const low = 0xffffffff
 // run as its owner are refused; the allowlist; what is
 // forbidden by name gets EPERM; anything else, clone3 and calls of later kernels
 // included, gets ENOSYS, on which libraries fall back to older calls.
-func Build() ([]byte, error) {
+func Build() ([]byte, error) { return build(nil) }
+
+// Preparing are the calls beyond those of a program by which a stage makes the view of a
+// call. clone(2) is among them for its flags that make namespaces.
+func Preparing() []uintptr {
+	return []uintptr{unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_UNSHARE, unix.SYS_SETHOSTNAME, unix.SYS_CLONE}
+}
+
+// BuildPreparing compiles the filter that allows Preparing beside what Build allows.
+func BuildPreparing() ([]byte, error) { return build(Preparing()) }
+
+func build(further []uintptr) ([]byte, error) {
+	allowed := everything(allowCommon, allowArch).Merge(argumentRules())
+	for _, nr := range further {
+		if allowed.Has(nr) {
+			allowed.Remove(nr)
+		}
+		allowed.Set(nr, seccomp.MatchAll{})
+	}
 	perm := seccomp.ReturnError.Code(uint16(unix.EPERM))
 	nosys := seccomp.ReturnError.Code(uint16(unix.ENOSYS))
 	program := seccomp.Program{
 		RuleSets: []seccomp.RuleSet{
 			{Rules: terminalRules(), Action: perm},
 			{Rules: privilegeRules(), Action: perm},
-			{Rules: everything(allowCommon, allowArch).Merge(argumentRules()), Action: seccomp.Allow},
+			{Rules: allowed, Action: seccomp.Allow},
 			{Rules: everything(forbidCommon, forbidArch), Action: perm},
 		},
 		Options: seccomp.ProgramOptions{
