@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,18 +21,18 @@ const idlePool = 4
 // idleSessions measures what the daemon takes more for many sessions that wait
 // without cells, and how long the first call of one more takes while they do.
 func (b *bench) idleSessions() (err error) {
-	t, err := b.launch("idle sessions", fmt.Sprintf("pool: {idle: %d, max_cells: 16, idle_timeout: 1s}\n", idlePool))
+	t, err := b.launch("idle sessions", fmt.Sprintf("pool: {idle: %d, max_cells: 16}\n", idlePool))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.stop()) }()
-	open := t.opening()
+	next := t.opening()
 	for range 2 * idlePool { // what any daemon has that was used
-		if err := errors.Join(t.settle(b.ctx, idlePool), open(b.ctx, 0)); err != nil {
+		if err := errors.Join(next.Prepare(b.ctx, 0), next.Op(b.ctx, 0)); err != nil {
 			return err
 		}
 	}
-	if err := t.settle(b.ctx, idlePool); err != nil {
+	if err := next.Prepare(b.ctx, 0); err != nil {
 		return err
 	}
 	before, err := residentOf(t.PID())
@@ -56,19 +55,31 @@ func (b *bench) idleSessions() (err error) {
 	})
 	p := b.size.plan
 	p.Slices, p.Slice, p.MaxOps = 1, time.Hour, max(p.MaxOps/80, 4)
-	arm := measure.Arm{
-		Name: report.ArmSandgate, Op: open, CPU: t.cpu,
-		Prepare: func(ctx context.Context, _ int) error { return t.settle(ctx, idlePool) },
-	}
-	return b.measureCell(cell{group: report.GroupIdle, name: report.CellOpening, amount: b.size.idle, plan: p}, arm)
+	return b.measureCell(cell{group: report.GroupIdle, name: report.CellOpening, amount: b.size.idle, plan: p}, next)
 }
 
-// opening makes the first call of a new session each time.
-func (t *target) opening() func(ctx context.Context, client int) error {
-	var opened atomic.Int64
-	return func(ctx context.Context, client int) error {
-		_, err := t.execute(ctx, client, daemontest.Bash("true", daemontest.Session(fmt.Sprintf("opened-%d", opened.Add(1)))))
-		return err
+// opening makes the first call of a new session each time. Before it the last one
+// is closed, and the pool has its cells again.
+func (t *target) opening() measure.Arm {
+	service := sandgatev1.NewSessionServiceClient(t.conns[0])
+	opened, last := 0, ""
+	return measure.Arm{
+		Name: report.ArmSandgate, CPU: t.cpu,
+		Prepare: func(ctx context.Context, _ int) error {
+			if last != "" {
+				if _, err := service.CloseSession(ctx, &sandgatev1.CloseSessionRequest{SessionId: last}); err != nil {
+					return fmt.Errorf("close the last session: %w", err)
+				}
+				last = ""
+			}
+			return t.settle(ctx, idlePool)
+		},
+		Op: func(ctx context.Context, client int) error {
+			opened++
+			last = fmt.Sprintf("opened-%d", opened)
+			_, err := t.execute(ctx, client, daemontest.Bash("true", daemontest.Session(last)))
+			return err
+		},
 	}
 }
 
