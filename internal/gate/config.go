@@ -89,6 +89,8 @@ type Config struct {
 	Telemetry measurer
 	// Memory bounds what is kept of finished calls.
 	Memory Memory
+	// FileBounds bound uploads, downloads and snapshots.
+	FileBounds FileBounds
 	// Background bounds calls that run detached.
 	Background Background
 	// Output keeps the output of finished calls over a restart, and that which is
@@ -164,6 +166,7 @@ type Gate struct {
 	now     func() time.Time
 	ledger  *ledger
 	commits locks      // by workspace
+	turns   turns      // who works in which workspace
 	running background // calls that no request waits for
 	// deciding bounds the decisions that are made at once: they do nothing but use
 	// processors, and many of one caller would leave none to the others.
@@ -210,6 +213,7 @@ func New(ctx context.Context, cfg Config) (*Gate, error) {
 			return nil, err
 		}
 	}
+	cfg.FileBounds = cfg.FileBounds.withDefaults()
 	g := &Gate{
 		cfg: cfg, log: cfg.Logger.Named("gate"), now: cfg.Now,
 		ledger: newLedger(cfg.Memory.withDefaults(), cfg.Now),

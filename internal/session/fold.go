@@ -18,6 +18,16 @@ const (
 	eventEnded   = "ended"
 )
 
+// Events of session records that tell what a host did with the files. They change
+// nothing that a session is.
+const (
+	EventUploaded        = "uploaded"         // one file
+	EventUnpacked        = "unpacked"         // a tar stream
+	EventSnapshot        = "snapshot"         // was taken
+	EventRestored        = "restored"         // is about to be put back
+	EventSnapshotRemoved = "snapshot_removed" // is about to be removed
+)
+
 // EventData is the data of a record of the kind journal.KindSession: a session
 // was made by CreateSession, or has ended. A session that its first call made has
 // no record of its making: that call's intent or decision is it.
@@ -27,6 +37,18 @@ type EventData struct {
 	Terms   *Terms `json:"terms,omitempty"`   // of created
 	Reason  string `json:"reason,omitempty"`  // of ended
 	By      string `json:"by,omitempty"`      // of ended: who closed it, where that is not its caller
+
+	// Labels and From are of a fork's creation: what it inherits, and from which session
+	// of the same caller, Snapshot from which of its snapshots.
+	Labels []string `json:"labels,omitempty"`
+	From   string   `json:"from,omitempty"`
+
+	// What was done with files.
+	Snapshot string `json:"snapshot,omitempty"`
+	Path     string `json:"path,omitempty"`
+	Digest   string `json:"digest,omitempty"`
+	Bytes    int64  `json:"bytes,omitempty"`
+	Files    int64  `json:"files,omitempty"`
 }
 
 // Created is the data of the record that a session was made.
@@ -106,6 +128,7 @@ func (f *Fold) event(rec journal.Record) error {
 	case eventCreated:
 		f.forgetEnd(n)
 		s := newState(rec.Caller, rec.Session, data.Profile, data.Terms, rec.Time)
+		s.Labels = data.Labels
 		f.open[n] = &s
 	case eventEnded:
 		f.end(n, data.Reason, rec.Time)

@@ -73,6 +73,8 @@ type Session struct {
 	waiting int64 // calls that were let through and are not counted yet
 	running int64 // calls that were let through and have not ended
 	behind  int64 // of running, those without a host
+	sharing int64 // uploads and downloads
+	alone   bool  // somebody saves or replaces its files: no call may begin
 }
 
 // Snapshot returns a copy of the state.
@@ -137,10 +139,14 @@ func (s *Session) Spent(cpu time.Duration) {
 }
 
 // Begin lets one allowed call through, or returns the *QuotaError of the quota
-// that leaves no room for it. Each call that got nil is given back with Leave.
+// that leaves no room for it, or errdefs.ErrUnavailable while somebody has the
+// files Alone. Each call that got nil is given back with Leave.
 func (s *Session) Begin() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.alone {
+		return s.busy("are being saved or put back")
+	}
 	terms := s.manager.cfg.Bounds.of(&s.state)
 	q := &terms.Quota
 	if err := q.usedUp(&s.state, s.waiting); err != nil {
