@@ -1475,10 +1475,14 @@ type ListChangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. Id of the session, 1 to 128 characters.
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// Optional. Id of the call after which changes count. Empty: since the session began.
-	SinceCallId   string `protobuf:"bytes,2,opt,name=since_call_id,json=sinceCallId,proto3" json:"since_call_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Optional. Id of a call of the session: changes count from its beginning on. Empty:
+	// since the session was made.
+	SinceCallId string `protobuf:"bytes,2,opt,name=since_call_id,json=sinceCallId,proto3" json:"since_call_id,omitempty"`
+	// Optional. Id of a snapshot of the session to compare with; since_call_id is empty
+	// then. Empty: none.
+	SinceSnapshotId string `protobuf:"bytes,3,opt,name=since_snapshot_id,json=sinceSnapshotId,proto3" json:"since_snapshot_id,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ListChangesRequest) Reset() {
@@ -1525,13 +1529,22 @@ func (x *ListChangesRequest) GetSinceCallId() string {
 	return ""
 }
 
+func (x *ListChangesRequest) GetSinceSnapshotId() string {
+	if x != nil {
+		return x.SinceSnapshotId
+	}
+	return ""
+}
+
 // ListChangesResponse tells what changed in a workspace.
 type ListChangesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Always set. The changed files.
-	Changes       *Changes `protobuf:"bytes,1,opt,name=changes,proto3" json:"changes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Always set. The changed files, at most 10,000.
+	Changes *Changes `protobuf:"bytes,1,opt,name=changes,proto3" json:"changes,omitempty"`
+	// True when deleted files are not among them because they are not known.
+	DeletedUnknown bool `protobuf:"varint,2,opt,name=deleted_unknown,json=deletedUnknown,proto3" json:"deleted_unknown,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ListChangesResponse) Reset() {
@@ -1567,6 +1580,912 @@ func (*ListChangesResponse) Descriptor() ([]byte, []int) {
 func (x *ListChangesResponse) GetChanges() *Changes {
 	if x != nil {
 		return x.Changes
+	}
+	return nil
+}
+
+func (x *ListChangesResponse) GetDeletedUnknown() bool {
+	if x != nil {
+		return x.DeletedUnknown
+	}
+	return false
+}
+
+// UploadTreeRequest is one message of an upload of many files.
+type UploadTreeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. header is the first message and only the first.
+	//
+	// Types that are valid to be assigned to Part:
+	//
+	//	*UploadTreeRequest_Header
+	//	*UploadTreeRequest_Data
+	Part          isUploadTreeRequest_Part `protobuf_oneof:"part"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UploadTreeRequest) Reset() {
+	*x = UploadTreeRequest{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UploadTreeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UploadTreeRequest) ProtoMessage() {}
+
+func (x *UploadTreeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UploadTreeRequest.ProtoReflect.Descriptor instead.
+func (*UploadTreeRequest) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *UploadTreeRequest) GetPart() isUploadTreeRequest_Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+func (x *UploadTreeRequest) GetHeader() *TreeHeader {
+	if x != nil {
+		if x, ok := x.Part.(*UploadTreeRequest_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *UploadTreeRequest) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Part.(*UploadTreeRequest_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+type isUploadTreeRequest_Part interface {
+	isUploadTreeRequest_Part()
+}
+
+type UploadTreeRequest_Header struct {
+	// Where to.
+	Header *TreeHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type UploadTreeRequest_Data struct {
+	// Bytes of the tar stream, at most 1 MiB in one message.
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+func (*UploadTreeRequest_Header) isUploadTreeRequest_Part() {}
+
+func (*UploadTreeRequest_Data) isUploadTreeRequest_Part() {}
+
+// TreeHeader says where a tar stream is unpacked.
+type TreeHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Id of the session, 1 to 128 characters.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Optional. Directory relative to the workspace, at most 4096 bytes; it is made if it
+	// is missing. Empty: the workspace.
+	Path          string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TreeHeader) Reset() {
+	*x = TreeHeader{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TreeHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TreeHeader) ProtoMessage() {}
+
+func (x *TreeHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TreeHeader.ProtoReflect.Descriptor instead.
+func (*TreeHeader) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *TreeHeader) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *TreeHeader) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+// UploadTreeResponse tells what was unpacked.
+type UploadTreeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Entries of any kind.
+	Files int64 `protobuf:"varint,1,opt,name=files,proto3" json:"files,omitempty"`
+	// Bytes of the contents of files.
+	SizeBytes     int64 `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UploadTreeResponse) Reset() {
+	*x = UploadTreeResponse{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UploadTreeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UploadTreeResponse) ProtoMessage() {}
+
+func (x *UploadTreeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UploadTreeResponse.ProtoReflect.Descriptor instead.
+func (*UploadTreeResponse) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *UploadTreeResponse) GetFiles() int64 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+func (x *UploadTreeResponse) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+// DownloadTreeRequest asks for a directory.
+type DownloadTreeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Id of the session, 1 to 128 characters.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Optional. Directory or file relative to the workspace, at most 4096 bytes. Empty:
+	// the workspace.
+	Path          string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DownloadTreeRequest) Reset() {
+	*x = DownloadTreeRequest{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DownloadTreeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DownloadTreeRequest) ProtoMessage() {}
+
+func (x *DownloadTreeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DownloadTreeRequest.ProtoReflect.Descriptor instead.
+func (*DownloadTreeRequest) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *DownloadTreeRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *DownloadTreeRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+// DownloadTreeResponse is a piece of a tar stream.
+type DownloadTreeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bytes, at most 64 KiB.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DownloadTreeResponse) Reset() {
+	*x = DownloadTreeResponse{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DownloadTreeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DownloadTreeResponse) ProtoMessage() {}
+
+func (x *DownloadTreeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DownloadTreeResponse.ProtoReflect.Descriptor instead.
+func (*DownloadTreeResponse) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *DownloadTreeResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// Snapshot is what the files of a session were at one moment.
+type Snapshot struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. Id of the snapshot, its session's own.
+	SnapshotId string `protobuf:"bytes,1,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
+	// When it was taken.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Entries of any kind.
+	Files int64 `protobuf:"varint,3,opt,name=files,proto3" json:"files,omitempty"`
+	// Bytes of the contents of files.
+	SizeBytes int64 `protobuf:"varint,4,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// Bytes that it takes on disk.
+	StoredBytes int64 `protobuf:"varint,5,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
+	// Digest of the files as a tar stream, as DownloadTree packs them, "sha256:…".
+	Digest string `protobuf:"bytes,6,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Sockets, pipes and devices that were left out. 0: none.
+	Skipped       int64 `protobuf:"varint,7,opt,name=skipped,proto3" json:"skipped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Snapshot) Reset() {
+	*x = Snapshot{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Snapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Snapshot) ProtoMessage() {}
+
+func (x *Snapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
+func (*Snapshot) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Snapshot) GetSnapshotId() string {
+	if x != nil {
+		return x.SnapshotId
+	}
+	return ""
+}
+
+func (x *Snapshot) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Snapshot) GetFiles() int64 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+func (x *Snapshot) GetSizeBytes() int64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *Snapshot) GetStoredBytes() int64 {
+	if x != nil {
+		return x.StoredBytes
+	}
+	return 0
+}
+
+func (x *Snapshot) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *Snapshot) GetSkipped() int64 {
+	if x != nil {
+		return x.Skipped
+	}
+	return 0
+}
+
+// CreateSnapshotRequest asks for a snapshot.
+type CreateSnapshotRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Id of the session, 1 to 128 characters.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Optional. Id of the snapshot, 1 to 128 characters of [A-Za-z0-9._-]. Empty: the
+	// daemon makes one.
+	SnapshotId    string `protobuf:"bytes,2,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateSnapshotRequest) Reset() {
+	*x = CreateSnapshotRequest{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateSnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateSnapshotRequest) ProtoMessage() {}
+
+func (x *CreateSnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateSnapshotRequest.ProtoReflect.Descriptor instead.
+func (*CreateSnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *CreateSnapshotRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *CreateSnapshotRequest) GetSnapshotId() string {
+	if x != nil {
+		return x.SnapshotId
+	}
+	return ""
+}
+
+// CreateSnapshotResponse is the new snapshot.
+type CreateSnapshotResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. The snapshot.
+	Snapshot      *Snapshot `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateSnapshotResponse) Reset() {
+	*x = CreateSnapshotResponse{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateSnapshotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateSnapshotResponse) ProtoMessage() {}
+
+func (x *CreateSnapshotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateSnapshotResponse.ProtoReflect.Descriptor instead.
+func (*CreateSnapshotResponse) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *CreateSnapshotResponse) GetSnapshot() *Snapshot {
+	if x != nil {
+		return x.Snapshot
+	}
+	return nil
+}
+
+// ListSnapshotsRequest asks for the snapshots of a session.
+type ListSnapshotsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Id of the session, 1 to 128 characters.
+	SessionId     string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSnapshotsRequest) Reset() {
+	*x = ListSnapshotsRequest{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSnapshotsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSnapshotsRequest) ProtoMessage() {}
+
+func (x *ListSnapshotsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSnapshotsRequest.ProtoReflect.Descriptor instead.
+func (*ListSnapshotsRequest) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ListSnapshotsRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+// ListSnapshotsResponse is all snapshots of a session.
+type ListSnapshotsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Snapshots, oldest first. Empty: there are none.
+	Snapshots     []*Snapshot `protobuf:"bytes,1,rep,name=snapshots,proto3" json:"snapshots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSnapshotsResponse) Reset() {
+	*x = ListSnapshotsResponse{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSnapshotsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSnapshotsResponse) ProtoMessage() {}
+
+func (x *ListSnapshotsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSnapshotsResponse.ProtoReflect.Descriptor instead.
+func (*ListSnapshotsResponse) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ListSnapshotsResponse) GetSnapshots() []*Snapshot {
+	if x != nil {
+		return x.Snapshots
+	}
+	return nil
+}
+
+// DeleteSnapshotRequest says which snapshot is removed.
+type DeleteSnapshotRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Id of the session, 1 to 128 characters.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Required. Id of the snapshot, 1 to 128 characters.
+	SnapshotId    string `protobuf:"bytes,2,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteSnapshotRequest) Reset() {
+	*x = DeleteSnapshotRequest{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteSnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteSnapshotRequest) ProtoMessage() {}
+
+func (x *DeleteSnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteSnapshotRequest.ProtoReflect.Descriptor instead.
+func (*DeleteSnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *DeleteSnapshotRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *DeleteSnapshotRequest) GetSnapshotId() string {
+	if x != nil {
+		return x.SnapshotId
+	}
+	return ""
+}
+
+// DeleteSnapshotResponse tells that the snapshot is gone. It has no content.
+type DeleteSnapshotResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteSnapshotResponse) Reset() {
+	*x = DeleteSnapshotResponse{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteSnapshotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteSnapshotResponse) ProtoMessage() {}
+
+func (x *DeleteSnapshotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteSnapshotResponse.ProtoReflect.Descriptor instead.
+func (*DeleteSnapshotResponse) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{32}
+}
+
+// RestoreSnapshotRequest says which snapshot is put back.
+type RestoreSnapshotRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Id of the session, 1 to 128 characters.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Required. Id of the snapshot, 1 to 128 characters.
+	SnapshotId    string `protobuf:"bytes,2,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreSnapshotRequest) Reset() {
+	*x = RestoreSnapshotRequest{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreSnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreSnapshotRequest) ProtoMessage() {}
+
+func (x *RestoreSnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreSnapshotRequest.ProtoReflect.Descriptor instead.
+func (*RestoreSnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RestoreSnapshotRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *RestoreSnapshotRequest) GetSnapshotId() string {
+	if x != nil {
+		return x.SnapshotId
+	}
+	return ""
+}
+
+// RestoreSnapshotResponse tells what was put back.
+type RestoreSnapshotResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. The snapshot.
+	Snapshot      *Snapshot `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreSnapshotResponse) Reset() {
+	*x = RestoreSnapshotResponse{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreSnapshotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreSnapshotResponse) ProtoMessage() {}
+
+func (x *RestoreSnapshotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreSnapshotResponse.ProtoReflect.Descriptor instead.
+func (*RestoreSnapshotResponse) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *RestoreSnapshotResponse) GetSnapshot() *Snapshot {
+	if x != nil {
+		return x.Snapshot
+	}
+	return nil
+}
+
+// ForkSessionRequest asks for a session with the files of another.
+type ForkSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Id of the session whose files it gets, 1 to 128 characters.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Optional. Id of the snapshot of that session to begin with, 1 to 128 characters.
+	// Empty: its files as they are.
+	SnapshotId string `protobuf:"bytes,2,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
+	// Optional. Id of the new session, 1 to 128 characters of [A-Za-z0-9._-]. Empty: the
+	// daemon makes one.
+	ForkId        string `protobuf:"bytes,3,opt,name=fork_id,json=forkId,proto3" json:"fork_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForkSessionRequest) Reset() {
+	*x = ForkSessionRequest{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForkSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForkSessionRequest) ProtoMessage() {}
+
+func (x *ForkSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForkSessionRequest.ProtoReflect.Descriptor instead.
+func (*ForkSessionRequest) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ForkSessionRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *ForkSessionRequest) GetSnapshotId() string {
+	if x != nil {
+		return x.SnapshotId
+	}
+	return ""
+}
+
+func (x *ForkSessionRequest) GetForkId() string {
+	if x != nil {
+		return x.ForkId
+	}
+	return ""
+}
+
+// ForkSessionResponse is the new session.
+type ForkSessionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. The session.
+	Session       *Session `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForkSessionResponse) Reset() {
+	*x = ForkSessionResponse{}
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForkSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForkSessionResponse) ProtoMessage() {}
+
+func (x *ForkSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_session_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForkSessionResponse.ProtoReflect.Descriptor instead.
+func (*ForkSessionResponse) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_session_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ForkSessionResponse) GetSession() *Session {
+	if x != nil {
+		return x.Session
 	}
 	return nil
 }
@@ -1693,19 +2612,84 @@ const file_sandgate_v1_session_service_proto_rawDesc = "" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\"B\n" +
 	"\x14DownloadFileResponse\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\fR\x04data\"W\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"\x83\x01\n" +
 	"\x12ListChangesRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12\"\n" +
-	"\rsince_call_id\x18\x02 \x01(\tR\vsinceCallId\"E\n" +
+	"\rsince_call_id\x18\x02 \x01(\tR\vsinceCallId\x12*\n" +
+	"\x11since_snapshot_id\x18\x03 \x01(\tR\x0fsinceSnapshotId\"n\n" +
 	"\x13ListChangesResponse\x12.\n" +
-	"\achanges\x18\x01 \x01(\v2\x14.sandgate.v1.ChangesR\achanges*\xab\x01\n" +
+	"\achanges\x18\x01 \x01(\v2\x14.sandgate.v1.ChangesR\achanges\x12'\n" +
+	"\x0fdeleted_unknown\x18\x02 \x01(\bR\x0edeletedUnknown\"d\n" +
+	"\x11UploadTreeRequest\x121\n" +
+	"\x06header\x18\x01 \x01(\v2\x17.sandgate.v1.TreeHeaderH\x00R\x06header\x12\x14\n" +
+	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\x06\n" +
+	"\x04part\"?\n" +
+	"\n" +
+	"TreeHeader\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"I\n" +
+	"\x12UploadTreeResponse\x12\x14\n" +
+	"\x05files\x18\x01 \x01(\x03R\x05files\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\"H\n" +
+	"\x13DownloadTreeRequest\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"*\n" +
+	"\x14DownloadTreeResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\xf2\x01\n" +
+	"\bSnapshot\x12\x1f\n" +
+	"\vsnapshot_id\x18\x01 \x01(\tR\n" +
+	"snapshotId\x12;\n" +
+	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12\x14\n" +
+	"\x05files\x18\x03 \x01(\x03R\x05files\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x04 \x01(\x03R\tsizeBytes\x12!\n" +
+	"\fstored_bytes\x18\x05 \x01(\x03R\vstoredBytes\x12\x16\n" +
+	"\x06digest\x18\x06 \x01(\tR\x06digest\x12\x18\n" +
+	"\askipped\x18\a \x01(\x03R\askipped\"W\n" +
+	"\x15CreateSnapshotRequest\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x1f\n" +
+	"\vsnapshot_id\x18\x02 \x01(\tR\n" +
+	"snapshotId\"K\n" +
+	"\x16CreateSnapshotResponse\x121\n" +
+	"\bsnapshot\x18\x01 \x01(\v2\x15.sandgate.v1.SnapshotR\bsnapshot\"5\n" +
+	"\x14ListSnapshotsRequest\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\"L\n" +
+	"\x15ListSnapshotsResponse\x123\n" +
+	"\tsnapshots\x18\x01 \x03(\v2\x15.sandgate.v1.SnapshotR\tsnapshots\"W\n" +
+	"\x15DeleteSnapshotRequest\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x1f\n" +
+	"\vsnapshot_id\x18\x02 \x01(\tR\n" +
+	"snapshotId\"\x18\n" +
+	"\x16DeleteSnapshotResponse\"X\n" +
+	"\x16RestoreSnapshotRequest\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x1f\n" +
+	"\vsnapshot_id\x18\x02 \x01(\tR\n" +
+	"snapshotId\"L\n" +
+	"\x17RestoreSnapshotResponse\x121\n" +
+	"\bsnapshot\x18\x01 \x01(\v2\x15.sandgate.v1.SnapshotR\bsnapshot\"m\n" +
+	"\x12ForkSessionRequest\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x1f\n" +
+	"\vsnapshot_id\x18\x02 \x01(\tR\n" +
+	"snapshotId\x12\x17\n" +
+	"\afork_id\x18\x03 \x01(\tR\x06forkId\"E\n" +
+	"\x13ForkSessionResponse\x12.\n" +
+	"\asession\x18\x01 \x01(\v2\x14.sandgate.v1.SessionR\asession*\xab\x01\n" +
 	"\rWorkspaceKind\x12\x1e\n" +
 	"\x1aWORKSPACE_KIND_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19WORKSPACE_KIND_PERSISTENT\x10\x01\x12\x1c\n" +
 	"\x18WORKSPACE_KIND_EPHEMERAL\x10\x02\x12\x1c\n" +
 	"\x18WORKSPACE_KIND_DIRECTORY\x10\x03\x12\x1f\n" +
-	"\x1bWORKSPACE_KIND_GIT_WORKTREE\x10\x042\xdb\x04\n" +
+	"\x1bWORKSPACE_KIND_GIT_WORKTREE\x10\x042\xc1\t\n" +
 	"\x0eSessionService\x12V\n" +
 	"\rCreateSession\x12!.sandgate.v1.CreateSessionRequest\x1a\".sandgate.v1.CreateSessionResponse\x12M\n" +
 	"\n" +
@@ -1714,8 +2698,16 @@ const file_sandgate_v1_session_service_proto_rawDesc = "" +
 	"\fCloseSession\x12 .sandgate.v1.CloseSessionRequest\x1a!.sandgate.v1.CloseSessionResponse\x12O\n" +
 	"\n" +
 	"UploadFile\x12\x1e.sandgate.v1.UploadFileRequest\x1a\x1f.sandgate.v1.UploadFileResponse(\x01\x12U\n" +
-	"\fDownloadFile\x12 .sandgate.v1.DownloadFileRequest\x1a!.sandgate.v1.DownloadFileResponse0\x01\x12P\n" +
-	"\vListChanges\x12\x1f.sandgate.v1.ListChangesRequest\x1a .sandgate.v1.ListChangesResponseB;Z9github.com/sandgate/sandgate/proto/sandgate/v1;sandgatev1b\x06proto3"
+	"\fDownloadFile\x12 .sandgate.v1.DownloadFileRequest\x1a!.sandgate.v1.DownloadFileResponse0\x01\x12O\n" +
+	"\n" +
+	"UploadTree\x12\x1e.sandgate.v1.UploadTreeRequest\x1a\x1f.sandgate.v1.UploadTreeResponse(\x01\x12U\n" +
+	"\fDownloadTree\x12 .sandgate.v1.DownloadTreeRequest\x1a!.sandgate.v1.DownloadTreeResponse0\x01\x12P\n" +
+	"\vListChanges\x12\x1f.sandgate.v1.ListChangesRequest\x1a .sandgate.v1.ListChangesResponse\x12Y\n" +
+	"\x0eCreateSnapshot\x12\".sandgate.v1.CreateSnapshotRequest\x1a#.sandgate.v1.CreateSnapshotResponse\x12V\n" +
+	"\rListSnapshots\x12!.sandgate.v1.ListSnapshotsRequest\x1a\".sandgate.v1.ListSnapshotsResponse\x12Y\n" +
+	"\x0eDeleteSnapshot\x12\".sandgate.v1.DeleteSnapshotRequest\x1a#.sandgate.v1.DeleteSnapshotResponse\x12\\\n" +
+	"\x0fRestoreSnapshot\x12#.sandgate.v1.RestoreSnapshotRequest\x1a$.sandgate.v1.RestoreSnapshotResponse\x12P\n" +
+	"\vForkSession\x12\x1f.sandgate.v1.ForkSessionRequest\x1a .sandgate.v1.ForkSessionResponseB;Z9github.com/sandgate/sandgate/proto/sandgate/v1;sandgatev1b\x06proto3"
 
 var (
 	file_sandgate_v1_session_service_proto_rawDescOnce sync.Once
@@ -1730,82 +2722,118 @@ func file_sandgate_v1_session_service_proto_rawDescGZIP() []byte {
 }
 
 var file_sandgate_v1_session_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sandgate_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_sandgate_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_sandgate_v1_session_service_proto_goTypes = []any{
-	(WorkspaceKind)(0),            // 0: sandgate.v1.WorkspaceKind
-	(*WorkspaceSpec)(nil),         // 1: sandgate.v1.WorkspaceSpec
-	(*GitWorktree)(nil),           // 2: sandgate.v1.GitWorktree
-	(*SessionQuota)(nil),          // 3: sandgate.v1.SessionQuota
-	(*SessionUsage)(nil),          // 4: sandgate.v1.SessionUsage
-	(*SessionCall)(nil),           // 5: sandgate.v1.SessionCall
-	(*Session)(nil),               // 6: sandgate.v1.Session
-	(*CreateSessionRequest)(nil),  // 7: sandgate.v1.CreateSessionRequest
-	(*CreateSessionResponse)(nil), // 8: sandgate.v1.CreateSessionResponse
-	(*GetSessionRequest)(nil),     // 9: sandgate.v1.GetSessionRequest
-	(*GetSessionResponse)(nil),    // 10: sandgate.v1.GetSessionResponse
-	(*ListSessionsRequest)(nil),   // 11: sandgate.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),  // 12: sandgate.v1.ListSessionsResponse
-	(*CloseSessionRequest)(nil),   // 13: sandgate.v1.CloseSessionRequest
-	(*CloseSessionResponse)(nil),  // 14: sandgate.v1.CloseSessionResponse
-	(*UploadFileRequest)(nil),     // 15: sandgate.v1.UploadFileRequest
-	(*FileHeader)(nil),            // 16: sandgate.v1.FileHeader
-	(*UploadFileResponse)(nil),    // 17: sandgate.v1.UploadFileResponse
-	(*DownloadFileRequest)(nil),   // 18: sandgate.v1.DownloadFileRequest
-	(*DownloadFileResponse)(nil),  // 19: sandgate.v1.DownloadFileResponse
-	(*ListChangesRequest)(nil),    // 20: sandgate.v1.ListChangesRequest
-	(*ListChangesResponse)(nil),   // 21: sandgate.v1.ListChangesResponse
-	nil,                           // 22: sandgate.v1.Session.HostLabelsEntry
-	nil,                           // 23: sandgate.v1.CreateSessionRequest.HostLabelsEntry
-	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
-	(*Changes)(nil),               // 26: sandgate.v1.Changes
+	(WorkspaceKind)(0),              // 0: sandgate.v1.WorkspaceKind
+	(*WorkspaceSpec)(nil),           // 1: sandgate.v1.WorkspaceSpec
+	(*GitWorktree)(nil),             // 2: sandgate.v1.GitWorktree
+	(*SessionQuota)(nil),            // 3: sandgate.v1.SessionQuota
+	(*SessionUsage)(nil),            // 4: sandgate.v1.SessionUsage
+	(*SessionCall)(nil),             // 5: sandgate.v1.SessionCall
+	(*Session)(nil),                 // 6: sandgate.v1.Session
+	(*CreateSessionRequest)(nil),    // 7: sandgate.v1.CreateSessionRequest
+	(*CreateSessionResponse)(nil),   // 8: sandgate.v1.CreateSessionResponse
+	(*GetSessionRequest)(nil),       // 9: sandgate.v1.GetSessionRequest
+	(*GetSessionResponse)(nil),      // 10: sandgate.v1.GetSessionResponse
+	(*ListSessionsRequest)(nil),     // 11: sandgate.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),    // 12: sandgate.v1.ListSessionsResponse
+	(*CloseSessionRequest)(nil),     // 13: sandgate.v1.CloseSessionRequest
+	(*CloseSessionResponse)(nil),    // 14: sandgate.v1.CloseSessionResponse
+	(*UploadFileRequest)(nil),       // 15: sandgate.v1.UploadFileRequest
+	(*FileHeader)(nil),              // 16: sandgate.v1.FileHeader
+	(*UploadFileResponse)(nil),      // 17: sandgate.v1.UploadFileResponse
+	(*DownloadFileRequest)(nil),     // 18: sandgate.v1.DownloadFileRequest
+	(*DownloadFileResponse)(nil),    // 19: sandgate.v1.DownloadFileResponse
+	(*ListChangesRequest)(nil),      // 20: sandgate.v1.ListChangesRequest
+	(*ListChangesResponse)(nil),     // 21: sandgate.v1.ListChangesResponse
+	(*UploadTreeRequest)(nil),       // 22: sandgate.v1.UploadTreeRequest
+	(*TreeHeader)(nil),              // 23: sandgate.v1.TreeHeader
+	(*UploadTreeResponse)(nil),      // 24: sandgate.v1.UploadTreeResponse
+	(*DownloadTreeRequest)(nil),     // 25: sandgate.v1.DownloadTreeRequest
+	(*DownloadTreeResponse)(nil),    // 26: sandgate.v1.DownloadTreeResponse
+	(*Snapshot)(nil),                // 27: sandgate.v1.Snapshot
+	(*CreateSnapshotRequest)(nil),   // 28: sandgate.v1.CreateSnapshotRequest
+	(*CreateSnapshotResponse)(nil),  // 29: sandgate.v1.CreateSnapshotResponse
+	(*ListSnapshotsRequest)(nil),    // 30: sandgate.v1.ListSnapshotsRequest
+	(*ListSnapshotsResponse)(nil),   // 31: sandgate.v1.ListSnapshotsResponse
+	(*DeleteSnapshotRequest)(nil),   // 32: sandgate.v1.DeleteSnapshotRequest
+	(*DeleteSnapshotResponse)(nil),  // 33: sandgate.v1.DeleteSnapshotResponse
+	(*RestoreSnapshotRequest)(nil),  // 34: sandgate.v1.RestoreSnapshotRequest
+	(*RestoreSnapshotResponse)(nil), // 35: sandgate.v1.RestoreSnapshotResponse
+	(*ForkSessionRequest)(nil),      // 36: sandgate.v1.ForkSessionRequest
+	(*ForkSessionResponse)(nil),     // 37: sandgate.v1.ForkSessionResponse
+	nil,                             // 38: sandgate.v1.Session.HostLabelsEntry
+	nil,                             // 39: sandgate.v1.CreateSessionRequest.HostLabelsEntry
+	(*durationpb.Duration)(nil),     // 40: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),   // 41: google.protobuf.Timestamp
+	(*Changes)(nil),                 // 42: sandgate.v1.Changes
 }
 var file_sandgate_v1_session_service_proto_depIdxs = []int32{
 	0,  // 0: sandgate.v1.WorkspaceSpec.kind:type_name -> sandgate.v1.WorkspaceKind
 	2,  // 1: sandgate.v1.WorkspaceSpec.git_worktree:type_name -> sandgate.v1.GitWorktree
-	24, // 2: sandgate.v1.SessionQuota.cpu_time:type_name -> google.protobuf.Duration
-	24, // 3: sandgate.v1.SessionUsage.cpu_time:type_name -> google.protobuf.Duration
-	25, // 4: sandgate.v1.SessionCall.decide_time:type_name -> google.protobuf.Timestamp
-	25, // 5: sandgate.v1.Session.create_time:type_name -> google.protobuf.Timestamp
-	25, // 6: sandgate.v1.Session.last_used_time:type_name -> google.protobuf.Timestamp
+	40, // 2: sandgate.v1.SessionQuota.cpu_time:type_name -> google.protobuf.Duration
+	40, // 3: sandgate.v1.SessionUsage.cpu_time:type_name -> google.protobuf.Duration
+	41, // 4: sandgate.v1.SessionCall.decide_time:type_name -> google.protobuf.Timestamp
+	41, // 5: sandgate.v1.Session.create_time:type_name -> google.protobuf.Timestamp
+	41, // 6: sandgate.v1.Session.last_used_time:type_name -> google.protobuf.Timestamp
 	1,  // 7: sandgate.v1.Session.workspace:type_name -> sandgate.v1.WorkspaceSpec
-	22, // 8: sandgate.v1.Session.host_labels:type_name -> sandgate.v1.Session.HostLabelsEntry
-	24, // 9: sandgate.v1.Session.ttl:type_name -> google.protobuf.Duration
-	24, // 10: sandgate.v1.Session.idle_timeout:type_name -> google.protobuf.Duration
-	25, // 11: sandgate.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
-	25, // 12: sandgate.v1.Session.idle_expire_time:type_name -> google.protobuf.Timestamp
+	38, // 8: sandgate.v1.Session.host_labels:type_name -> sandgate.v1.Session.HostLabelsEntry
+	40, // 9: sandgate.v1.Session.ttl:type_name -> google.protobuf.Duration
+	40, // 10: sandgate.v1.Session.idle_timeout:type_name -> google.protobuf.Duration
+	41, // 11: sandgate.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	41, // 12: sandgate.v1.Session.idle_expire_time:type_name -> google.protobuf.Timestamp
 	3,  // 13: sandgate.v1.Session.quota:type_name -> sandgate.v1.SessionQuota
 	4,  // 14: sandgate.v1.Session.usage:type_name -> sandgate.v1.SessionUsage
 	5,  // 15: sandgate.v1.Session.recent_calls:type_name -> sandgate.v1.SessionCall
 	1,  // 16: sandgate.v1.CreateSessionRequest.workspace:type_name -> sandgate.v1.WorkspaceSpec
-	23, // 17: sandgate.v1.CreateSessionRequest.host_labels:type_name -> sandgate.v1.CreateSessionRequest.HostLabelsEntry
-	24, // 18: sandgate.v1.CreateSessionRequest.ttl:type_name -> google.protobuf.Duration
-	24, // 19: sandgate.v1.CreateSessionRequest.idle_timeout:type_name -> google.protobuf.Duration
+	39, // 17: sandgate.v1.CreateSessionRequest.host_labels:type_name -> sandgate.v1.CreateSessionRequest.HostLabelsEntry
+	40, // 18: sandgate.v1.CreateSessionRequest.ttl:type_name -> google.protobuf.Duration
+	40, // 19: sandgate.v1.CreateSessionRequest.idle_timeout:type_name -> google.protobuf.Duration
 	3,  // 20: sandgate.v1.CreateSessionRequest.quota:type_name -> sandgate.v1.SessionQuota
 	6,  // 21: sandgate.v1.CreateSessionResponse.session:type_name -> sandgate.v1.Session
 	6,  // 22: sandgate.v1.GetSessionResponse.session:type_name -> sandgate.v1.Session
 	6,  // 23: sandgate.v1.ListSessionsResponse.sessions:type_name -> sandgate.v1.Session
 	16, // 24: sandgate.v1.UploadFileRequest.header:type_name -> sandgate.v1.FileHeader
-	26, // 25: sandgate.v1.ListChangesResponse.changes:type_name -> sandgate.v1.Changes
-	7,  // 26: sandgate.v1.SessionService.CreateSession:input_type -> sandgate.v1.CreateSessionRequest
-	9,  // 27: sandgate.v1.SessionService.GetSession:input_type -> sandgate.v1.GetSessionRequest
-	11, // 28: sandgate.v1.SessionService.ListSessions:input_type -> sandgate.v1.ListSessionsRequest
-	13, // 29: sandgate.v1.SessionService.CloseSession:input_type -> sandgate.v1.CloseSessionRequest
-	15, // 30: sandgate.v1.SessionService.UploadFile:input_type -> sandgate.v1.UploadFileRequest
-	18, // 31: sandgate.v1.SessionService.DownloadFile:input_type -> sandgate.v1.DownloadFileRequest
-	20, // 32: sandgate.v1.SessionService.ListChanges:input_type -> sandgate.v1.ListChangesRequest
-	8,  // 33: sandgate.v1.SessionService.CreateSession:output_type -> sandgate.v1.CreateSessionResponse
-	10, // 34: sandgate.v1.SessionService.GetSession:output_type -> sandgate.v1.GetSessionResponse
-	12, // 35: sandgate.v1.SessionService.ListSessions:output_type -> sandgate.v1.ListSessionsResponse
-	14, // 36: sandgate.v1.SessionService.CloseSession:output_type -> sandgate.v1.CloseSessionResponse
-	17, // 37: sandgate.v1.SessionService.UploadFile:output_type -> sandgate.v1.UploadFileResponse
-	19, // 38: sandgate.v1.SessionService.DownloadFile:output_type -> sandgate.v1.DownloadFileResponse
-	21, // 39: sandgate.v1.SessionService.ListChanges:output_type -> sandgate.v1.ListChangesResponse
-	33, // [33:40] is the sub-list for method output_type
-	26, // [26:33] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	42, // 25: sandgate.v1.ListChangesResponse.changes:type_name -> sandgate.v1.Changes
+	23, // 26: sandgate.v1.UploadTreeRequest.header:type_name -> sandgate.v1.TreeHeader
+	41, // 27: sandgate.v1.Snapshot.create_time:type_name -> google.protobuf.Timestamp
+	27, // 28: sandgate.v1.CreateSnapshotResponse.snapshot:type_name -> sandgate.v1.Snapshot
+	27, // 29: sandgate.v1.ListSnapshotsResponse.snapshots:type_name -> sandgate.v1.Snapshot
+	27, // 30: sandgate.v1.RestoreSnapshotResponse.snapshot:type_name -> sandgate.v1.Snapshot
+	6,  // 31: sandgate.v1.ForkSessionResponse.session:type_name -> sandgate.v1.Session
+	7,  // 32: sandgate.v1.SessionService.CreateSession:input_type -> sandgate.v1.CreateSessionRequest
+	9,  // 33: sandgate.v1.SessionService.GetSession:input_type -> sandgate.v1.GetSessionRequest
+	11, // 34: sandgate.v1.SessionService.ListSessions:input_type -> sandgate.v1.ListSessionsRequest
+	13, // 35: sandgate.v1.SessionService.CloseSession:input_type -> sandgate.v1.CloseSessionRequest
+	15, // 36: sandgate.v1.SessionService.UploadFile:input_type -> sandgate.v1.UploadFileRequest
+	18, // 37: sandgate.v1.SessionService.DownloadFile:input_type -> sandgate.v1.DownloadFileRequest
+	22, // 38: sandgate.v1.SessionService.UploadTree:input_type -> sandgate.v1.UploadTreeRequest
+	25, // 39: sandgate.v1.SessionService.DownloadTree:input_type -> sandgate.v1.DownloadTreeRequest
+	20, // 40: sandgate.v1.SessionService.ListChanges:input_type -> sandgate.v1.ListChangesRequest
+	28, // 41: sandgate.v1.SessionService.CreateSnapshot:input_type -> sandgate.v1.CreateSnapshotRequest
+	30, // 42: sandgate.v1.SessionService.ListSnapshots:input_type -> sandgate.v1.ListSnapshotsRequest
+	32, // 43: sandgate.v1.SessionService.DeleteSnapshot:input_type -> sandgate.v1.DeleteSnapshotRequest
+	34, // 44: sandgate.v1.SessionService.RestoreSnapshot:input_type -> sandgate.v1.RestoreSnapshotRequest
+	36, // 45: sandgate.v1.SessionService.ForkSession:input_type -> sandgate.v1.ForkSessionRequest
+	8,  // 46: sandgate.v1.SessionService.CreateSession:output_type -> sandgate.v1.CreateSessionResponse
+	10, // 47: sandgate.v1.SessionService.GetSession:output_type -> sandgate.v1.GetSessionResponse
+	12, // 48: sandgate.v1.SessionService.ListSessions:output_type -> sandgate.v1.ListSessionsResponse
+	14, // 49: sandgate.v1.SessionService.CloseSession:output_type -> sandgate.v1.CloseSessionResponse
+	17, // 50: sandgate.v1.SessionService.UploadFile:output_type -> sandgate.v1.UploadFileResponse
+	19, // 51: sandgate.v1.SessionService.DownloadFile:output_type -> sandgate.v1.DownloadFileResponse
+	24, // 52: sandgate.v1.SessionService.UploadTree:output_type -> sandgate.v1.UploadTreeResponse
+	26, // 53: sandgate.v1.SessionService.DownloadTree:output_type -> sandgate.v1.DownloadTreeResponse
+	21, // 54: sandgate.v1.SessionService.ListChanges:output_type -> sandgate.v1.ListChangesResponse
+	29, // 55: sandgate.v1.SessionService.CreateSnapshot:output_type -> sandgate.v1.CreateSnapshotResponse
+	31, // 56: sandgate.v1.SessionService.ListSnapshots:output_type -> sandgate.v1.ListSnapshotsResponse
+	33, // 57: sandgate.v1.SessionService.DeleteSnapshot:output_type -> sandgate.v1.DeleteSnapshotResponse
+	35, // 58: sandgate.v1.SessionService.RestoreSnapshot:output_type -> sandgate.v1.RestoreSnapshotResponse
+	37, // 59: sandgate.v1.SessionService.ForkSession:output_type -> sandgate.v1.ForkSessionResponse
+	46, // [46:60] is the sub-list for method output_type
+	32, // [32:46] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_session_service_proto_init() }
@@ -1818,13 +2846,17 @@ func file_sandgate_v1_session_service_proto_init() {
 		(*UploadFileRequest_Header)(nil),
 		(*UploadFileRequest_Data)(nil),
 	}
+	file_sandgate_v1_session_service_proto_msgTypes[21].OneofWrappers = []any{
+		(*UploadTreeRequest_Header)(nil),
+		(*UploadTreeRequest_Data)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sandgate_v1_session_service_proto_rawDesc), len(file_sandgate_v1_session_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

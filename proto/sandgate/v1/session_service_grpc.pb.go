@@ -19,13 +19,20 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SessionService_CreateSession_FullMethodName = "/sandgate.v1.SessionService/CreateSession"
-	SessionService_GetSession_FullMethodName    = "/sandgate.v1.SessionService/GetSession"
-	SessionService_ListSessions_FullMethodName  = "/sandgate.v1.SessionService/ListSessions"
-	SessionService_CloseSession_FullMethodName  = "/sandgate.v1.SessionService/CloseSession"
-	SessionService_UploadFile_FullMethodName    = "/sandgate.v1.SessionService/UploadFile"
-	SessionService_DownloadFile_FullMethodName  = "/sandgate.v1.SessionService/DownloadFile"
-	SessionService_ListChanges_FullMethodName   = "/sandgate.v1.SessionService/ListChanges"
+	SessionService_CreateSession_FullMethodName   = "/sandgate.v1.SessionService/CreateSession"
+	SessionService_GetSession_FullMethodName      = "/sandgate.v1.SessionService/GetSession"
+	SessionService_ListSessions_FullMethodName    = "/sandgate.v1.SessionService/ListSessions"
+	SessionService_CloseSession_FullMethodName    = "/sandgate.v1.SessionService/CloseSession"
+	SessionService_UploadFile_FullMethodName      = "/sandgate.v1.SessionService/UploadFile"
+	SessionService_DownloadFile_FullMethodName    = "/sandgate.v1.SessionService/DownloadFile"
+	SessionService_UploadTree_FullMethodName      = "/sandgate.v1.SessionService/UploadTree"
+	SessionService_DownloadTree_FullMethodName    = "/sandgate.v1.SessionService/DownloadTree"
+	SessionService_ListChanges_FullMethodName     = "/sandgate.v1.SessionService/ListChanges"
+	SessionService_CreateSnapshot_FullMethodName  = "/sandgate.v1.SessionService/CreateSnapshot"
+	SessionService_ListSnapshots_FullMethodName   = "/sandgate.v1.SessionService/ListSnapshots"
+	SessionService_DeleteSnapshot_FullMethodName  = "/sandgate.v1.SessionService/DeleteSnapshot"
+	SessionService_RestoreSnapshot_FullMethodName = "/sandgate.v1.SessionService/RestoreSnapshot"
+	SessionService_ForkSession_FullMethodName     = "/sandgate.v1.SessionService/ForkSession"
 )
 
 // SessionServiceClient is the client API for SessionService service.
@@ -59,16 +66,57 @@ type SessionServiceClient interface {
 	// is being made or closed by somebody else, PERMISSION_DENIED for another's,
 	// FAILED_PRECONDITION when its branch cannot be put into its repository.
 	CloseSession(ctx context.Context, in *CloseSessionRequest, opts ...grpc.CallOption) (*CloseSessionResponse, error)
-	// UploadFile writes one file into the workspace of a session. Its owner may call
-	// it. Codes: NOT_FOUND, INVALID_ARGUMENT for a path that leaves the workspace,
-	// RESOURCE_EXHAUSTED when the workspace is full.
+	// UploadFile writes one file into the workspace of a session, with its parents where
+	// they are missing. It appears under its name when it is whole, and replaces what
+	// was there. Its owner may call it. Codes: NOT_FOUND, INVALID_ARGUMENT for a path that
+	// leaves the workspace, FAILED_PRECONDITION for one that leads through a symbolic
+	// link out of it, RESOURCE_EXHAUSTED when the file is too large or the workspace
+	// full, UNAVAILABLE while the workspace is saved or put back.
 	UploadFile(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadFileRequest, UploadFileResponse], error)
-	// DownloadFile reads one file of the workspace of a session. Its owner may call
-	// it. Codes: NOT_FOUND, INVALID_ARGUMENT for a path that leaves the workspace.
+	// DownloadFile reads one regular file of the workspace of a session. Its owner may
+	// call it. Codes: NOT_FOUND, INVALID_ARGUMENT for a path that leaves the workspace,
+	// FAILED_PRECONDITION for what is no regular file, OUT_OF_RANGE for an offset behind
+	// its end, UNAVAILABLE as for UploadFile.
 	DownloadFile(ctx context.Context, in *DownloadFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DownloadFileResponse], error)
-	// ListChanges returns what changed in a workspace since a call. The session's
-	// owner may call it. Codes: NOT_FOUND.
+	// UploadTree unpacks a tar stream without compression in the workspace of a session.
+	// Files, directories, symbolic links and hard links within the stream are taken;
+	// owners and set-user-id bits are not. An entry replaces what has its name. What was
+	// unpacked before an error stays. Its owner may call it. Codes as for UploadFile, and
+	// INVALID_ARGUMENT for any other entry and for what is no tar stream.
+	UploadTree(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadTreeRequest, UploadTreeResponse], error)
+	// DownloadTree packs a directory of the workspace of a session, or a file, as a tar
+	// stream without compression, in a fixed order. Sockets, pipes and devices are left
+	// out. Its owner may call it. Codes: NOT_FOUND, INVALID_ARGUMENT for a path that
+	// leaves the workspace, ABORTED when a file changes while it is read,
+	// RESOURCE_EXHAUSTED for more than the daemon packs, UNAVAILABLE as for UploadFile.
+	DownloadTree(ctx context.Context, in *DownloadTreeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DownloadTreeResponse], error)
+	// ListChanges returns what changed in a workspace since a snapshot, since a call
+	// began, or since the session was made. Deleted files are known only against a
+	// snapshot. The session's owner may call it. Codes: NOT_FOUND for a session, call or
+	// snapshot, INVALID_ARGUMENT for a call of another session.
 	ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error)
+	// CreateSnapshot keeps the files of a session as they are. No call may run in it, and
+	// calls are refused while it is made: UNAVAILABLE for either. Its owner may call it.
+	// Codes: NOT_FOUND, ALREADY_EXISTS for an id that is in use, RESOURCE_EXHAUSTED when
+	// there are as many as may be or the workspace is too large.
+	CreateSnapshot(ctx context.Context, in *CreateSnapshotRequest, opts ...grpc.CallOption) (*CreateSnapshotResponse, error)
+	// ListSnapshots returns the snapshots of a session, which end with it. Its owner may
+	// call it. Codes: NOT_FOUND.
+	ListSnapshots(ctx context.Context, in *ListSnapshotsRequest, opts ...grpc.CallOption) (*ListSnapshotsResponse, error)
+	// DeleteSnapshot removes a snapshot. The session's owner may call it. Codes:
+	// NOT_FOUND, UNAVAILABLE while calls run in the session.
+	DeleteSnapshot(ctx context.Context, in *DeleteSnapshotRequest, opts ...grpc.CallOption) (*DeleteSnapshotResponse, error)
+	// RestoreSnapshot puts the files of a snapshot in place of those of the session, as a
+	// whole or not at all. Labels and counters stay. Its owner may call it. Codes:
+	// NOT_FOUND, UNAVAILABLE while calls run in the session, FAILED_PRECONDITION when its
+	// workspace is a directory of the machine, DATA_LOSS when the snapshot is damaged.
+	RestoreSnapshot(ctx context.Context, in *RestoreSnapshotRequest, opts ...grpc.CallOption) (*RestoreSnapshotResponse, error)
+	// ForkSession makes a session with the files of another, as they are now or as a
+	// snapshot has them. It has the other's profile, terms and labels, no grants, counters
+	// and snapshots, and a workspace of the daemon's own. The owner of the other may call
+	// it and owns what it makes. Codes: NOT_FOUND, ALREADY_EXISTS, UNAVAILABLE while calls
+	// run in the other, RESOURCE_EXHAUSTED as for CreateSession.
+	ForkSession(ctx context.Context, in *ForkSessionRequest, opts ...grpc.CallOption) (*ForkSessionResponse, error)
 }
 
 type sessionServiceClient struct {
@@ -151,10 +199,92 @@ func (c *sessionServiceClient) DownloadFile(ctx context.Context, in *DownloadFil
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SessionService_DownloadFileClient = grpc.ServerStreamingClient[DownloadFileResponse]
 
+func (c *sessionServiceClient) UploadTree(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadTreeRequest, UploadTreeResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SessionService_ServiceDesc.Streams[2], SessionService_UploadTree_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[UploadTreeRequest, UploadTreeResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SessionService_UploadTreeClient = grpc.ClientStreamingClient[UploadTreeRequest, UploadTreeResponse]
+
+func (c *sessionServiceClient) DownloadTree(ctx context.Context, in *DownloadTreeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DownloadTreeResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SessionService_ServiceDesc.Streams[3], SessionService_DownloadTree_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[DownloadTreeRequest, DownloadTreeResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SessionService_DownloadTreeClient = grpc.ServerStreamingClient[DownloadTreeResponse]
+
 func (c *sessionServiceClient) ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListChangesResponse)
 	err := c.cc.Invoke(ctx, SessionService_ListChanges_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sessionServiceClient) CreateSnapshot(ctx context.Context, in *CreateSnapshotRequest, opts ...grpc.CallOption) (*CreateSnapshotResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateSnapshotResponse)
+	err := c.cc.Invoke(ctx, SessionService_CreateSnapshot_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sessionServiceClient) ListSnapshots(ctx context.Context, in *ListSnapshotsRequest, opts ...grpc.CallOption) (*ListSnapshotsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSnapshotsResponse)
+	err := c.cc.Invoke(ctx, SessionService_ListSnapshots_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sessionServiceClient) DeleteSnapshot(ctx context.Context, in *DeleteSnapshotRequest, opts ...grpc.CallOption) (*DeleteSnapshotResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteSnapshotResponse)
+	err := c.cc.Invoke(ctx, SessionService_DeleteSnapshot_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sessionServiceClient) RestoreSnapshot(ctx context.Context, in *RestoreSnapshotRequest, opts ...grpc.CallOption) (*RestoreSnapshotResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestoreSnapshotResponse)
+	err := c.cc.Invoke(ctx, SessionService_RestoreSnapshot_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sessionServiceClient) ForkSession(ctx context.Context, in *ForkSessionRequest, opts ...grpc.CallOption) (*ForkSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ForkSessionResponse)
+	err := c.cc.Invoke(ctx, SessionService_ForkSession_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -192,16 +322,57 @@ type SessionServiceServer interface {
 	// is being made or closed by somebody else, PERMISSION_DENIED for another's,
 	// FAILED_PRECONDITION when its branch cannot be put into its repository.
 	CloseSession(context.Context, *CloseSessionRequest) (*CloseSessionResponse, error)
-	// UploadFile writes one file into the workspace of a session. Its owner may call
-	// it. Codes: NOT_FOUND, INVALID_ARGUMENT for a path that leaves the workspace,
-	// RESOURCE_EXHAUSTED when the workspace is full.
+	// UploadFile writes one file into the workspace of a session, with its parents where
+	// they are missing. It appears under its name when it is whole, and replaces what
+	// was there. Its owner may call it. Codes: NOT_FOUND, INVALID_ARGUMENT for a path that
+	// leaves the workspace, FAILED_PRECONDITION for one that leads through a symbolic
+	// link out of it, RESOURCE_EXHAUSTED when the file is too large or the workspace
+	// full, UNAVAILABLE while the workspace is saved or put back.
 	UploadFile(grpc.ClientStreamingServer[UploadFileRequest, UploadFileResponse]) error
-	// DownloadFile reads one file of the workspace of a session. Its owner may call
-	// it. Codes: NOT_FOUND, INVALID_ARGUMENT for a path that leaves the workspace.
+	// DownloadFile reads one regular file of the workspace of a session. Its owner may
+	// call it. Codes: NOT_FOUND, INVALID_ARGUMENT for a path that leaves the workspace,
+	// FAILED_PRECONDITION for what is no regular file, OUT_OF_RANGE for an offset behind
+	// its end, UNAVAILABLE as for UploadFile.
 	DownloadFile(*DownloadFileRequest, grpc.ServerStreamingServer[DownloadFileResponse]) error
-	// ListChanges returns what changed in a workspace since a call. The session's
-	// owner may call it. Codes: NOT_FOUND.
+	// UploadTree unpacks a tar stream without compression in the workspace of a session.
+	// Files, directories, symbolic links and hard links within the stream are taken;
+	// owners and set-user-id bits are not. An entry replaces what has its name. What was
+	// unpacked before an error stays. Its owner may call it. Codes as for UploadFile, and
+	// INVALID_ARGUMENT for any other entry and for what is no tar stream.
+	UploadTree(grpc.ClientStreamingServer[UploadTreeRequest, UploadTreeResponse]) error
+	// DownloadTree packs a directory of the workspace of a session, or a file, as a tar
+	// stream without compression, in a fixed order. Sockets, pipes and devices are left
+	// out. Its owner may call it. Codes: NOT_FOUND, INVALID_ARGUMENT for a path that
+	// leaves the workspace, ABORTED when a file changes while it is read,
+	// RESOURCE_EXHAUSTED for more than the daemon packs, UNAVAILABLE as for UploadFile.
+	DownloadTree(*DownloadTreeRequest, grpc.ServerStreamingServer[DownloadTreeResponse]) error
+	// ListChanges returns what changed in a workspace since a snapshot, since a call
+	// began, or since the session was made. Deleted files are known only against a
+	// snapshot. The session's owner may call it. Codes: NOT_FOUND for a session, call or
+	// snapshot, INVALID_ARGUMENT for a call of another session.
 	ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error)
+	// CreateSnapshot keeps the files of a session as they are. No call may run in it, and
+	// calls are refused while it is made: UNAVAILABLE for either. Its owner may call it.
+	// Codes: NOT_FOUND, ALREADY_EXISTS for an id that is in use, RESOURCE_EXHAUSTED when
+	// there are as many as may be or the workspace is too large.
+	CreateSnapshot(context.Context, *CreateSnapshotRequest) (*CreateSnapshotResponse, error)
+	// ListSnapshots returns the snapshots of a session, which end with it. Its owner may
+	// call it. Codes: NOT_FOUND.
+	ListSnapshots(context.Context, *ListSnapshotsRequest) (*ListSnapshotsResponse, error)
+	// DeleteSnapshot removes a snapshot. The session's owner may call it. Codes:
+	// NOT_FOUND, UNAVAILABLE while calls run in the session.
+	DeleteSnapshot(context.Context, *DeleteSnapshotRequest) (*DeleteSnapshotResponse, error)
+	// RestoreSnapshot puts the files of a snapshot in place of those of the session, as a
+	// whole or not at all. Labels and counters stay. Its owner may call it. Codes:
+	// NOT_FOUND, UNAVAILABLE while calls run in the session, FAILED_PRECONDITION when its
+	// workspace is a directory of the machine, DATA_LOSS when the snapshot is damaged.
+	RestoreSnapshot(context.Context, *RestoreSnapshotRequest) (*RestoreSnapshotResponse, error)
+	// ForkSession makes a session with the files of another, as they are now or as a
+	// snapshot has them. It has the other's profile, terms and labels, no grants, counters
+	// and snapshots, and a workspace of the daemon's own. The owner of the other may call
+	// it and owns what it makes. Codes: NOT_FOUND, ALREADY_EXISTS, UNAVAILABLE while calls
+	// run in the other, RESOURCE_EXHAUSTED as for CreateSession.
+	ForkSession(context.Context, *ForkSessionRequest) (*ForkSessionResponse, error)
 	mustEmbedUnimplementedSessionServiceServer()
 }
 
@@ -230,8 +401,29 @@ func (UnimplementedSessionServiceServer) UploadFile(grpc.ClientStreamingServer[U
 func (UnimplementedSessionServiceServer) DownloadFile(*DownloadFileRequest, grpc.ServerStreamingServer[DownloadFileResponse]) error {
 	return status.Error(codes.Unimplemented, "method DownloadFile not implemented")
 }
+func (UnimplementedSessionServiceServer) UploadTree(grpc.ClientStreamingServer[UploadTreeRequest, UploadTreeResponse]) error {
+	return status.Error(codes.Unimplemented, "method UploadTree not implemented")
+}
+func (UnimplementedSessionServiceServer) DownloadTree(*DownloadTreeRequest, grpc.ServerStreamingServer[DownloadTreeResponse]) error {
+	return status.Error(codes.Unimplemented, "method DownloadTree not implemented")
+}
 func (UnimplementedSessionServiceServer) ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListChanges not implemented")
+}
+func (UnimplementedSessionServiceServer) CreateSnapshot(context.Context, *CreateSnapshotRequest) (*CreateSnapshotResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateSnapshot not implemented")
+}
+func (UnimplementedSessionServiceServer) ListSnapshots(context.Context, *ListSnapshotsRequest) (*ListSnapshotsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSnapshots not implemented")
+}
+func (UnimplementedSessionServiceServer) DeleteSnapshot(context.Context, *DeleteSnapshotRequest) (*DeleteSnapshotResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteSnapshot not implemented")
+}
+func (UnimplementedSessionServiceServer) RestoreSnapshot(context.Context, *RestoreSnapshotRequest) (*RestoreSnapshotResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestoreSnapshot not implemented")
+}
+func (UnimplementedSessionServiceServer) ForkSession(context.Context, *ForkSessionRequest) (*ForkSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ForkSession not implemented")
 }
 func (UnimplementedSessionServiceServer) mustEmbedUnimplementedSessionServiceServer() {}
 func (UnimplementedSessionServiceServer) testEmbeddedByValue()                        {}
@@ -344,6 +536,24 @@ func _SessionService_DownloadFile_Handler(srv interface{}, stream grpc.ServerStr
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SessionService_DownloadFileServer = grpc.ServerStreamingServer[DownloadFileResponse]
 
+func _SessionService_UploadTree_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(SessionServiceServer).UploadTree(&grpc.GenericServerStream[UploadTreeRequest, UploadTreeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SessionService_UploadTreeServer = grpc.ClientStreamingServer[UploadTreeRequest, UploadTreeResponse]
+
+func _SessionService_DownloadTree_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(DownloadTreeRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(SessionServiceServer).DownloadTree(m, &grpc.GenericServerStream[DownloadTreeRequest, DownloadTreeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SessionService_DownloadTreeServer = grpc.ServerStreamingServer[DownloadTreeResponse]
+
 func _SessionService_ListChanges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListChangesRequest)
 	if err := dec(in); err != nil {
@@ -358,6 +568,96 @@ func _SessionService_ListChanges_Handler(srv interface{}, ctx context.Context, d
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(SessionServiceServer).ListChanges(ctx, req.(*ListChangesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SessionService_CreateSnapshot_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateSnapshotRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).CreateSnapshot(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_CreateSnapshot_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).CreateSnapshot(ctx, req.(*CreateSnapshotRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SessionService_ListSnapshots_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSnapshotsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).ListSnapshots(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_ListSnapshots_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).ListSnapshots(ctx, req.(*ListSnapshotsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SessionService_DeleteSnapshot_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteSnapshotRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).DeleteSnapshot(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_DeleteSnapshot_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).DeleteSnapshot(ctx, req.(*DeleteSnapshotRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SessionService_RestoreSnapshot_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestoreSnapshotRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).RestoreSnapshot(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_RestoreSnapshot_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).RestoreSnapshot(ctx, req.(*RestoreSnapshotRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SessionService_ForkSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForkSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).ForkSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_ForkSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).ForkSession(ctx, req.(*ForkSessionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -389,6 +689,26 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "ListChanges",
 			Handler:    _SessionService_ListChanges_Handler,
 		},
+		{
+			MethodName: "CreateSnapshot",
+			Handler:    _SessionService_CreateSnapshot_Handler,
+		},
+		{
+			MethodName: "ListSnapshots",
+			Handler:    _SessionService_ListSnapshots_Handler,
+		},
+		{
+			MethodName: "DeleteSnapshot",
+			Handler:    _SessionService_DeleteSnapshot_Handler,
+		},
+		{
+			MethodName: "RestoreSnapshot",
+			Handler:    _SessionService_RestoreSnapshot_Handler,
+		},
+		{
+			MethodName: "ForkSession",
+			Handler:    _SessionService_ForkSession_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -399,6 +719,16 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "DownloadFile",
 			Handler:       _SessionService_DownloadFile_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "UploadTree",
+			Handler:       _SessionService_UploadTree_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "DownloadTree",
+			Handler:       _SessionService_DownloadTree_Handler,
 			ServerStreams: true,
 		},
 	},
