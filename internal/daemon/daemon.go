@@ -143,12 +143,13 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 		return parts{}, err
 	}
 	sessions, err := session.NewManager(session.Config{
-		Dir: d.path(sessionsDir), Fold: known.sessions, Prepare: func(dir string) error { return box.PrepareDir(dir) },
+		Dir: d.path(sessionsDir), Fold: known.sessions, Prepare: func(dir string) error { return box.PrepareDir(dir) }, Disk: sessionDisks{},
 		MaxSessions: d.cfg.Sessions.Max, MaxPerCaller: d.cfg.Sessions.MaxPerCaller, Bounds: sessionBounds(d.cfg.Sessions),
 	})
 	if err != nil {
 		return parts{}, err
 	}
+	d.later("disks of sessions", func(context.Context) error { return sessions.DetachDisks() })
 	failpoint.At(failpoint.StartJournal)
 	tools, err := catalog.New(catalog.Options{Dir: d.cfg.Tools.Dir, Disable: d.cfg.Tools.Disable})
 	if err != nil {

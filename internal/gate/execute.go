@@ -282,6 +282,9 @@ func (w *way) decide(ctx context.Context) error {
 			}
 			w.session = s
 		}
+		if err := w.session.BoundDisk(); err != nil { // before the facts look into it
+			return err
+		}
 		snapshot := w.session.Snapshot()
 		w.labels, state = snapshot.Labels, &snapshot
 	}

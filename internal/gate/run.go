@@ -208,6 +208,7 @@ func (w *way) setWorkspace(call *sandbox.Call, cage policy.SandboxObligations) e
 			return err
 		}
 		call.Workspace.HostDir, call.Workspace.KeepOwner = w.session.WorkspaceDir(), w.session.KeepOwner()
+		call.Workspace.DiskBytes = w.session.DiskBytes()
 	}
 	if dir := call.Workspace.HostDir; call.Workspace.Transaction && dir != "" {
 		w.stage = w.stagePath(dir, call.Workspace.KeepOwner)

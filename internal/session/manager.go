@@ -21,6 +21,9 @@ type Config struct {
 	// Prepare makes a new workspace directory fit for the sandbox (its owner).
 	// Optional.
 	Prepare func(dir string) error
+	// Disk bounds the directories of sessions that have a disk quota. nil: such sessions
+	// cannot be used.
+	Disk Disk
 	// MaxSessions bounds the sessions that there are. Default 20,000. A new one is
 	// refused then: an existing one is somebody's work.
 	MaxSessions int
@@ -35,7 +38,8 @@ type Config struct {
 
 // Manager holds the sessions of all callers. It is safe for concurrent use.
 type Manager struct {
-	cfg Config
+	cfg   Config
+	disks disks
 
 	mu       sync.Mutex
 	sessions map[name]*Session

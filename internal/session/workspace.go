@@ -27,6 +27,9 @@ func (s *Session) EnsureWorkspace() error {
 	if s.ended {
 		return fmt.Errorf("session %q has ended: %w", s.state.ID, errdefs.ErrFailedPrecondition)
 	}
+	if err := s.boundDisk(); err != nil {
+		return err
+	}
 	dir := s.WorkspaceDir()
 	if info, err := os.Lstat(dir); err == nil && info.IsDir() {
 		return nil
@@ -38,7 +41,7 @@ func (s *Session) EnsureWorkspace() error {
 		return fmt.Errorf("sandgate stopped while the working tree of session %q was being made: close it and make another: %w", s.state.ID, errdefs.ErrFailedPrecondition)
 	case Persistent, Ephemeral:
 	}
-	if _, err := s.BeginWorkspace(); err != nil {
+	if _, err := s.beginWorkspace(); err != nil {
 		return err
 	}
 	failpoint.At(failpoint.SessionWorkspace)
@@ -50,6 +53,13 @@ func (s *Session) EnsureWorkspace() error {
 // workspace or one that calls can use. Only the session's maker may use it, and
 // EnsureWorkspace.
 func (s *Session) BeginWorkspace() (dir string, err error) {
+	if err := s.BoundDisk(); err != nil {
+		return "", err
+	}
+	return s.beginWorkspace()
+}
+
+func (s *Session) beginWorkspace() (dir string, err error) {
 	if err := os.MkdirAll(s.dir(), 0o700); err != nil {
 		return "", fmt.Errorf("make session directory: %w", err)
 	}
@@ -83,6 +93,9 @@ const trashPrefix = ".ended-"
 func (m *Manager) moveAway(n name) (string, error) {
 	key := Key(n.caller, n.id)
 	dir := filepath.Join(m.cfg.Dir, key)
+	if err := m.unbound(dir); err != nil {
+		return "", fmt.Errorf("end session %q: %w", n.id, err)
+	}
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
