@@ -56,8 +56,10 @@ func TestFold(t *testing.T) {
 			Caller: "c", ID: "s", Profile: "open", Created: at(2), LastUsed: at(6), Seq: 4, CPU: 1750 * time.Microsecond,
 			Counts: map[string]int{"allow": 2, "deny": 1, "ask": 1}, Labels: []string{"read:secrets"},
 			Recent: []Recent{
-				{1, "bash", "EXITED", "d1", at(2)}, {2, "bash", "DENIED", "d2", at(4)},
-				{3, "bash", "APPROVAL_REQUIRED", "d3", at(5)}, {4, "bash", "UNKNOWN", "d4", at(6)},
+				{1, "bash", "EXITED", "d1", at(2)},
+				{2, "bash", "DENIED", "d2", at(4)},
+				{3, "bash", "APPROVAL_REQUIRED", "d3", at(5)},
+				{4, "bash", "UNKNOWN", "d4", at(6)},
 			},
 		},
 		"kept": {

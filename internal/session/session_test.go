@@ -349,7 +349,7 @@ func TestQuotas(t *testing.T) {
 		}
 		return used
 	}
-	if begin() != nil || begin() != nil {
+	if first, second := begin(), begin(); first != nil || second != nil {
 		t.Fatal("no room for two calls")
 	}
 	if used := begin(); used == nil || used.Lasting || used.Of != "calls at once" {

@@ -33,7 +33,7 @@ func shared(t *testing.T) (dir, config string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.Chown(dir, somebody, somebody), os.Chmod(filepath.Dir(dir), 0o755)); err != nil { //nolint:gosec // somebody has to get there
+	if err := errors.Join(os.Chown(dir, somebody, somebody), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	return dir, fmt.Sprintf("pool: {idle: 2}\ncallers: [{match: {uid: 0}, profiles: [open], admin: true, workspace_dirs: [%s], repositories: [%s]}]\n", dir, dir)
@@ -126,7 +126,9 @@ func TestParallelCallsShareAWorkspaceUntilTheSessionIsClosed(t *testing.T) {
 	d := daemontest.Start(t, config)
 	var wait sync.WaitGroup
 	for i := range 4 {
-		wait.Go(func() { in(t, d, "s", fmt.Sprintf("echo %d >%d; until [ -e 0 -a -e 1 -a -e 2 -a -e 3 ]; do sleep 0.01; done", i, i)) })
+		wait.Go(func() {
+			in(t, d, "s", fmt.Sprintf("echo %d >%d; until [ -e 0 -a -e 1 -a -e 2 -a -e 3 ]; do sleep 0.01; done", i, i))
+		})
 	}
 	wait.Wait()
 	ended := make(chan *sandgatev1.Result, 1)
