@@ -109,7 +109,7 @@ type SessionServiceClient interface {
 	// RestoreSnapshot puts the files of a snapshot in place of those of the session, as a
 	// whole or not at all. Labels and counters stay. Its owner may call it. Codes:
 	// NOT_FOUND, UNAVAILABLE while calls run in the session, FAILED_PRECONDITION when its
-	// workspace is a directory of the machine, DATA_LOSS when the snapshot is damaged.
+	// workspace is a directory of the machine or the snapshot is damaged.
 	RestoreSnapshot(ctx context.Context, in *RestoreSnapshotRequest, opts ...grpc.CallOption) (*RestoreSnapshotResponse, error)
 	// ForkSession makes a session with the files of another, as they are now or as a
 	// snapshot has them. It has the other's profile, terms and labels, no grants, counters
@@ -365,7 +365,7 @@ type SessionServiceServer interface {
 	// RestoreSnapshot puts the files of a snapshot in place of those of the session, as a
 	// whole or not at all. Labels and counters stay. Its owner may call it. Codes:
 	// NOT_FOUND, UNAVAILABLE while calls run in the session, FAILED_PRECONDITION when its
-	// workspace is a directory of the machine, DATA_LOSS when the snapshot is damaged.
+	// workspace is a directory of the machine or the snapshot is damaged.
 	RestoreSnapshot(context.Context, *RestoreSnapshotRequest) (*RestoreSnapshotResponse, error)
 	// ForkSession makes a session with the files of another, as they are now or as a
 	// snapshot has them. It has the other's profile, terms and labels, no grants, counters
