@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sandgate/sandgate/internal/journal"
+	"github.com/sandgate/sandgate/internal/journal/merkle"
 	"github.com/sandgate/sandgate/policies"
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
 	"github.com/sandgate/sandgate/sandbox/failpoint"
@@ -402,10 +403,15 @@ func (r *run) end() {
 	r.told()
 	t.Logf("seed %d\n%s", r.seed, r.table.String(r.book))
 	r.empty()
-	rep, err := journal.Verify(r.journalPath())
-	if err != nil || rep.TornBytes > 0 {
+	key, err := merkle.LoadKey(filepath.Join(r.d.DataDir, "journal.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep, err := journal.VerifyAll(r.journalPath(), journal.VerifyOptions{PublicKey: key.Public()})
+	if err != nil || rep.TornBytes > 0 || !rep.Closed || rep.CheckpointSize == 0 {
 		t.Errorf("the journal after an orderly stop: %+v, %v", rep, err)
 	}
+	t.Logf("the journal: %d records, %d signed heads, the last one of %d, %d snapshots, %d MiB", rep.Records, rep.Checkpoints, rep.CheckpointSize, rep.Snapshots, rep.Bytes>>20)
 }
 
 // empty counts what the daemon has at rest, and that it has nothing after its end.

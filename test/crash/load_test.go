@@ -71,7 +71,7 @@ func newCall(rng *rand.Rand, id string, worker, sessions int) call {
 		c.session, c.profile, c.parts = fmt.Sprintf("t%d", worker), "careful", true
 		c.command = "for f in " + linesFile + " " + strings.Join(partFiles(), " ") + "; do echo " + id + " >>$f; done; rm -rf d-*; mkdir d-" + id + "; echo >d-" + id + "/f"
 	case n < 24:
-		c.session, c.profile = fmt.Sprintf("a%d", rng.IntN(sessions)), "asking"
+		c.session, c.profile = fmt.Sprintf("a%d", worker), "asking" // nobody else changes the file that is approved
 		c.command = write
 	default:
 		c.command, c.session, c.writes, c.life, c.twice = "echo >f", "x-"+id, false, true, false

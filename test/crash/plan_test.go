@@ -70,8 +70,9 @@ func (l *life) String() string {
 	return fmt.Sprintf("kill after %v", l.after)
 }
 
-// victimsPerLife is how many programs are killed before the daemon is.
-const victimsPerLife = 6
+// victimsPerLife is how many programs are killed before the daemon is: with each death
+// in a short time containerd rests twice as long.
+const victimsPerLife = 3
 
 // lives makes the plan's lives, in an order of its own for each seed. Those of one
 // group follow each other.

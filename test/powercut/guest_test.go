@@ -24,6 +24,7 @@ const (
 	envGuest = "SANDGATE_POWERCUT_GUEST" // the number of the boot
 	envKnown = "SANDGATE_POWERCUT_KNOWN" // file of what was acknowledged so far
 	envLast  = "SANDGATE_POWERCUT_LAST"  // set: this boot ends in order
+	envRules = "SANDGATE_POWERCUT_RULES" // directory of the policy
 )
 
 const (
@@ -37,21 +38,38 @@ const (
 const guestConfig = `
 pool: {idle: 1, max_cells: 4}
 defaults: {memory: 64MiB, pids: 64, wall_time: 60s, output: 64KiB, disk: 8MiB, file: 8MiB}
+journal: {segment_bytes: 1MiB, checkpoint_interval: 500ms}
+callers: [{match: {uid: 0}, profiles: [open, locked, careful], admin: true}]
 log: {level: warn}
 `
 
-// command is what a call does: it appends a line, and every second one also brings
-// it to the disk.
-func command(id string) string {
-	text := "echo " + id + " >>lines"
-	if synced(id) {
+// carefulProfile makes transactions of its calls.
+const carefulProfile = `package sandgate.profiles.careful
+
+allow contains {"rule": "all", "message": "it is a test"}
+
+obligations := {"sandbox": {"workspace": "transaction"}}
+`
+
+// request is a call: it appends a line. By the last letter of its id it also brings it
+// to the disk (s), or it is a transaction, of which sandgate does so (t).
+func request(id string) *sandgatev1.ExecuteRequest {
+	text, session, profile := "echo "+id+" >>lines", "s", "open"
+	switch {
+	case strings.HasSuffix(id, "s"):
 		text += "; sync lines"
+	case strings.HasSuffix(id, "t"):
+		worker := strings.Split(id, "-")[1] // alone, so that there are no conflicts
+		session, profile = "t"+worker, "careful"
 	}
-	return text
+	return daemontest.Bash(text, daemontest.CallID(id), daemontest.Session(session), daemontest.Profile(profile), daemontest.Timeout(time.Minute))
 }
 
-// synced tells whether a call brings its line to the disk.
-func synced(id string) bool { return strings.HasSuffix(id, "s") }
+// synced tells whether the line of an acknowledged call is on the disk.
+func synced(id string) bool { return strings.HasSuffix(id, "s") || strings.HasSuffix(id, "t") }
+
+// fatRecords are so many large records that the journal begins another segment.
+const fatRecords = 20
 
 // guest is the guest's side of one boot.
 type guest struct {
@@ -80,7 +98,7 @@ func TestGuest(t *testing.T) {
 			g.say("FAILED boot %s", boot)
 		}
 	}()
-	d := daemontest.In(guestDir, guestConfig)
+	d := daemontest.In(guestDir, guestConfig+"policy: {dir: "+os.Getenv(envRules)+"}\n")
 	g.verify(d)
 	g.say("START")
 	began := time.Now()
@@ -96,15 +114,16 @@ func TestGuest(t *testing.T) {
 	g.again()
 	g.lines()
 	g.say("LOAD")
+	for i := range fatRecords {
+		_ = g.send(daemontest.Bash(": "+strings.Repeat("x", 60_000), daemontest.CallID(fmt.Sprintf("fat-%s-%d", boot, i)), daemontest.Profile("locked")))
+	}
 	last := os.Getenv(envLast) != ""
 	var wg sync.WaitGroup
 	for w := range guestWorkers {
 		wg.Go(func() {
 			for n := 0; !last || n < 5; n++ { // but for the last boot: until the power goes
 				id := fmt.Sprintf("b%s-w%d-%d", boot, w, n)
-				if n%2 == 0 {
-					id += "s"
-				}
+				id += []string{"s", "t", "x"}[n%3]
 				if r := g.execute(id); r != nil {
 					g.say("ACK %s %s %d", id, r.GetOutcome(), r.GetExitCode())
 				}
@@ -119,13 +138,14 @@ func TestGuest(t *testing.T) {
 	g.say("END")
 }
 
-func (g *guest) execute(id string) *sandgatev1.Result {
+func (g *guest) execute(id string) *sandgatev1.Result { return g.send(request(id)) }
+
+func (g *guest) send(req *sandgatev1.ExecuteRequest) *sandgatev1.Result {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	req := daemontest.Bash(command(id), daemontest.CallID(id), daemontest.Session("s"), daemontest.Profile("open"), daemontest.Timeout(time.Minute))
 	resp, err := g.tools.Execute(ctx, req, grpc.WaitForReady(true))
 	if err != nil {
-		g.say("ERROR %s %v", id, err)
+		g.say("ERROR %s %v", req.GetCall().GetCallId(), err)
 		return nil
 	}
 	return resp.GetResult()

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sandgate/sandgate/policies"
 	"github.com/sandgate/sandgate/test/daemontest"
 )
 
@@ -105,6 +106,13 @@ func prepare(t *testing.T, seed uint64) *host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.disk.close() })
+	rules := filepath.Join(work, "policy")
+	if err := os.CopyFS(rules, policies.FS); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(rules, "sandgate", "careful.rego"), []byte(carefulProfile), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	// The guest runs this very program, which it must see by its path.
 	self, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
@@ -133,7 +141,7 @@ func (h *host) script(n int, last bool) string {
 	}
 	env := []string{
 		"PATH=" + bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TMPDIR=/tmp", "SANDGATE_ROOT_TESTS=1",
-		"SANDGATE_BIN_DIR=" + bin, envGuest + "=" + strconv.Itoa(n), envKnown + "=" + known,
+		"SANDGATE_BIN_DIR=" + bin, envGuest + "=" + strconv.Itoa(n), envKnown + "=" + known, envRules + "=" + filepath.Join(h.work, "policy"),
 	}
 	if last {
 		env = append(env, envLast+"=1")
@@ -191,7 +199,8 @@ func (h *host) machine(n int, script string) (*exec.Cmd, *bufio.Scanner, chan er
 
 // moment is when the power goes.
 type moment struct {
-	atStart bool // of the daemon; else under load
+	atStart bool // of the daemon
+	atTurn  bool // while a segment of the journal fills; else under load
 	acks    int  // after so many acknowledged calls
 	pause   time.Duration
 	flush   int // at the so-many-th flush of the disk; 0: after the pause
@@ -200,11 +209,12 @@ type moment struct {
 // moment chooses one. Most cuts come at a flush that the disk has not done yet: then
 // something is in its cache.
 func (h *host) moment() moment {
-	m := moment{atStart: h.rng.IntN(4) == 0, acks: 1 + h.rng.IntN(20), pause: time.Duration(h.rng.IntN(400)) * time.Millisecond}
+	when := h.rng.IntN(8)
+	m := moment{atStart: when < 2, atTurn: when == 2, acks: 1 + h.rng.IntN(20), pause: time.Duration(h.rng.IntN(400)) * time.Millisecond}
 	if m.atStart {
 		m.pause = time.Duration(h.rng.IntN(8_000)) * time.Millisecond
 	}
-	if h.rng.IntN(4) > 0 {
+	if m.atTurn || h.rng.IntN(4) > 0 {
 		m.flush = 1 + h.rng.IntN(30)
 	}
 	return m
@@ -242,6 +252,10 @@ func (h *host) boot(n int, last bool) {
 		case "START":
 			if m.atStart {
 				cut("while the daemon starts")
+			}
+		case "LOAD":
+			if m.atTurn {
+				cut("while a segment of the journal fills")
 			}
 		case "ACK":
 			if m.acks--; m.acks == 0 {
