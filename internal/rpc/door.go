@@ -133,7 +133,9 @@ func isCall(method string) bool {
 	case "/sandgate.v1.ToolService/Execute", "/sandgate.v1.ToolService/ExecuteStream", "/sandgate.v1.ToolService/Attach",
 		"/sandgate.v1.ToolService/Evaluate", "/sandgate.v1.ToolService/ListTools", "/sandgate.v1.PolicyService/Evaluate",
 		"/sandgate.v1.ImageService/ImportImage", "/sandgate.v1.SessionService/CreateSession", "/sandgate.v1.SessionService/UploadFile",
-		"/sandgate.v1.SessionService/DownloadFile", "/sandgate.v1.AuditService/QueryRecords", "/sandgate.v1.AuditService/TailRecords":
+		"/sandgate.v1.SessionService/DownloadFile", "/sandgate.v1.SessionService/UploadTree", "/sandgate.v1.SessionService/DownloadTree",
+		"/sandgate.v1.SessionService/ListChanges", "/sandgate.v1.SessionService/CreateSnapshot", "/sandgate.v1.SessionService/RestoreSnapshot",
+		"/sandgate.v1.SessionService/ForkSession", "/sandgate.v1.AuditService/QueryRecords", "/sandgate.v1.AuditService/TailRecords":
 		return true
 	}
 	return false

@@ -40,7 +40,11 @@ func (i *imageService) ImportImage(stream sandgatev1.ImageService_ImportImageSer
 	if err := checkImageName(header.Name, false); err != nil {
 		return err
 	}
-	archive := &importReader{stream: stream}
+	archive := &chunkReader{recv: func() ([]byte, bool, error) {
+		msg, err := stream.Recv()
+		_, ok := msg.GetPart().(*sandgatev1.ImportImageRequest_Data)
+		return msg.GetData(), ok, err
+	}}
 	images, err := i.images.Import(stream.Context(), archive, header.Name)
 	if archive.err != nil {
 		return archive.err // the store knows only that its reader failed
@@ -77,41 +81,4 @@ func imagesProto(images []sandbox.Image) []*sandgatev1.Image {
 		out = append(out, &sandgatev1.Image{Name: validText(i.Name), Digest: i.Digest, SizeBytes: i.SizeBytes, CreateTime: timeProto(i.CreatedAt)})
 	}
 	return out
-}
-
-// importReader reads the archive out of the messages of an import. It holds one
-// message at a time.
-type importReader struct {
-	stream sandgatev1.ImageService_ImportImageServer
-	rest   []byte
-	err    error // of the stream or of a wrong message; not io.EOF
-}
-
-// Read implements io.Reader.
-func (r *importReader) Read(p []byte) (int, error) {
-	for len(r.rest) == 0 {
-		if r.err != nil {
-			return 0, r.err
-		}
-		msg, err := r.stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return 0, io.EOF
-		}
-		if err != nil {
-			r.err = err
-			continue
-		}
-		part, ok := msg.GetPart().(*sandgatev1.ImportImageRequest_Data)
-		switch {
-		case !ok:
-			r.err = fieldError("part", "is no data: after the first message only data may follow")
-		case len(part.Data) > maxChunkBytes:
-			r.err = fieldError("data", "has %d bytes: want at most %d in one message", len(part.Data), maxChunkBytes)
-		default:
-			r.rest = part.Data
-		}
-	}
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
-	return n, nil
 }

@@ -21,6 +21,7 @@ type sessionGate interface {
 	GetSession(ctx context.Context, owner, id string) (session.Info, error)
 	ListSessions(ctx context.Context, owner string, after session.Page, limit int) ([]session.Info, bool)
 	CloseSession(ctx context.Context, caller gate.Caller, owner, id string, discard bool) error
+	fileGate
 }
 
 // sessionService serves sandgate.v1.SessionService.

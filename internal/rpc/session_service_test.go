@@ -20,9 +20,10 @@ import (
 
 // fakeSessions has a session "s" of each owner and keeps what it was asked.
 type fakeSessions struct {
-	spec  gate.SessionSpec
-	asked []string
-	list  []session.Info
+	fileGate // unset but where a test sets it
+	spec     gate.SessionSpec
+	asked    []string
+	list     []session.Info
 }
 
 func (f *fakeSessions) CreateSession(_ context.Context, caller gate.Caller, spec gate.SessionSpec) (session.Info, error) {
@@ -164,10 +165,4 @@ func TestListSessionsIsPaged(t *testing.T) {
 		_, err := client.ListSessions(t.Context(), req)
 		wantCode(t, err, codes.InvalidArgument, "page_")
 	}
-}
-
-func TestFilesOfSessionsAreNotServed(t *testing.T) {
-	_, client := serveSessions(t, false)
-	_, err := client.ListChanges(t.Context(), &sandgatev1.ListChangesRequest{SessionId: "s"})
-	wantCode(t, err, codes.Unimplemented, "ListChanges", "read_file")
 }

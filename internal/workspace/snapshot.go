@@ -168,7 +168,7 @@ func (s Snapshots) Get(id string) (Snapshot, error) {
 }
 
 func damaged(id string) error {
-	return fmt.Errorf("snapshot %q is damaged on disk: remove it: %w", id, errdefs.ErrDataLoss)
+	return fmt.Errorf("snapshot %q is damaged on disk: remove it: %w", id, errdefs.ErrFailedPrecondition)
 }
 
 // Remove deletes a snapshot; errdefs.ErrNotFound if there is none.
@@ -187,7 +187,7 @@ func (s Snapshots) Remove(id string) error {
 }
 
 // Open reads a snapshot as a tar stream, in whose place an error comes at its end
-// if it is not what was taken: errdefs.ErrDataLoss. Nothing of it may be used
+// if it is not what was taken: errdefs.ErrFailedPrecondition. Nothing of it may be used
 // before. The caller closes it.
 func (s Snapshots) Open(id string) (Snapshot, io.ReadCloser, error) {
 	info, err := s.Get(id)
