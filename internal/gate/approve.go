@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -36,7 +35,7 @@ type Asker interface {
 
 // errPermitGone is of a call whose grant or approval was used up or taken back while it
 // was on its way: it is decided anew.
-var errPermitGone = errors.New("what let the call run was used up or taken back meanwhile")
+var errPermitGone = fmt.Errorf("what let the call run was used up or taken back meanwhile: %w", errdefs.ErrAborted)
 
 // mayRun reports whether the call may run: policy allows it, or asks and approvers have
 // said yes to this very thing.
@@ -80,7 +79,7 @@ func (w *way) ask(ctx context.Context) (Result, error) {
 			}
 		}
 		if !told {
-			asker.Decided(w.call.ID, w.decision)
+			w.obs.Decided(w.call.ID, w.decision)
 			w.told = true
 		}
 		asker.Asked(a)

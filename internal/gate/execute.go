@@ -251,6 +251,11 @@ func (w *way) attempt(ctx context.Context) (Result, error) {
 		}
 		defer leave()
 	}
+	leave, err := w.enterWorkspace(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	defer leave()
 	place, err := w.admit(ctx)
 	if err != nil {
 		return Result{}, err

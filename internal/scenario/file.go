@@ -107,7 +107,9 @@ type (
 		Counts map[string]int `yaml:"counts"`
 		Labels []string       `yaml:"labels"`
 		Grants []string       `yaml:"grants"`
-		Recent []recentYAML   `yaml:"recent"`
+		// Granted are whole grants, as input.session.granted has them.
+		Granted []map[string]any `yaml:"granted"`
+		Recent  []recentYAML     `yaml:"recent"`
 	}
 	recentYAML struct {
 		Seq     int64  `yaml:"seq"`
@@ -210,10 +212,34 @@ func (doc caseYAML) toCase(profile string, line int) (Case, error) {
 		},
 		Environment: doc.Environment,
 	}
+	if err := c.grant(doc.Session.Granted); err != nil {
+		return c, err
+	}
 	for _, r := range doc.Session.Recent {
 		c.Session.Recent = append(c.Session.Recent, policy.RecentCall(r))
 	}
 	return c, c.complete(doc.Call.Args)
+}
+
+// grant puts whole grants into the session, with their ids.
+func (c *Case) grant(granted []map[string]any) error {
+	for _, written := range granted {
+		raw, err := json.Marshal(written)
+		if err != nil {
+			return fmt.Errorf("%q: session.granted: %w", c.Name, err)
+		}
+		dec := json.NewDecoder(bytes.NewReader(raw))
+		dec.DisallowUnknownFields()
+		var g policy.GrantInput
+		if err := dec.Decode(&g); err != nil {
+			return fmt.Errorf("%q: session.granted: %w", c.Name, err)
+		}
+		c.Session.Granted = append(c.Session.Granted, g)
+		if !slices.Contains(c.Session.Grants, g.ID) {
+			c.Session.Grants = append(c.Session.Grants, g.ID)
+		}
+	}
+	return nil
 }
 
 // complete checks what a case must have.
