@@ -3,14 +3,19 @@ package facts
 import "strings"
 
 // Bare tells whether the commands are nothing but programs with plain words: no
-// redirect, no variable, no directory before a name, no program in a word, no
-// known file, and no cd. Most scripts are, and policies that look closely at
+// redirect, no variable, no directory before a name, no Python in a word, no file
+// elsewhere, and no cd. Most scripts are, and policies that look closely at
 // paths need not look at them: no such word leads out of the workspace or into a
 // repository's own files, and none can become another word.
 func Bare(commands []*Command) bool {
 	for _, c := range commands {
-		if c == nil || c.Dir != "" || c.Base == "cd" || len(c.Env) > 0 || len(c.Redirects) > 0 || len(c.Files) > 0 || c.Python != nil {
+		if c == nil || c.Dir != "" || c.Base == "cd" || len(c.Env) > 0 || len(c.Redirects) > 0 || c.Python != nil {
 			return false
+		}
+		for i := range c.Files {
+			if inside := c.Files[i].InWorkspace; inside == nil || !*inside {
+				return false
+			}
 		}
 		for _, a := range c.Args {
 			if a == nil || !a.bare() {

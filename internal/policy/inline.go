@@ -57,6 +57,7 @@ func inlined(mod *ast.Module, rule *ast.Rule, functions map[string][]*ast.Rule) 
 	for i, other := range others {
 		rules[i] = other.Copy()
 		rules[i].Head.SetRef(rule.Head.Ref().Copy())
+		rules[i].Head.Name = rule.Head.Name
 		rules[i].Annotations = rule.Annotations
 	}
 	return rules
