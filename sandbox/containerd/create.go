@@ -127,9 +127,13 @@ func (r *Runtime) meet(ctx context.Context, c *aCell) error {
 	return c.staging.err
 }
 
+// initSlack is for the watching thread of init's runtime, which has nothing to do there:
+// no goroutine of init waits for another one's processor.
+const initSlack = 5 * gowatch.Slack
+
 // meetForkServers puts a cell's fork servers into the control groups of the calls to come.
 func (r *Runtime) meetForkServers(c *aCell) error {
-	if err := gowatch.Calm(int(c.task.Pid()), gowatch.Slack); err != nil {
+	if err := gowatch.Calm(int(c.task.Pid()), initSlack); err != nil {
 		r.log.Debug("init's runtime wakes more often", "cell_id", c.id, "error", err)
 	}
 	if err := r.groups.PrepareParent(c.path); err != nil {

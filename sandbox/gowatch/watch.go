@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Slack is what the daemon and init give their watching threads. It still hands on the
+// Slack is what the daemon gives its watching thread. It still hands on the
 // processors of goroutines that hang in a system call; one that ends sooner, as a write
 // to the journal, gives its own back.
 const Slack = 2 * time.Millisecond
