@@ -42,6 +42,11 @@ const maxChangedPaths = 10_000
 func (g *Gate) UploadFile(ctx context.Context, caller Caller, id, path string, mode fs.FileMode, from io.Reader) (workspace.Written, error) {
 	var w workspace.Written
 	err := g.withFiles(caller, id, func(s *session.Session, d *workspace.Dir) (err error) {
+		leave, err := g.turns.enter(ctx, s.WorkspaceDir(), false) // not while an approved call runs there
+		if err != nil {
+			return err
+		}
+		defer leave()
 		w, err = d.Write(ctx, path, mode, from, g.within(s, g.cfg.FileBounds.UploadBytes))
 		if err != nil {
 			return err
@@ -69,6 +74,11 @@ func (g *Gate) DownloadFile(ctx context.Context, caller Caller, id, path string,
 func (g *Gate) UploadTree(ctx context.Context, caller Caller, id, under string, from io.Reader) (workspace.Totals, error) {
 	var t workspace.Totals
 	err := g.withFiles(caller, id, func(s *session.Session, d *workspace.Dir) (err error) {
+		leave, err := g.turns.enter(ctx, s.WorkspaceDir(), false)
+		if err != nil {
+			return err
+		}
+		defer leave()
 		t, err = d.Unpack(ctx, under, from, g.treeLimits(s))
 		return errors.Join(err, g.recordSession(ctx, caller.ID, id, session.EventData{Event: session.EventUnpacked, Path: under, Bytes: t.Bytes, Files: t.Files}))
 	})
