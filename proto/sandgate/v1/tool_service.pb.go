@@ -422,8 +422,13 @@ type ExecuteRequest struct {
 	// Optional. True: when the RPC ends before the call does, the call goes on, as
 	// with detach; its deadline stays that of other calls. False: it is cancelled.
 	DetachOnDisconnect bool `protobuf:"varint,4,opt,name=detach_on_disconnect,json=detachOnDisconnect,proto3" json:"detach_on_disconnect,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Optional. True: the result tells which files of the workspace were changed, also
+	// of a call that is no transaction. The workspace is looked at before and after the
+	// call, which takes some 3 ms for each 1,000 files; of one with more than 20,000
+	// nothing is told. False: only transactional calls tell it.
+	WantChanges   bool `protobuf:"varint,5,opt,name=want_changes,json=wantChanges,proto3" json:"want_changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExecuteRequest) Reset() {
@@ -480,6 +485,13 @@ func (x *ExecuteRequest) GetDetach() bool {
 func (x *ExecuteRequest) GetDetachOnDisconnect() bool {
 	if x != nil {
 		return x.DetachOnDisconnect
+	}
+	return false
+}
+
+func (x *ExecuteRequest) GetWantChanges() bool {
+	if x != nil {
+		return x.WantChanges
 	}
 	return false
 }
@@ -736,8 +748,11 @@ type ExecuteStart struct {
 	// Optional. True: when the stream ends before the call does, the call goes on, its
 	// standard input at its end; Attach follows it. False: it is cancelled.
 	DetachOnDisconnect bool `protobuf:"varint,3,opt,name=detach_on_disconnect,json=detachOnDisconnect,proto3" json:"detach_on_disconnect,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Optional. True: the result tells which files of the workspace were changed, as in
+	// ExecuteRequest.
+	WantChanges   bool `protobuf:"varint,4,opt,name=want_changes,json=wantChanges,proto3" json:"want_changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExecuteStart) Reset() {
@@ -787,6 +802,13 @@ func (x *ExecuteStart) GetStdin() bool {
 func (x *ExecuteStart) GetDetachOnDisconnect() bool {
 	if x != nil {
 		return x.DetachOnDisconnect
+	}
+	return false
+}
+
+func (x *ExecuteStart) GetWantChanges() bool {
+	if x != nil {
+		return x.WantChanges
 	}
 	return false
 }
@@ -2027,12 +2049,13 @@ const file_sandgate_v1_tool_service_proto_rawDesc = "" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x121\n" +
 	"\bdecision\x18\x03 \x01(\v2\x15.sandgate.v1.DecisionR\bdecision\x12\x1d\n" +
 	"\n" +
-	"input_json\x18\x04 \x01(\tR\tinputJson\"\x97\x01\n" +
+	"input_json\x18\x04 \x01(\tR\tinputJson\"\xba\x01\n" +
 	"\x0eExecuteRequest\x12%\n" +
 	"\x04call\x18\x01 \x01(\v2\x11.sandgate.v1.CallR\x04call\x12\x14\n" +
 	"\x05stdin\x18\x02 \x01(\fR\x05stdin\x12\x16\n" +
 	"\x06detach\x18\x03 \x01(\bR\x06detach\x120\n" +
-	"\x14detach_on_disconnect\x18\x04 \x01(\bR\x12detachOnDisconnect\"r\n" +
+	"\x14detach_on_disconnect\x18\x04 \x01(\bR\x12detachOnDisconnect\x12!\n" +
+	"\fwant_changes\x18\x05 \x01(\bR\vwantChanges\"r\n" +
 	"\x0fExecuteResponse\x12+\n" +
 	"\x06result\x18\x01 \x01(\v2\x13.sandgate.v1.ResultR\x06result\x122\n" +
 	"\arunning\x18\x02 \x01(\v2\x18.sandgate.v1.RunningCallR\arunning\"\xdc\x01\n" +
@@ -2048,11 +2071,12 @@ const file_sandgate_v1_tool_service_proto_rawDesc = "" +
 	"\x05stdin\x18\x02 \x01(\fH\x00R\x05stdin\x12:\n" +
 	"\vstdin_close\x18\x03 \x01(\v2\x17.sandgate.v1.StdinCloseH\x00R\n" +
 	"stdinCloseB\a\n" +
-	"\x05event\"}\n" +
+	"\x05event\"\xa0\x01\n" +
 	"\fExecuteStart\x12%\n" +
 	"\x04call\x18\x01 \x01(\v2\x11.sandgate.v1.CallR\x04call\x12\x14\n" +
 	"\x05stdin\x18\x02 \x01(\bR\x05stdin\x120\n" +
-	"\x14detach_on_disconnect\x18\x03 \x01(\bR\x12detachOnDisconnect\"\f\n" +
+	"\x14detach_on_disconnect\x18\x03 \x01(\bR\x12detachOnDisconnect\x12!\n" +
+	"\fwant_changes\x18\x04 \x01(\bR\vwantChanges\"\f\n" +
 	"\n" +
 	"StdinClose\"\xc4\x02\n" +
 	"\x15ExecuteStreamResponse\x128\n" +
