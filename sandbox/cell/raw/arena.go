@@ -126,7 +126,7 @@ func (a *Arena) Inbox(inbox, ops int, buf []byte) *Script {
 	return &Script{arena: a, off: a.inboxAt(inbox), max: ops, buf: buf}
 }
 
-func (a *Arena) inboxAt(inbox int) uintptr { return a.inboxes + uintptr(inbox)*MaxInboxBytes } //nolint:gosec // a small constant
+func (a *Arena) inboxAt(inbox int) uintptr { return a.inboxes + uintptr(inbox)*MaxInboxBytes }
 
 // InboxMemory is the address and the size of all inboxes.
 func (a *Arena) InboxMemory() (addr, size uintptr) {

@@ -42,7 +42,7 @@ func (a *Arena) Fork(s *Script, report Int, signal syscall.Signal) (pid int, err
 		if err := a.findRuntime(uintptr(unsafe.Pointer(&m))); err != nil { // #nosec G103 -- likewise
 			return 0, err
 		}
-		p, e := fork(&m, s.off, a.keepLow, a.keepHigh, uintptr(signal)) //nolint:gosec // a small number
+		p, e := fork(&m, s.off, a.keepLow, a.keepHigh, uintptr(signal))
 		if e == syscall.EAGAIN && p == 1 {                              // it was moved
 			continue
 		}
