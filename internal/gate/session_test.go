@@ -304,3 +304,34 @@ func TestPolicySeesTheSession(t *testing.T) {
 		t.Errorf("without a session: %+v", s)
 	}
 }
+
+func TestBackgroundCallsAreBounded(t *testing.T) {
+	release := make(chan struct{})
+	b := newBench(t, t.TempDir(), func(_ context.Context, call sandbox.Call) (sandbox.Result, error) {
+		if call.Observer != nil {
+			call.Observer.Started(sandbox.Receipt{CellID: "c"})
+		}
+		<-release
+		return sandbox.Result{Outcome: sandbox.OutcomeExited, Receipt: sandbox.Receipt{CellID: "c"}}, nil
+	}, nil)
+	makeSession(t, b, "s", session.Terms{Quota: session.Quota{BackgroundCalls: 1}})
+	if running, _, err := b.Start(t.Context(), within("s", "c1", "true")); err != nil || running == nil {
+		t.Fatalf("the first: %+v %v", running, err)
+	}
+	if info, err := b.GetSession(t.Context(), alice.ID, "s"); err != nil || info.Background != 1 || info.Running != 1 {
+		t.Errorf("while it runs: %+v %v", info, err)
+	}
+	if _, _, err := b.Start(t.Context(), within("s", "c2", "true")); !errdefs.IsResourceExhausted(err) || !strings.Contains(err.Error(), "background calls") {
+		t.Errorf("a second: got %v", err)
+	}
+	close(release)
+	if res := b.do(t, within("s", "c1", "true")); res.Outcome != "EXITED" {
+		t.Errorf("the first at its end: %+v", res)
+	}
+	if res := b.do(t, within("s", "c2", "true")); res.Outcome != "EXITED" { // its id is free, and there is room
+		t.Errorf("the second again: %+v", res)
+	}
+	if info, err := b.GetSession(t.Context(), alice.ID, "s"); err != nil || info.Background != 0 || info.Running != 0 {
+		t.Errorf("afterwards: %+v %v", info, err)
+	}
+}
