@@ -56,6 +56,9 @@ type Call struct {
 	Detach bool
 	// DetachOnDisconnect lets the call go on when the context of Execute ends.
 	DetachOnDisconnect bool
+	// WantChanges has the result tell which files of the workspace were changed, which
+	// costs a look at all of them before and after. It is no part of the digest.
+	WantChanges bool
 }
 
 // Outcome of a call as the host sees it: the sandbox's outcomes and the gate's own.

@@ -39,6 +39,7 @@ func (w *way) run(ctx context.Context, place *admission.Ticket) (Result, error) 
 	}
 	w.intent = w.begin(ctx, call)
 	call.Ready = w.ready
+	before := w.look(&call)
 	w.mark(telemetry.Prepare)
 	runCtx, cancel := w.withinTimeout(ctx)
 	defer cancel()
@@ -69,6 +70,7 @@ func (w *way) run(ctx context.Context, place *admission.Ticket) (Result, error) 
 	res := w.result(ran)
 	res.Duration.Queue += place.Waited
 	settled := w.settle(ctx, &ran, &res)
+	w.compare(&call, before, &res)
 	if w.session != nil {
 		w.session.Spent(res.Usage.CPUUser + res.Usage.CPUSystem)
 		w.session.Finished(session.Recent{Seq: w.seq, Tool: w.tool.Name, Outcome: string(res.Outcome), Digest: w.digest, At: w.trace.Began()})

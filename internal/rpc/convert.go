@@ -51,6 +51,7 @@ func convertExecute(req *sandgatev1.ExecuteRequest, caller gate.Caller) (gate.Ca
 		return gate.Call{}, fieldError("detach_on_disconnect", "is set beside detach: want one of them, since a detached call goes on anyway")
 	}
 	call.Detach, call.DetachOnDisconnect = req.GetDetach(), req.GetDetachOnDisconnect()
+	call.WantChanges = req.GetWantChanges()
 	setStdin(&call, stdin)
 	return call, nil
 }
@@ -71,7 +72,7 @@ func convertStart(req *sandgatev1.ExecuteStart, caller gate.Caller) (gate.Call, 
 	if err != nil {
 		return gate.Call{}, err
 	}
-	call.DetachOnDisconnect = req.GetDetachOnDisconnect()
+	call.DetachOnDisconnect, call.WantChanges = req.GetDetachOnDisconnect(), req.GetWantChanges()
 	if !req.GetStdin() {
 		setStdin(&call, nil)
 	}

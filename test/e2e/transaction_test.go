@@ -114,3 +114,23 @@ func TestTransactionalCalls(t *testing.T) {
 		}
 	}
 }
+
+// TestChangesOfPlainCalls are told to a host that asks for them.
+func TestChangesOfPlainCalls(t *testing.T) {
+	d, bound := startCareful(t)
+	in := daemontest.WorkspaceDir(bound)
+	if r := d.Execute(t, daemontest.Bash("echo 1 >a; echo 2 >b", daemontest.Profile("open"), in)); r.GetChanges() != nil {
+		t.Errorf("nobody asked: got %v", r.GetChanges())
+	}
+	call := daemontest.Bash("echo more >>a; rm b; mkdir c; echo 3 >c/d", daemontest.Profile("open"), in)
+	call.WantChanges = true
+	c := d.Execute(t, call).GetChanges()
+	if c == nil || !slices.Equal(c.GetCreated(), []string{"c", "c/d"}) || !slices.Equal(c.GetModified(), []string{"a"}) || !slices.Equal(c.GetDeleted(), []string{"b"}) {
+		t.Errorf("got %v", c)
+	}
+	call = daemontest.Bash("cat a", daemontest.Profile("open"), in)
+	call.WantChanges = true
+	if c := d.Execute(t, call).GetChanges(); c == nil || len(c.GetCreated())+len(c.GetModified())+len(c.GetDeleted()) > 0 {
+		t.Errorf("nothing was changed: got %v", c)
+	}
+}
