@@ -340,3 +340,24 @@ test_a_part_of_the_workspace[program] if {
 	_rules_of_args(program, [object.union(part, {"dynamic": false})]) == _inside
 	_rules_of_args(program, [{"dynamic": true, "may": [part]}]) == _inside
 }
+
+# What a bare script cannot hold is not looked for in it: each of these is found in the same script that is not bare.
+test_bare_scripts_are_not_looked_into[note] if {
+	some note, case in {
+		"a word outside": [_command("cat", ["/etc/shadow"]), "outside-workspace"],
+		"a path that climbs": [_with(_command("cat", []), {"args": [{"value": "../../x", "literal": true}]}), "unknown-path"],
+		"a file of git": [_with(_command("tee", []), {"args": [{"value": ".git/config", "literal": true}]}), "repository-internals"],
+		"a redirect below .git": [_redirecting({"target": ".git/config"}), "repository-internals"],
+		"a redirect that may be": [_redirecting({"target": null, "may": [{"path": "/workspace/.git/config"}]}), "repository-internals"],
+	}
+	[command, rule] := case
+	rule in _counts(_script([command]))
+	not rule in _counts(_bare([command]))
+}
+
+_redirecting(redirect) := _with(
+	_command("true", []),
+	{"redirects": [object.union({"class": "write", "static": true, "network": false, "in_workspace": true}, redirect)]},
+)
+
+_bare(commands) := object.union(_script(commands), {"call": {"shell": {"bare": true}}})
