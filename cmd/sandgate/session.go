@@ -22,18 +22,21 @@ import (
 func newSessionCommand(c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "session",
-		Short: "Make, list, look at and close sessions",
+		Short: "Make, list, look at and close sessions, move their files",
 		Long: `A session is a workspace with labels, counters and grants that calls share. A call
 that names a session which is not there makes one; "create" makes one with limits
 and a workspace of your choice.
 
   sandgate session create work --directory ~/src/app --idle 2h
   sandgate call bash '{"command": "make test"}' --session work
+  sandgate session download work report.txt
   sandgate session close work`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newSessionCreateCommand(c), newSessionListCommand(c), newSessionGetCommand(c), newSessionCloseCommand(c))
+	cmd.AddCommand(newSessionCreateCommand(c), newSessionListCommand(c), newSessionGetCommand(c), newSessionCloseCommand(c),
+		newSessionUploadCommand(c), newSessionDownloadCommand(c), newSessionChangesCommand(c),
+		newSessionSnapshotCommand(c), newSessionSnapshotsCommand(c), newSessionRestoreCommand(c), newSessionForkCommand(c))
 	return cmd
 }
 

@@ -131,6 +131,7 @@ func TestLoadNamesTheWrongKey(t *testing.T) {
 		{"nothing reserved", "admission: {reserve_percent: {a: 0}}", []string{"admission.reserve_percent.a"}},
 		{"strange profile reserved", "admission: {reserve_percent: {'A b': 5}}", []string{"admission.reserve_percent", "A b"}},
 		{"few sessions", "sessions: {max: 1}", []string{"sessions.max", "8 to"}},
+		{"no snapshots", "sessions: {files: {snapshots: -1, upload: 1B}}", []string{"sessions.files.snapshots", "sessions.files.upload"}},
 		{"sessions of one caller", "sessions: {max: 8, max_per_caller: 9}", []string{"sessions.max_per_caller"}},
 		{"metrics for all", "metrics: {address: '0.0.0.0:1'}", []string{"metrics.address", "loopback"}},
 		{"metrics by name", "metrics: {address: 'localhost:1'}", []string{"metrics.address", "numeric"}},

@@ -30,6 +30,22 @@ type Sessions struct {
 	// background_calls, 8.
 	Quota    SessionQuota `json:"quota"`
 	MaxQuota SessionQuota `json:"max_quota"`
+	// Files bounds what hosts do with the files of their sessions.
+	Files SessionFiles `json:"files"`
+}
+
+// SessionFiles bounds uploads, downloads and snapshots.
+type SessionFiles struct {
+	// Upload is the largest single file that is uploaded, 1KiB to 1TiB. Default 1GiB.
+	Upload Bytes `json:"upload"`
+	// Tree is how large all files of an upload, download or snapshot may be together,
+	// 1KiB to 16TiB. Default 8GiB. TreeFiles is how many those may be, 1 to 100000000.
+	// Default 500000.
+	Tree      Bytes `json:"tree"`
+	TreeFiles int64 `json:"tree_files"`
+	// Snapshots is how many of them a session has, 1 to 1000. Default 16. They take room
+	// of its disk quota.
+	Snapshots int `json:"snapshots"`
 }
 
 // SessionQuota bounds what one session uses. 0: no bound.
@@ -55,6 +71,10 @@ func (s Sessions) withDefaults() Sessions {
 	fill(&s.IdleTimeout, Duration(168*time.Hour))
 	fill(&s.MaxIdleTimeout, max(s.IdleTimeout, Duration(720*time.Hour)))
 	fill(&s.Quota.BackgroundCalls, 8)
+	fill(&s.Files.Upload, 1<<30)
+	fill(&s.Files.Tree, 8<<30)
+	fill(&s.Files.TreeFiles, 500_000)
+	fill(&s.Files.Snapshots, 16)
 	return s
 }
 
@@ -73,7 +93,12 @@ func (s *Sessions) problems() []string {
 			bad = append(bad, outside(f.key, int64(f.d), int64(time.Second), int64(longest), span)...)
 		}
 	}
-	return slices.Concat(bad, s.Quota.problems("sessions.quota"), s.MaxQuota.problems("sessions.max_quota"))
+	return slices.Concat(bad,
+		outside("sessions.files.upload", s.Files.Upload.Int64(), 1<<10, 1<<40, size),
+		outside("sessions.files.tree", s.Files.Tree.Int64(), 1<<10, 1<<44, size),
+		outside("sessions.files.tree_files", s.Files.TreeFiles, 1, 100_000_000, count),
+		outside("sessions.files.snapshots", int64(s.Files.Snapshots), 1, 1000, count),
+		s.Quota.problems("sessions.quota"), s.MaxQuota.problems("sessions.max_quota"))
 }
 
 func (q *SessionQuota) problems(key string) []string {

@@ -181,6 +181,7 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 			Calls: d.cfg.Results.MaxCount, OutputBytes: d.cfg.Results.MaxSize.Int64(), OutputFor: d.cfg.Results.Keep.Std(),
 			Detached: d.cfg.Background.MaxPerCaller,
 		},
+		FileBounds: fileBounds(d.cfg.Sessions.Files),
 		Background: gate.Background{WallTime: d.cfg.Background.WallTime.Std(), MaxWallTime: d.cfg.Background.MaxWallTime.Std()},
 		Output:     outputs, Files: files,
 	})

@@ -145,3 +145,8 @@ func sessionBounds(s config.Sessions) session.Bounds {
 		Quota: quota(s.Quota), MaxQuota: quota(s.MaxQuota),
 	}
 }
+
+// fileBounds are the configuration's bounds of files as the gate has them.
+func fileBounds(f config.SessionFiles) gate.FileBounds {
+	return gate.FileBounds{UploadBytes: f.Upload.Int64(), TreeBytes: f.Tree.Int64(), TreeFiles: f.TreeFiles, Snapshots: f.Snapshots}
+}

@@ -179,6 +179,9 @@ func (g *Gate) ListSnapshots(_ context.Context, caller Caller, id string) ([]wor
 		return nil, err
 	}
 	defer g.cfg.Sessions.Release(s)
+	if err := s.BoundDisk(); err != nil { // they lie on it
+		return nil, err
+	}
 	return workspace.NewSnapshots(s.SnapshotsDir()).List()
 }
 
