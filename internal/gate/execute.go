@@ -14,6 +14,7 @@ import (
 	"github.com/sandgate/sandgate/internal/redact"
 	"github.com/sandgate/sandgate/internal/seen"
 	"github.com/sandgate/sandgate/internal/session"
+	"github.com/sandgate/sandgate/internal/spool"
 	"github.com/sandgate/sandgate/internal/telemetry"
 	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
@@ -207,10 +208,10 @@ type way struct {
 	stream      *redactedStream  // nil: nothing
 	redactions  map[string]int64 // what was taken out of the result
 
-	stage    string  // where the changes of a transactional call are put; empty: it is none
-	stored   outputs // what of its output is to be stored
-	pieces   []byte  // of the result's output, to be stored; nil: none
-	logBytes int64   // of what is stored beside
+	stage    string       // where the changes of a transactional call are put; empty: it is none
+	stored   outputs      // what of its output is to be stored
+	pieces   spool.Stored // of the result's output; nil: none
+	logBytes int64        // of what is stored beside
 }
 
 // mark gives the time since the last mark to a stage.

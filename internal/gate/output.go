@@ -43,19 +43,18 @@ func (w *way) sealed(r *Result) {
 		return
 	}
 	if r.ResultSizeBytes > 0 {
-		w.pieces = make([]byte, 0, r.ResultSizeBytes+4*32)
 		for _, s := range []struct {
 			stream spool.Stream
 			out    *sandbox.Output
 		}{{spool.Stdout, &r.Stdout}, {spool.Stderr, &r.Stderr}} {
 			if len(s.out.Head) > 0 {
-				w.pieces = spool.AppendPiece(w.pieces, spool.Piece{Stream: s.stream, Data: s.out.Head})
+				w.pieces.Add(spool.Piece{Stream: s.stream, Data: s.out.Head})
 			}
 			if n := int64(len(s.out.Tail)); n > 0 {
-				w.pieces = spool.AppendPiece(w.pieces, spool.Piece{Stream: s.stream, Offset: s.out.TotalBytes - n, Data: s.out.Tail})
+				w.pieces.Add(spool.Piece{Stream: s.stream, Offset: s.out.TotalBytes - n, Data: s.out.Tail})
 			}
 		}
-		w.stored.result = spool.DigestOf(w.pieces)
+		w.stored.result = w.pieces.Digest()
 	}
 	if w.live.tape.Kept() <= r.ResultSizeBytes {
 		return

@@ -31,7 +31,11 @@ const (
 )
 
 func appendRecord(b []byte, it item) []byte {
-	return append(appendHead(b, &it), it.data...)
+	b = appendHead(b, &it)
+	for _, part := range it.data {
+		b = append(b, part...)
+	}
+	return b
 }
 
 func appendHead(b []byte, it *item) []byte {

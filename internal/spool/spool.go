@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 )
 
 // Stream is one of the two output streams of a program, as sandbox.Stream.
@@ -75,12 +76,49 @@ const pieceHead = 1 + 8 + 4
 // maxPiece bounds what a reader takes for the length of a piece.
 const maxPiece = 64 << 20
 
+// Stored are pieces in their stored form, in parts that are not copied. Nobody may
+// change them.
+type Stored [][]byte
+
+// Add appends a piece, whose data it keeps.
+func (s *Stored) Add(p Piece) {
+	data := p.Data
+	p.Data = nil
+	*s = append(*s, appendPieceHead(make([]byte, 0, pieceHead), p, len(data)), data)
+}
+
+// Size is how many bytes they have.
+func (s Stored) Size() (n int64) {
+	for _, part := range s {
+		n += int64(len(part))
+	}
+	return n
+}
+
+// Digest is that under which they are found again.
+func (s Stored) Digest() Digest {
+	h := sha256.New()
+	for _, part := range s {
+		h.Write(part)
+	}
+	return Digest(h.Sum(nil))
+}
+
+func (s Stored) reader() *net.Buffers {
+	out := make(net.Buffers, len(s))
+	copy(out, s)
+	return &out
+}
+
 // AppendPiece appends the stored form of a piece.
 func AppendPiece(b []byte, p Piece) []byte {
+	return append(appendPieceHead(b, p, len(p.Data)), p.Data...)
+}
+
+func appendPieceHead(b []byte, p Piece, size int) []byte {
 	b = append(b, byte(p.Stream))
-	b = binary.BigEndian.AppendUint64(b, uint64(p.Offset))    //nolint:gosec // offsets are not negative
-	b = binary.BigEndian.AppendUint32(b, uint32(len(p.Data))) //nolint:gosec // bounded by what a call may keep
-	return append(b, p.Data...)
+	b = binary.BigEndian.AppendUint64(b, uint64(p.Offset)) //nolint:gosec // offsets are not negative
+	return binary.BigEndian.AppendUint32(b, uint32(size))  //nolint:gosec // bounded by what a call may keep
 }
 
 var errPieces = errors.New("stored output is damaged")

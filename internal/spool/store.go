@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -56,7 +55,7 @@ type Key [16]byte
 type item struct {
 	key  Key
 	at   time.Time
-	data []byte
+	data Stored
 	from func(io.Writer) error // instead of data
 	size int64
 	done func(error) // nil: nobody wants to know
@@ -73,6 +72,7 @@ type place struct {
 const (
 	maxQueuedBytes  = 64 << 20
 	maxSegmentBytes = 16 << 20
+	maxBufferBytes  = 1 << 20 // of small items that are written at once
 )
 
 // linger is how long what is to be written waits for more.
@@ -104,14 +104,11 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 // Dir is where the store's files are.
 func (s *Store) Dir() string { return s.cfg.Dir }
 
-// DigestOf is the digest under which pieces in their stored form are found again.
-func DigestOf(pieces []byte) Digest { return sha256.Sum256(pieces) }
-
 // Put stores pieces in their stored form, which it keeps. It does not wait: what is
 // not written before the process ends is lost, and so is what finds the disk
 // slower than it comes.
-func (s *Store) Put(key Key, pieces []byte) {
-	s.put(item{key: key, data: pieces, size: int64(len(pieces))})
+func (s *Store) Put(key Key, pieces Stored) {
+	s.put(item{key: key, data: pieces, size: pieces.Size()})
 }
 
 // PutFrom is Put for size bytes of pieces that are too many for the memory: write
@@ -123,7 +120,7 @@ func (s *Store) PutFrom(key Key, size int64, write func(io.Writer) error, done f
 
 func (s *Store) put(it item) {
 	it.at = s.cfg.Now()
-	inMemory := int64(len(it.data))
+	inMemory := it.data.Size()
 	s.mu.Lock()
 	full := s.closing || it.size > s.cfg.Bytes || s.queued+inMemory > maxQueuedBytes
 	if !full {
@@ -155,9 +152,9 @@ func (s *Store) Open(key Key, want Digest) (io.ReadCloser, error) {
 	<-s.loaded
 	s.mu.Lock()
 	for _, waiting := range s.queue {
-		if waiting.key == key && waiting.from == nil && DigestOf(waiting.data) == want {
+		if waiting.key == key && waiting.from == nil && waiting.data.Digest() == want {
 			s.mu.Unlock()
-			return io.NopCloser(bytes.NewReader(waiting.data)), nil
+			return io.NopCloser(waiting.data.reader()), nil
 		}
 	}
 	p, ok := s.index[key]
@@ -238,9 +235,9 @@ func (s *Store) flush() {
 	var buf []byte
 	for len(batch) > 0 {
 		n := 1
-		if batch[0].from == nil {
+		if batch[0].from == nil && batch[0].size < maxBufferBytes {
 			buf = appendRecord(buf[:0], batch[0])
-			for n < len(batch) && batch[n].from == nil && int64(len(buf)+len(batch[n].data)) < maxSegmentBytes {
+			for n < len(batch) && batch[n].from == nil && int64(len(buf))+batch[n].size < maxBufferBytes {
 				buf = appendRecord(buf, batch[n])
 				n++
 			}
@@ -265,7 +262,14 @@ func (it *item) copyTo(at io.WriterAt, offset int64) error {
 	}
 	to := io.NewOffsetWriter(at, offset+int64(len(head)))
 	counted := &counter{to: to}
-	if err := it.from(counted); err != nil {
+	write := it.from
+	if write == nil {
+		write = func(w io.Writer) error {
+			_, err := it.data.reader().WriteTo(w)
+			return err
+		}
+	}
+	if err := write(counted); err != nil {
 		return err
 	}
 	if counted.n != it.size {
@@ -315,7 +319,7 @@ func (s *Store) settle(batch []item, bytes int64, seg *segment, err error) {
 			seg.last = it.at
 		}
 		at += recordHead + it.size
-		s.queued -= int64(len(it.data))
+		s.queued -= it.data.Size()
 	}
 	s.queue = s.queue[len(batch):]
 	if len(s.queue) == 0 {

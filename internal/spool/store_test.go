@@ -45,26 +45,28 @@ func stored(s *Store, key Key, want Digest) (string, error) {
 	return string(raw), err
 }
 
+func digestOf(text string) Digest { return Stored{[]byte(text)}.Digest() }
+
 func TestStoredIsFoundAgainAlsoByTheNextProcess(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, dir, nil)
 	texts := map[Key]string{{1}: "one", {2}: strings.Repeat("two", 1000), {3}: ""}
 	for key, text := range texts {
-		s.Put(key, []byte(text))
-		if got, err := stored(s, key, DigestOf([]byte(text))); err != nil || got != text {
+		s.Put(key, Stored{[]byte(text)})
+		if got, err := stored(s, key, digestOf(text)); err != nil || got != text {
 			t.Errorf("at once: %q, %v", got, err)
 		}
 	}
-	s.Put(Key{1}, []byte("anew"))
+	s.Put(Key{1}, Stored{[]byte("an"), []byte("ew")})
 	closeStore(t, s)
 	next := openStore(t, dir, nil)
 	texts[Key{1}] = "anew"
 	for key, text := range texts {
-		if got, err := stored(next, key, DigestOf([]byte(text))); err != nil || got != text {
+		if got, err := stored(next, key, digestOf(text)); err != nil || got != text {
 			t.Errorf("by the next: %q, %v", got, err)
 		}
 	}
-	if _, err := stored(next, Key{1}, DigestOf([]byte("one"))); !errdefs.IsNotFound(err) {
+	if _, err := stored(next, Key{1}, digestOf("one")); !errdefs.IsNotFound(err) {
 		t.Errorf("by another digest: %v", err)
 	}
 	if _, err := stored(next, Key{9}, Digest{}); !errdefs.IsNotFound(err) {
@@ -75,9 +77,9 @@ func TestStoredIsFoundAgainAlsoByTheNextProcess(t *testing.T) {
 func TestDamageIsNotToldAsOutput(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, dir, nil)
-	text := []byte("the output")
-	s.Put(Key{1}, text)
-	s.Put(Key{2}, text)
+	text := "the output"
+	s.Put(Key{1}, Stored{[]byte(text)})
+	s.Put(Key{2}, Stored{[]byte(text)})
 	closeStore(t, s)
 	path := s.paths()[0]
 	raw, err := os.ReadFile(path)
@@ -90,7 +92,7 @@ func TestDamageIsNotToldAsOutput(t *testing.T) {
 	}
 	next := openStore(t, dir, nil)
 	for _, key := range []Key{{1}, {2}} {
-		if got, err := stored(next, key, DigestOf(text)); !errdefs.IsNotFound(err) {
+		if got, err := stored(next, key, digestOf(text)); !errdefs.IsNotFound(err) {
 			t.Errorf("%v: got %q, %v", key, got, err)
 		}
 	}
@@ -104,7 +106,8 @@ func TestStoreKeepsItsBounds(t *testing.T) {
 		c.Bytes, c.Keep = 64<<10, time.Minute
 		c.Now = func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
 	})
-	data := bytes.Repeat([]byte("x"), 1000)
+	text := strings.Repeat("x", 1000)
+	data := Stored{[]byte(text)}
 	flushed := func() {
 		for {
 			s.mu.Lock()
@@ -136,10 +139,10 @@ func TestStoreKeepsItsBounds(t *testing.T) {
 	if n := sizeOf(); n > 64<<10 || n < 32<<10 {
 		t.Errorf("%d bytes on disk, want at most %d", n, 64<<10)
 	}
-	if _, err := stored(s, Key{0}, DigestOf(data)); !errdefs.IsNotFound(err) {
+	if _, err := stored(s, Key{0}, data.Digest()); !errdefs.IsNotFound(err) {
 		t.Errorf("the oldest: %v", err)
 	}
-	if _, err := stored(s, Key{199}, DigestOf(data)); err != nil {
+	if _, err := stored(s, Key{199}, data.Digest()); err != nil {
 		t.Errorf("the latest: %v", err)
 	}
 	mu.Lock()
@@ -173,7 +176,7 @@ func TestPiecesReadBack(t *testing.T) {
 			t.Errorf("cut at %d: no error", cut)
 		}
 	}
-	d := DigestOf(raw)
+	d := digestOf(string(raw))
 	if back, err := ParseDigest(d.String()); err != nil || back != d {
 		t.Errorf("digest read back: %v, %v", back, err)
 	}
