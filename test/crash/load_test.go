@@ -26,6 +26,7 @@ type call struct {
 	twice                         bool // two clients send it at once
 	parts                         bool // it is a transaction and writes the other files as well
 	life                          bool // its session is made for it and closed after it
+	detached                      bool // nobody waits for it: it is asked for until it has ended
 }
 
 func (c *call) request() *sandgatev1.ExecuteRequest {
@@ -33,7 +34,9 @@ func (c *call) request() *sandgatev1.ExecuteRequest {
 	if c.session != "" {
 		opts = append(opts, daemontest.Session(c.session))
 	}
-	return daemontest.Bash(c.command, opts...)
+	req := daemontest.Bash(c.command, opts...)
+	req.Detach = c.detached
+	return req
 }
 
 // partFiles are what a transactional call changes beside linesFile: its line is in all
@@ -56,7 +59,7 @@ func newCall(rng *rand.Rand, id string, worker, sessions int) call {
 	case n < 8:
 		c.command = write
 	case n < 11:
-		c.command = pause + "; " + write
+		c.command, c.detached = pause+"; "+write, n == 10
 	case n < 14:
 		c.command = write + "; " + pause
 	case n < 16:
@@ -154,6 +157,9 @@ func (l *load) settle(ctx context.Context, c call) {
 			return err
 		}
 		r := resp.GetResult()
+		if r == nil && c.detached {
+			return errRuns
+		}
 		if r.GetOutcome() != sandgatev1.Outcome_OUTCOME_APPROVAL_REQUIRED {
 			l.book.answered(c, r)
 			return nil
@@ -165,8 +171,11 @@ func (l *load) settle(ctx context.Context, c call) {
 	})
 }
 
-// errAsked is why a call that was asked about is sent again.
-var errAsked = errors.New("asked")
+// Why a call is sent again without anything being wrong.
+var (
+	errAsked = errors.New("it was asked about, and approved")
+	errRuns  = errors.New("it runs detached")
+)
 
 // approve says yes; that somebody else has answered is no matter.
 func (l *load) approve(ctx context.Context, id string) error {
@@ -217,7 +226,9 @@ func (l *load) until(ctx context.Context, c call, do func(context.Context) error
 		if errors.Is(err, errAsked) {
 			continue
 		}
-		l.book.failed(status.Code(err).String(), err)
+		if !errors.Is(err, errRuns) {
+			l.book.failed(status.Code(err).String(), err)
+		}
 		if time.Since(began) > settleWithin {
 			l.book.blame("%s has no answer after %v, the last attempt: %v", c.id, settleWithin, err)
 			return
