@@ -49,8 +49,10 @@ type book struct {
 }
 
 func newBook(dir string) *book {
-	return &book{dir: dir, sent: map[string]call{}, told: map[string]answer{}, fresh: map[string]bool{}, errors: map[string]int{}, sample: map[string]string{},
-		read: map[string]bool{}, intents: map[string]int{}, outcomes: map[string]string{}}
+	return &book{
+		dir: dir, sent: map[string]call{}, told: map[string]answer{}, fresh: map[string]bool{}, errors: map[string]int{}, sample: map[string]string{},
+		read: map[string]bool{}, intents: map[string]int{}, outcomes: map[string]string{},
+	}
 }
 
 // blame notes that something is not as it must be.

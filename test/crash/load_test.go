@@ -99,8 +99,10 @@ func startLoad(ctx context.Context, p *plan, b *book, socket string, seed uint64
 	if err != nil {
 		return nil, err
 	}
-	l := &load{book: b, plan: p, conn: conn, tools: sandgatev1.NewToolServiceClient(conn),
-		asks: sandgatev1.NewApprovalServiceClient(conn), terms: sandgatev1.NewSessionServiceClient(conn), stop: make(chan struct{})}
+	l := &load{
+		book: b, plan: p, conn: conn, tools: sandgatev1.NewToolServiceClient(conn),
+		asks: sandgatev1.NewApprovalServiceClient(conn), terms: sandgatev1.NewSessionServiceClient(conn), stop: make(chan struct{}),
+	}
 	for w := range p.workers {
 		l.wg.Go(func() { l.work(ctx, w, seed) })
 	}
