@@ -149,12 +149,3 @@ func hitOf(rng *rand.Rand, p failpoint.Point) int {
 	}
 	return 1 + rng.IntN(30)
 }
-
-// spread is a median and a maximum.
-func spread(all []time.Duration) string {
-	if len(all) == 0 {
-		return "never"
-	}
-	sorted := slices.Sorted(slices.Values(all))
-	return fmt.Sprintf("%v (median), %v (longest)", sorted[len(sorted)/2].Round(time.Millisecond), sorted[len(sorted)-1].Round(time.Millisecond))
-}
