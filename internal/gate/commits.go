@@ -22,7 +22,14 @@ import (
 // by one goroutine.
 type Commits struct {
 	open map[callKey]*openCommit
+	// ended are the stages of the last calls that have ended, oldest first: the daemon
+	// may have died before it took them away.
+	ended []string
 }
+
+// maxEndedStages is more than calls can be between their outcome and the removal of
+// their stage at once.
+const maxEndedStages = 1024
 
 // openCommit is a transactional call without an outcome.
 type openCommit struct {
@@ -70,7 +77,31 @@ func (c *Commits) Apply(rec journal.Record) error {
 		}
 		c.open[key] = &openCommit{Caller: rec.Caller, CallID: rec.CallID, Session: rec.Session, Stage: data.Stage, Commit: &data}
 	case journal.KindOutcome:
-		delete(c.open, key)
+		if o := c.open[key]; o != nil {
+			delete(c.open, key)
+			return c.end(o, rec.Data)
+		}
+	}
+	return nil
+}
+
+// end remembers the stage of a call that has ended, unless it is all that is left of
+// changes of which nobody knows what became of them.
+func (c *Commits) end(o *openCommit, outcome json.RawMessage) error {
+	var data struct {
+		Effects *Effects `json:"effects"`
+	}
+	if len(outcome) > 0 {
+		if err := json.Unmarshal(outcome, &data); err != nil {
+			return fmt.Errorf("outcome record: %w", err)
+		}
+	}
+	if data.Effects != nil && data.Effects.State == EffectsUnknown {
+		return nil
+	}
+	c.ended = append(c.ended, o.Stage)
+	if extra := len(c.ended) - maxEndedStages; extra > 0 {
+		c.ended = slices.Delete(c.ended, 0, extra)
 	}
 	return nil
 }
@@ -79,18 +110,19 @@ func (c *Commits) Apply(rec journal.Record) error {
 type commitsDocument struct {
 	Version int           `json:"version"`
 	Open    []*openCommit `json:"open"`
+	Ended   []string      `json:"ended,omitempty"`
 }
 
 const commitsVersion = 1
 
 // Save implements journal.Fold.
 func (c *Commits) Save(w io.Writer) error {
-	return json.NewEncoder(w).Encode(commitsDocument{commitsVersion, c.sorted()})
+	return json.NewEncoder(w).Encode(commitsDocument{commitsVersion, c.sorted(), c.ended})
 }
 
 // Load implements journal.Fold.
 func (c *Commits) Load(r io.Reader) error {
-	c.open = map[callKey]*openCommit{}
+	c.open, c.ended = map[callKey]*openCommit{}, nil
 	raw, err := io.ReadAll(r)
 	if err != nil {
 		return fmt.Errorf("load commits: %w", err)
@@ -105,7 +137,18 @@ func (c *Commits) Load(r io.Reader) error {
 	for _, o := range doc.Open {
 		c.open[callKey{o.Caller, o.CallID}] = o
 	}
+	c.ended = doc.Ended
 	return nil
+}
+
+// left are the stages of calls that have ended, without those that another call uses
+// under the same id.
+func (c *Commits) left() []string {
+	used := map[string]bool{}
+	for _, o := range c.open {
+		used[o.Stage] = true
+	}
+	return slices.DeleteFunc(slices.Clone(c.ended), func(stage string) bool { return used[stage] })
 }
 
 func (c *Commits) sorted() []*openCommit {
@@ -123,6 +166,11 @@ func (c *Commits) sorted() []*openCommit {
 // the replay then knows those calls. What was staged and not about to be committed
 // is taken away, and those calls become UNKNOWN like all others.
 func (g *Gate) endCommits(ctx context.Context, c *Commits, r *Replay) error {
+	for _, stage := range c.left() {
+		if err := changeset.Remove(stage); err != nil {
+			g.log.Warn("staged changes not removed", zap.String("path", stage), zap.Error(err))
+		}
+	}
 	for _, o := range c.sorted() {
 		log := g.log.With(zap.String("call_id", o.CallID))
 		if o.Commit == nil {
@@ -157,7 +205,7 @@ func (g *Gate) endCommits(ctx context.Context, c *Commits, r *Replay) error {
 			log.Warn("staged changes not removed", zap.String("path", o.Stage), zap.Error(err))
 		}
 	}
-	c.open = map[callKey]*openCommit{}
+	c.open, c.ended = map[callKey]*openCommit{}, nil
 	return nil
 }
 
