@@ -134,7 +134,7 @@ func (f *freezer) path(op string, p facts.PathFacts, written string) {
 	}
 }
 
-func (f *freezer) add(op, name, real string) {
+func (f *freezer) add(op, name, target string) {
 	if i, ok := f.seen[name]; ok {
 		if op == OpRun || f.files[i].Op == OpRead {
 			f.files[i].Op = op
@@ -145,9 +145,9 @@ func (f *freezer) add(op, name, real string) {
 		f.note(fmt.Sprintf("files after the first %d", maxFiles))
 		return
 	}
-	file := File{Path: name, Real: real, Op: op}
+	file := File{Path: name, Real: target, Op: op}
 	var err error
-	file.SHA256, file.Bytes, err = sum(f.dir, real, f.left)
+	file.SHA256, file.Bytes, err = sum(f.dir, target, f.left)
 	switch {
 	case errors.Is(err, errTooLarge):
 		f.note(name + ", which is too large")

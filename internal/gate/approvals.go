@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/containerd/errdefs"
 
@@ -170,15 +171,7 @@ func (g *Gate) ListGrants(_ context.Context, caller Caller) ([]grant.Grant, erro
 }
 
 func seesGrant(by approval.Approver, g *grant.Grant) bool {
-	if by.Admin || g.Caller == by.ID {
-		return true
-	}
-	for _, id := range g.Approvers {
-		if id == by.ID {
-			return true
-		}
-	}
-	return false
+	return by.Admin || g.Caller == by.ID || slices.Contains(g.Approvers, by.ID)
 }
 
 // RevokeGrant ends a grant that the caller may see. Calls that run go on.

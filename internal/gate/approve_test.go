@@ -3,6 +3,7 @@ package gate_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -483,7 +484,7 @@ func TestGrantsLetCallsRunAsOftenAsTheySay(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 16 {
 		all.Go(func() {
-			if res := b.do(t, call("p"+string(rune('a'+i)))); res.Outcome == exited {
+			if res := b.do(t, call(fmt.Sprintf("p%d", i))); res.Outcome == exited {
 				ran.Add(1)
 			}
 		})

@@ -262,8 +262,12 @@ func TestTermsThatAreRefused(t *testing.T) {
 		terms   grant.Terms
 		session string
 	}{
-		{grant.Terms{Scope: "everybody"}, "s"}, {grant.Terms{Scope: grant.ScopeSession}, ""}, {grant.Terms{Uses: -1}, "s"},
-		{grant.Terms{Uses: 1001}, "s"}, {grant.Terms{TTL: time.Millisecond}, "s"}, {grant.Terms{TTL: 8 * 24 * time.Hour}, "s"},
+		{grant.Terms{Scope: "everybody"}, "s"},
+		{grant.Terms{Scope: grant.ScopeSession}, ""},
+		{grant.Terms{Uses: -1}, "s"},
+		{grant.Terms{Uses: 1001}, "s"},
+		{grant.Terms{TTL: time.Millisecond}, "s"},
+		{grant.Terms{TTL: 8 * 24 * time.Hour}, "s"},
 	} {
 		if err := tc.terms.WithDefaults(tc.session).Check(tc.session); !errdefs.IsInvalidArgument(err) {
 			t.Errorf("%+v: got %v, want ErrInvalidArgument", tc.terms, err)

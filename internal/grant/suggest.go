@@ -138,12 +138,11 @@ func ofCommand(c *facts.Command) (policy.GrantCommand, string, error) {
 		return class, f.words(&class), nil
 	}
 	class = policy.GrantCommand{Name: c.Base, Argv: []string{}, Options: []string{}, Words: []string{}, Texts: []string{}, Under: []string{}}
-	text := shown(c.Base)
+	words := []string{shown(c.Base)}
 	for _, a := range c.Args {
-		class.Argv = append(class.Argv, *a.Value)
-		text += " " + shown(*a.Value)
+		class.Argv, words = append(class.Argv, *a.Value), append(words, shown(*a.Value))
 	}
-	return class, "exactly `" + text + "`", nil
+	return class, "exactly `" + strings.Join(words, " ") + "`", nil
 }
 
 func quiet(r *facts.Redirect) bool {
@@ -223,20 +222,23 @@ func isPath(a *facts.Arg) bool {
 }
 
 func (f family) words(class *policy.GrantCommand) string {
-	text := "`" + strings.TrimSpace(shown(class.Name)+" "+shownIf(class.Sub))
+	words := []string{shown(class.Name)}
+	if class.Sub != "" {
+		words = append(words, shown(class.Sub))
+	}
 	for _, w := range slices.Concat(class.Options, class.Words) {
 		if !slices.Contains(class.Texts, w) {
-			text += " [" + shown(w) + "]"
+			words = append(words, "["+shown(w)+"]")
 		}
 	}
-	text += "`"
+	parts := []string{"`" + strings.Join(words, " ") + "`"}
 	if len(class.Texts) > 0 {
-		text += ", any text for " + strings.Join(class.Texts, " and ")
+		parts = append(parts, "any text for "+strings.Join(class.Texts, " and "))
 	}
 	for _, dir := range class.Under {
-		text += ", files below " + shown(dir)
+		parts = append(parts, "files below "+shown(dir))
 	}
-	return text
+	return strings.Join(parts, ", ")
 }
 
 // ofArguments is the class of a call of a tool that runs no script.
@@ -272,13 +274,6 @@ func add(list []string, item string) []string {
 		return list
 	}
 	return append(list, item)
-}
-
-func shownIf(word string) string {
-	if word == "" {
-		return ""
-	}
-	return shown(word)
 }
 
 // shown is a word for a person to read: quoted where it is anything but plain
