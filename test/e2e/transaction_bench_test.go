@@ -11,16 +11,16 @@ import (
 
 // BenchmarkTransaction measures what it costs that a call of 1,000 changed files is a
 // transaction: the same program with and without, in turn, in one run. The overhead
-// is the difference, reported in milliseconds; the target is under 100.
+// is the difference, reported in milliseconds; the target is under 100. Waiting for a
+// cell is left out: short calls in a row wait for it longer than long ones.
 func BenchmarkTransaction(b *testing.B) {
 	d, bound := startCareful(b)
 	const program = `mkdir -p d$ROUND; cd d$ROUND; for i in {1..1000}; do echo "$ROUND" >f$i; done`
 	run := func(profile string, round int) time.Duration {
 		call := daemontest.Bash(program, daemontest.Profile(profile), daemontest.WorkspaceDir(bound))
 		call.Call.Env = map[string]string{"ROUND": fmt.Sprint(round)}
-		began := time.Now()
 		r := d.Execute(b, call)
-		took := time.Since(began)
+		took := r.GetDuration().GetTotal().AsDuration() - r.GetDuration().GetQueue().AsDuration()
 		if r.GetOutcome() != sandgatev1.Outcome_OUTCOME_EXITED || r.GetExitCode() != 0 {
 			b.Fatalf("got %s: %s", r.GetOutcome(), r.GetMessage())
 		}
