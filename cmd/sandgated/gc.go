@@ -5,19 +5,26 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"time"
 )
 
-// A daemon that holds 10 MiB and allocates 200 KiB for each call would collect
-// garbage every 50 calls, which took a third of its CPU. It may let the heap grow
-// by up to slackBytes before it does so, and by more as long as the heap has then no more
-// than smallBytes: a daemon with few sessions is far below what one with a thousand may
-// take. What holds more than that anyway keeps the runtime's usual proportion.
+// A daemon that holds 10 MiB and allocates 100 KiB for each call would collect
+// garbage every 100 calls, which took a third of its CPU; and while it does so, calls
+// take several times as long, so that their p99 is that of the collections as soon as
+// those take more than a hundredth of the time. It may let the heap grow by
+// slackBytes before; what holds more than that anyway keeps the runtime's usual
+// proportion. What has gathered is given back as soon as nothing happens any more.
 const (
-	slackBytes    = 24 << 20
-	smallBytes    = 64 << 20
+	slackBytes    = 64 << 20
 	leastPercent  = 100 // the runtime's default
-	mostPercent   = 400
+	mostPercent   = 1600
 	percentChange = 20 // a smaller change is not worth stopping the world
+	// restEvery is how often is looked whether nothing happens, and restBytes how much
+	// may be allocated between two looks for that.
+	restEvery = time.Second
+	restBytes = 1 << 20
+	// heldBytes of garbage and of memory that was not given back are let be.
+	heldBytes = 12 << 20
 )
 
 // collector sets how much garbage may gather, after each collection anew.
@@ -53,9 +60,50 @@ func (c *collector) tune() {
 
 // percentFor is the proportion of garbage to live bytes.
 func percentFor(live uint64) int {
-	slack := uint64(slackBytes)
-	if live < smallBytes-slackBytes {
-		slack = smallBytes - live
+	return int(min(max(slackBytes*100/max(live, 1), leastPercent), mostPercent))
+}
+
+// rester gives memory back that the daemon does not need while nothing happens.
+type rester struct {
+	allocated uint64 // at the last look
+	samples   []metrics.Sample
+}
+
+// restCollector begins to give memory back, unless the operator has set GOGC. It ends
+// with the process.
+func restCollector() {
+	if os.Getenv("GOGC") != "" {
+		return
 	}
-	return int(min(max(slack*100/max(live, 1), leastPercent), mostPercent))
+	r := newRester()
+	go func() {
+		for range time.Tick(restEvery) {
+			if r.look() {
+				debug.FreeOSMemory()
+			}
+		}
+	}()
+}
+
+func newRester() *rester {
+	return &rester{samples: []metrics.Sample{
+		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+	}}
+}
+
+// look reports whether nothing has happened since the last look and there is
+// something to give back.
+func (r *rester) look() bool {
+	metrics.Read(r.samples)
+	value := func(i int) uint64 {
+		if r.samples[i].Value.Kind() != metrics.KindUint64 {
+			return 0
+		}
+		return r.samples[i].Value.Uint64()
+	}
+	allocated, live, held := value(0), value(1), value(2)+value(3)+value(4)
+	quiet := allocated-r.allocated < restBytes
+	r.allocated = allocated
+	return quiet && held > live+heldBytes
 }

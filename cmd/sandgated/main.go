@@ -20,6 +20,7 @@ import (
 
 func main() {
 	tuneCollector()
+	restCollector()
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, daemon.OpenContainerd))
 }
 

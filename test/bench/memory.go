@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sandgate/sandgate/sandbox/containerd"
 	"github.com/sandgate/sandgate/test/bench/report"
@@ -115,16 +117,32 @@ func (b *bench) cellMemory(t *target) error {
 
 // daemonMemory tells what the daemon itself takes while it has sessions.
 func (b *bench) daemonMemory(t *target, sessions int) error {
-	resident, err := residentOf(t.PID())
-	if err != nil {
-		return err
+	for _, m := range []struct {
+		name, how string
+		after     time.Duration
+	}{
+		{report.MemoryWorking, "right after a client's calls", 0},
+		{report.MemoryDaemon, fmt.Sprintf("%v after them", restFor), restFor},
+	} {
+		select {
+		case <-time.After(m.after):
+		case <-b.ctx.Done():
+			return context.Cause(b.ctx)
+		}
+		resident, err := residentOf(t.PID())
+		if err != nil {
+			return err
+		}
+		b.out.Memory = append(b.out.Memory, report.Memory{
+			Name: m.name, Amount: sessions, Bytes: resident,
+			How: fmt.Sprintf("RSS of its process, %s; %d cells were kept", m.how, t.Footprint().Cells),
+		})
 	}
-	b.out.Memory = append(b.out.Memory, report.Memory{
-		Name: report.MemoryDaemon, Amount: sessions, Bytes: resident,
-		How: fmt.Sprintf("RSS of its process; %d cells were kept", t.Footprint().Cells),
-	})
 	return nil
 }
+
+// restFor is how long sessions wait before it is looked what they take.
+const restFor = 5 * time.Second
 
 func residentOf(pid int) (int64, error) {
 	var kib int64

@@ -175,9 +175,10 @@ func (r *Run) sessionTargets() []target {
 
 // Names of Memory rows that targets look for.
 const (
-	MemoryCell   = "idle cell"
-	MemoryDaemon = "sandgated"
-	MemoryIdle   = "sandgated, more than without"
+	MemoryCell    = "idle cell"
+	MemoryDaemon  = "sandgated"
+	MemoryWorking = "sandgated, at work"
+	MemoryIdle    = "sandgated, more than without"
 )
 
 func (r *Run) neighbourTargets() (out []target) {
