@@ -29,6 +29,10 @@ type machine struct {
 	scratch uintptr        // offset of memory for the interpreter itself
 	drop    uintptr        // offset of the ranges that slim drops
 	report  uintptr        // offset of the report descriptor, 32 bits
+
+	// For fork alone, whose frame has no room for them.
+	keepLow, keepHigh uintptr // where its stack must be
+	signal            uintptr // that tells of the process's end
 }
 
 // Fork starts a process that runs a script of the arena. report is where the
@@ -42,8 +46,9 @@ func (a *Arena) Fork(s *Script, report Int, signal syscall.Signal) (pid int, err
 		if err := a.findRuntime(uintptr(unsafe.Pointer(&m))); err != nil { // #nosec G103 -- likewise
 			return 0, err
 		}
-		p, e := fork(&m, s.off, a.keepLow, a.keepHigh, uintptr(signal))
-		if e == syscall.EAGAIN && p == 1 {                              // it was moved
+		m.keepLow, m.keepHigh, m.signal = a.keepLow, a.keepHigh, uintptr(signal)
+		p, e := fork(&m, s.off)
+		if e == syscall.EAGAIN && p == 1 { // it was moved
 			continue
 		}
 		if e != 0 {
@@ -63,8 +68,8 @@ func (a *Arena) Fork(s *Script, report Int, signal syscall.Signal) (pid int, err
 //go:noinline
 //go:norace
 //go:nocheckptr
-func fork(m *machine, pc, low, high, signal uintptr) (uintptr, syscall.Errno) {
-	if at := uintptr(unsafe.Pointer(m)); at < low+stackWindow/2 || at >= high-stackWindow/2 { //nolint:gosec // an address
+func fork(m *machine, pc uintptr) (uintptr, syscall.Errno) {
+	if at := uintptr(unsafe.Pointer(m)); at < m.keepLow+stackWindow/2 || at >= m.keepHigh-stackWindow/2 { //nolint:gosec // an address
 		return 1, syscall.EAGAIN
 	}
 	all := (*uint64)(m.base)
@@ -73,7 +78,7 @@ func fork(m *machine, pc, low, high, signal uintptr) (uintptr, syscall.Errno) {
 	if _, _, e := syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigBlock, uintptr(m.base), before, 8, 0, 0); e != 0 {
 		return 0, e
 	}
-	pid, _, e := syscall.RawSyscall6(syscall.SYS_CLONE, signal, 0, 0, 0, 0, 0)
+	pid, _, e := syscall.RawSyscall6(syscall.SYS_CLONE, m.signal, 0, 0, 0, 0, 0)
 	if e == 0 && pid == 0 {
 		interpret(m, pc)
 	}
@@ -117,26 +122,11 @@ func interpret(m *machine, pc uintptr) {
 		switch o.code {
 		case opCall:
 			m.call(o)
-		case opFork:
-			pid, _, e := syscall.RawSyscall6(o.nr, m.arg(o, 0), 0, 0, 0, 0, 0)
-			switch {
-			case e != 0:
-				m.fault(o.tag, e, 0)
-			case pid == 0:
-				pc = o.target
-			case o.keep != 0:
-				*m.word(o.keep - 1) = pid
-			}
-		case opSpawn:
-			role := (*machine)(unsafe.Add(m.base, o.args[1]))
-			pid, e := spawn(m.arg(o, 0), m.arg(o, 2), role, o.target, o.args[3])
-			switch {
-			case e != 0:
-				m.fault(o.tag, e, 0)
-			case pid == 0: // with memory of its own
-				m, pc = role, o.target
-			case o.keep != 0:
-				*m.word(o.keep - 1) = pid
+		case opFork, opSpawn:
+			if m.clone(o) == 0 { // the child, with memory of its own
+				if pc = o.target; o.code == opSpawn {
+					m = (*machine)(unsafe.Add(m.base, o.args[1]))
+				}
 			}
 		case opReadAll:
 			m.readAll(o)
@@ -162,7 +152,36 @@ func interpret(m *machine, pc uintptr) {
 	}
 }
 
+// clone returns 0 in a child that goes on here. One that shares the memory goes on with
+// interpret on its own stack.
+//
 //go:nosplit
+//go:noinline
+//go:norace
+//go:nocheckptr
+func (m *machine) clone(o *op) uintptr {
+	var pid uintptr
+	var e syscall.Errno
+	if o.code == opSpawn {
+		role := (*machine)(unsafe.Add(m.base, o.args[1]))
+		pid, e = spawn(m.arg(o, 0), m.arg(o, 2), role, o.target, o.args[3])
+	} else {
+		pid, _, e = syscall.RawSyscall6(o.nr, m.arg(o, 0), 0, 0, 0, 0, 0)
+	}
+	if e != 0 {
+		m.fault(o.tag, e, 0)
+	}
+	if pid != 0 && o.keep != 0 {
+		*m.word(o.keep - 1) = pid
+	}
+	return pid
+}
+
+// exit is a function of its own for the sake of its callers' frames, of which nosplit
+// code has little.
+//
+//go:nosplit
+//go:noinline
 //go:norace
 func exit(status uintptr) {
 	for {
