@@ -2,6 +2,7 @@ package containerd_test
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -208,6 +209,48 @@ func TestLostForkServerFailsNoCall(t *testing.T) {
 		}
 		if last.Receipt.CellID == first.Receipt.CellID {
 			t.Errorf("cell %s still serves without its fork server %d", first.Receipt.CellID, slot)
+		}
+	}
+}
+
+// TestCallWhoseCellEndsBeforeItsReleaseRunsInAnother kills init of the session's cell
+// while whoever calls makes ready: nothing has run, so the call runs in another cell,
+// once, and its stdin is whole.
+func TestCallWhoseCellEndsBeforeItsReleaseRunsInAnother(t *testing.T) {
+	requireRoot(t)
+	r := start(t, testConfig(t))
+	call, dir := inDirectory(t, r, "true")
+	for round := range 4 {
+		call.Argv, call.Stdin, call.Ready = []string{"sh", "-c", "true"}, nil, nil
+		first, err := r.Run(t.Context(), call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid, asked := initOf(t, first.Receipt.CellID), 0
+		call.Argv = []string{"sh", "-c", "cat >>mark"}
+		call.Stdin = strings.NewReader("x\n")
+		call.Ready = func(context.Context) error {
+			asked++
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				return err
+			}
+			waitEnded(t, pid)
+			return nil
+		}
+		res, err := r.Run(t.Context(), call)
+		if err != nil || res.Outcome != sandbox.OutcomeExited || res.Receipt.CellID == first.Receipt.CellID || asked != 1 {
+			// The host may not have heard of the end yet: then nobody can say.
+			if res.Outcome != sandbox.OutcomeUnknown {
+				t.Errorf("round %d: got %s %q in %s, %v, asked %d times, want EXITED in another cell than %s",
+					round, res.Outcome, res.Message, res.Receipt.CellID, err, asked, first.Receipt.CellID)
+			}
+			continue
+		}
+		if text, err := os.ReadFile(filepath.Join(dir, "mark")); err != nil || string(text) != "x\n" {
+			t.Errorf("round %d: mark %q, %v: want one run", round, text, err)
+		}
+		if err := os.Remove(filepath.Join(dir, "mark")); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
