@@ -101,7 +101,7 @@ func tree(t *testing.T, dir string) string {
 		line := strings.TrimPrefix(p, dir) + " " + info.Mode().String()
 		switch {
 		case info.Mode().IsRegular():
-			body, err := os.ReadFile(p)
+			body, err := os.ReadFile(p) // #nosec G122 -- of a test's own directory
 			if err != nil {
 				return err
 			}
@@ -202,11 +202,10 @@ func TestCommitRefusesWhatSomebodyElseChanged(t *testing.T) {
 			}
 			theirs := tree(t, s.dir)
 			err := staged.Commit()
-			var stuck *StuckError
 			if err == nil {
 				t.Fatal("committed")
 			}
-			if errors.As(err, &stuck) {
+			if stuck, ok := errors.AsType[*StuckError](err); ok {
 				// Below d nothing was done, and that cannot be seen any more.
 				if slices.ContainsFunc(stuck.Paths, func(p string) bool { return !strings.HasPrefix(p, "d/") }) {
 					t.Fatalf("stuck: %v", err)

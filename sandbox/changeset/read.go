@@ -222,7 +222,7 @@ func (r *reader) describe(p pair, name string, c *Change, now *unix.Stat_t) erro
 	case File:
 		c.Size = now.Size
 		if now.Nlink > 1 {
-			c.Links = int(min(now.Nlink, 1<<30)) //nolint:gosec // bounded
+			c.Links = int(min(now.Nlink, 1<<30))
 		}
 	case Symlink:
 		target, err := readLink(p.upper, name)
