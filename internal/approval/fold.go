@@ -102,6 +102,9 @@ func (f *Fold) Apply(rec journal.Record) error {
 			f.open[callOf(rec)] = a.ID
 		}
 	case journal.KindOutcome:
+		if len(f.open) == 0 { // nearly always
+			return nil
+		}
 		id, ok := f.open[callOf(rec)]
 		if !ok {
 			return nil

@@ -102,6 +102,9 @@ func (f *Fold) Apply(rec journal.Record) error {
 		}
 		f.open[callOf(rec)] = permit.Grants
 	case journal.KindOutcome:
+		if len(f.open) == 0 { // nearly always
+			return nil
+		}
 		used, ok := f.open[callOf(rec)]
 		if !ok {
 			return nil
