@@ -25,7 +25,7 @@ func TestShot(t *testing.T) {
 	at := func(name string) string { return filepath.Join(dir, name) }
 	err = errors.Join(
 		os.WriteFile(at("content"), []byte(filepath.Base(dir)+" CONTENT"), 0o600),
-		os.Chtimes(at("content"), old, old),                                                                        // which hides nothing
+		os.Chtimes(at("content"), old, old), // which hides nothing
 		os.Chmod(at("mode"), 0o755), os.Chmod(at("dir"), 0o755), os.Remove(at("gone")), os.RemoveAll(at("d/gone")),
 		os.WriteFile(at("d/new"), nil, 0o600), os.Remove(at("l")), os.Symlink("mode", at("l")),
 		os.WriteFile(at(StagePrefix+"x/g"), nil, 0o600),

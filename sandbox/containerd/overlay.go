@@ -153,7 +153,7 @@ func clockTick() (time.Time, error) {
 		return time.Time{}, fmt.Errorf("read the clock: %w", err)
 	}
 	for now = first; now == first; {
-		time.Sleep(500 * time.Microsecond)
+		time.Sleep(500 * time.Microsecond) //nolint:forbidigo // it is a time that is waited for
 		if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now); err != nil {
 			return time.Time{}, fmt.Errorf("read the clock: %w", err)
 		}
@@ -180,8 +180,10 @@ func (r *Runtime) upperFS(bytes int64, dir int) (mnt int, _ *os.File, err error)
 	}
 	defer unix.Close(fs) //nolint:errcheck // its mount is what counts
 	for _, kv := range [][2]string{
-		{"source", "sandgate"}, {"size", strconv.FormatInt(bytes, 10)},
-		{"nr_inodes", strconv.FormatInt(bytes/2048+1024, 10)}, {"mode", "0700"},
+		{"source", "sandgate"},
+		{"size", strconv.FormatInt(bytes, 10)},
+		{"nr_inodes", strconv.FormatInt(bytes/2048+1024, 10)},
+		{"mode", "0700"},
 	} {
 		if err := unix.FsconfigSetString(fs, kv[0], kv[1]); err != nil {
 			return -1, nil, fmt.Errorf("set %s=%s: %w", kv[0], kv[1], err)
@@ -263,9 +265,15 @@ func overlayIn(place string, upper, lower int) (int, error) {
 	}
 	defer unix.Close(fs) //nolint:errcheck // its mount is what counts
 	for _, kv := range [][2]string{
-		{"source", "sandgate"}, {"lowerdir", "lower"}, {"upperdir", "upper/" + upperName}, {"workdir", "upper/" + workName},
+		{"source", "sandgate"},
+		{"lowerdir", "lower"},
+		{"upperdir", "upper/" + upperName},
+		{"workdir", "upper/" + workName},
 		// What is in the upper layer must be all that there is to be known of a change.
-		{"redirect_dir", "nofollow"}, {"index", "off"}, {"metacopy", "off"}, {"xino", "off"},
+		{"redirect_dir", "nofollow"},
+		{"index", "off"},
+		{"metacopy", "off"},
+		{"xino", "off"},
 	} {
 		if err := unix.FsconfigSetString(fs, kv[0], kv[1]); err != nil {
 			return noTree, fmt.Errorf("set %s=%s: %w", kv[0], kv[1], err)

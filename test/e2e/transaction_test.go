@@ -40,7 +40,7 @@ func startCareful(t testing.TB) (d *daemontest.Daemon, bound string) {
 		t.Fatal(err)
 	}
 	bound = t.TempDir()
-	if err := os.Chmod(bound, 0o755); err != nil { //nolint:gosec // a workspace like any other
+	if err := os.Chmod(bound, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return daemontest.Start(t, "pool: {idle: 1}\npolicy: {dir: "+dir+"}\n"+
