@@ -87,8 +87,8 @@ func follow(ctx context.Context, api sandgatev1.ToolServiceClient, req *sandgate
 	if enough != nil && enough() {
 		return nil, nil //nolint:nilnil // there is nothing to wait for
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	stream, err := api.Attach(ctx, req)
 	if err != nil {
 		return nil, err

@@ -71,7 +71,6 @@ func withOutputs(t *testing.T, dir string) (func(*gate.Config), *spool.Store) {
 type follower struct {
 	mu      sync.Mutex
 	told    []string
-	out     bytes.Buffer
 	changed chan struct{} // one for each thing told
 	hold    chan struct{} // nil: it is quick
 }
@@ -90,9 +89,11 @@ func (f *follower) note(format string, args ...any) {
 
 func (f *follower) Decided(id string, d policy.Decision) { f.note("decided %s %s", id, d.Outcome) }
 func (f *follower) Started(sandbox.Receipt)              { f.note("started") }
+
 func (f *follower) Output(s sandbox.Stream, offset int64, data []byte) {
 	f.note("%d@%d %s", s, offset, data)
 }
+
 func (f *follower) Gap(s sandbox.Stream, offset, size int64) {
 	f.note("gap %d@%d %d", s, offset, size)
 }

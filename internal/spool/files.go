@@ -63,7 +63,7 @@ func (f *Files) release() {
 func unnamed(dir string) (*os.File, error) {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err == nil {
-		return os.NewFile(uintptr(fd), filepath.Join(dir, "output")), nil //nolint:gosec // a descriptor is not negative
+		return os.NewFile(uintptr(fd), filepath.Join(dir, "output")), nil
 	}
 	file, err := os.CreateTemp(dir, tapePrefix+"*")
 	if err != nil {

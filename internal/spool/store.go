@@ -205,19 +205,23 @@ func (s *Store) run() {
 	close(s.loaded)
 	sweep := time.NewTicker(max(s.cfg.Keep/16, time.Second))
 	defer sweep.Stop()
+	var more <-chan time.Time // nil: nothing waits
 	for {
 		select {
 		case <-s.wake:
 			s.mu.Lock()
 			closing := s.closing
 			s.mu.Unlock()
-			if !closing {
-				time.Sleep(linger) // more comes, and goes with it
-			}
-			s.flush()
 			if closing {
+				s.flush()
 				return
 			}
+			if more == nil { // what comes until then goes with it
+				more = time.After(linger)
+			}
+		case <-more:
+			more = nil
+			s.flush()
 		case <-sweep.C:
 			s.mu.Lock()
 			s.expire()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -39,7 +40,7 @@ func TestTapeGivesAllThatWasWrittenInItsOrder(t *testing.T) {
 			var want [streams][]byte
 			var order []Stream
 			for i := range 50 {
-				s := Stream(1 + i%2)
+				s := Stream(1 + i%2) //nolint:gosec // 1 or 2
 				data := fmt.Appendf(nil, "line %d\n", i)
 				tape.Append(s, int64(len(want[s.index()])), data)
 				want[s.index()], order = append(want[s.index()], data...), append(order, s)
@@ -48,7 +49,7 @@ func TestTapeGivesAllThatWasWrittenInItsOrder(t *testing.T) {
 			tape.Append(Stdout, int64(len(want[0])), []byte("too late"))
 			for reader, r := range map[string]*Reader{"early": early, "late": tape.Read(0, 0)} {
 				got, gotOrder, ended := follow(t, r, make([]byte, 5))
-				if !ended || !bytes.Equal(got[0], want[0]) || !bytes.Equal(got[1], want[1]) || fmt.Sprint(gotOrder) != fmt.Sprint(order) {
+				if !ended || !bytes.Equal(got[0], want[0]) || !bytes.Equal(got[1], want[1]) || !slices.Equal(gotOrder, order) {
 					t.Errorf("%s: got %q in the order %v, ended %v", reader, got, gotOrder, ended)
 				}
 			}
@@ -81,7 +82,7 @@ func TestTapeAgainstAModel(t *testing.T) {
 		var known [streams][]bool
 		var slowGot [streams]int64
 		for range rng.IntN(400) {
-			s := Stream(1 + rng.IntN(2))
+			s := Stream(1 + rng.IntN(2)) //nolint:gosec // 1 or 2
 			i := s.index()
 			if rng.IntN(20) == 0 {
 				gap := rng.IntN(3000)
@@ -89,7 +90,7 @@ func TestTapeAgainstAModel(t *testing.T) {
 			}
 			data := make([]byte, 1+rng.IntN(2000))
 			for n := range data {
-				data[n] = byte(1 + rng.IntN(255))
+				data[n] = byte(1 + rng.IntN(255)) //nolint:gosec // below 256
 			}
 			tape.Append(s, int64(len(want[i])), data)
 			want[i] = append(want[i], data...)
