@@ -204,8 +204,13 @@ func TestTailFollowsOverSegments(t *testing.T) {
 		}
 	}
 	for want := int64(250); want <= 1000; want++ {
-		if seq := <-got; seq != want {
-			t.Fatalf("got record %d, want %d", seq, want)
+		select {
+		case seq := <-got:
+			if seq != want {
+				t.Fatalf("got record %d, want %d", seq, want)
+			}
+		case err := <-done:
+			t.Fatalf("ended before record %d: %v", want, err)
 		}
 	}
 	cancel(enough)

@@ -341,7 +341,7 @@ func (c *column) find(text string) (uint32, bool) {
 	}
 	for i, t := range c.texts {
 		if t == text {
-			return uint32(i), true //nolint:gosec // no more than records
+			return uint32(i), true
 		}
 	}
 	return 0, false

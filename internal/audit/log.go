@@ -126,6 +126,9 @@ func Index(seg journal.Segment) error {
 		return x.f.Close()
 	}
 	f, err := os.Open(seg.Path)
+	if errors.Is(err, os.ErrNotExist) { // it was removed this moment
+		return fmt.Errorf("index segment: %w: %w", errdefs.ErrNotFound, err)
+	}
 	if err != nil {
 		return fmt.Errorf("index segment: %w", err)
 	}

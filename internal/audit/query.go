@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,8 +63,10 @@ func (q *Query) conditions() ([]field, []string) {
 
 // digest stands for the query in its tokens, so that one of another is noticed.
 func (q *Query) digest() uint32 {
-	parts := []string{string(q.Kind), q.Caller, q.Session, q.CallID, q.Tool, q.Outcome, strconv.FormatBool(q.NewestFirst),
-		strconv.FormatInt(q.Start.UnixNano(), 10), strconv.FormatInt(q.End.UnixNano(), 10)}
+	parts := []string{
+		string(q.Kind), q.Caller, q.Session, q.CallID, q.Tool, q.Outcome, strconv.FormatBool(q.NewestFirst),
+		strconv.FormatInt(q.Start.UnixNano(), 10), strconv.FormatInt(q.End.UnixNano(), 10),
+	}
 	return crc32.ChecksumIEEE([]byte(strings.Join(parts, "\x00")))
 }
 
@@ -298,7 +301,7 @@ func (l *Log) Range(first, last int64, fn func(Line) error) error {
 		}
 		var ends []uint32
 		if t != nil {
-			ends = t.ends[:len(t.ends):len(t.ends)]
+			ends = slices.Clip(t.ends)
 			unlock()
 		}
 		if err := l.rangeOf(seg, ends, first, last, fn); err != nil {

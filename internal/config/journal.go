@@ -45,7 +45,7 @@ func (j Journal) withDefaults(dataDir string) Journal {
 	fill(&j.CheckpointRecords, 1000)
 	fill(&j.CheckpointInterval, Duration(5*time.Second))
 	if j.Reserve == nil {
-		reserve := Bytes(4 * mib)
+		reserve := 4 * mib
 		j.Reserve = &reserve
 	}
 	return j

@@ -80,6 +80,10 @@ type Journal struct {
 	keeper  *keeper  // closes, snapshots, removes
 	signing *signing // nil: without a tree
 
+	// names is held while the live segment gets its name as a closed one, and by those
+	// who open a segment by its name.
+	names sync.RWMutex
+
 	mu       sync.Mutex
 	failed   error         // the last batch's failure; nil when it was written
 	state    State         // without Waiting and Err
@@ -188,33 +192,20 @@ func (j *Journal) Segments() []Segment {
 // OpenSegment opens the file of the segment that begins with that record. One that
 // was removed is errdefs.ErrNotFound. The caller closes it.
 func (j *Journal) OpenSegment(first int64) (*os.File, Segment, error) {
-	find := func() (Segment, bool) {
-		for _, s := range j.Segments() {
-			if s.First == first {
-				return s, true
-			}
-		}
-		return Segment{}, false
-	}
-	for range 100 { // the live one is renamed when it is closed
-		s, ok := find()
-		if !ok {
-			break
+	j.names.RLock()
+	defer j.names.RUnlock()
+	for _, s := range j.Segments() {
+		if s.First != first {
+			continue
 		}
 		f, err := os.Open(s.Path)
 		if errors.Is(err, os.ErrNotExist) {
-			time.Sleep(time.Millisecond) // between two names
-			continue
+			break // it was removed this moment
 		}
 		if err != nil {
 			return nil, s, fmt.Errorf("open segment: %w", err)
 		}
-		if again, ok := find(); ok && again.Path == s.Path {
-			return f, s, nil
-		}
-		if err := f.Close(); err != nil {
-			return nil, s, fmt.Errorf("close segment: %w", err)
-		}
+		return f, s, nil
 	}
 	return nil, Segment{}, fmt.Errorf("segment of record %d: %w", first, errdefs.ErrNotFound)
 }

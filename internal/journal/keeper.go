@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -213,10 +214,10 @@ func (k *keeper) snapshot() error {
 
 // base loads the newest snapshot into the folds. Without one it is the beginning.
 func (k *keeper) base(folds []Fold, oldest int64) (from int64, head string, err error) {
-	for i := len(k.snapshots) - 1; i >= 0; i-- {
-		names, err := k.snapshots[i].load(folds)
+	for _, s := range slices.Backward(k.snapshots) {
+		names, err := s.load(folds)
 		if err == nil && len(names) == len(folds) || err == nil && oldest > 1 {
-			return k.snapshots[i].seq, k.snapshots[i].head, nil
+			return s.seq, s.head, nil
 		}
 		if err != nil {
 			k.told("load snapshot", err)

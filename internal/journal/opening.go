@@ -83,18 +83,23 @@ func nameLive(segments []Segment, f *os.File) {
 	if !live.Live {
 		return
 	}
+	live.First = firstOf(f)
+	if n := len(segments); n > 1 && live.First > 0 {
+		segments[n-2].Last = live.First - 1
+	}
+}
+
+// firstOf is the number of the first record in a file; 0: there is none.
+func firstOf(f *os.File) int64 {
 	line, err := readLine(bufio.NewReader(io.NewSectionReader(f, 0, 3*maxRecordBytes)))
 	if err != nil {
-		return
+		return 0
 	}
 	rec, err := parseLine(line)
 	if err != nil {
-		return
+		return 0
 	}
-	live.First = rec.Seq
-	if n := len(segments); n > 1 {
-		segments[n-2].Last = rec.Seq - 1
-	}
+	return rec.Seq
 }
 
 // restore loads the newest snapshot that is good into the folds, and returns behind

@@ -102,12 +102,11 @@ func (j *Journal) turn() {
 // one stays what it was.
 func (j *Journal) begin(s *openSegment) error {
 	j.ahead.settle(true)
-	j.mu.Lock()
-	at := len(j.segments) - 1
-	before := j.segments[at]
+	j.names.Lock()
+	defer j.names.Unlock()
+	live := j.Segments()
+	before := live[len(live)-1]
 	closed := Segment{First: before.First, Last: j.seq, Bytes: j.offset, Path: j.files.closed(before.First)}
-	j.segments[at] = closed // before the file has the name: see OpenSegment
-	j.mu.Unlock()
 	failpoint.At(failpoint.JournalTurnBefore)
 	err := os.Rename(j.path, closed.Path)
 	failpoint.At(failpoint.JournalTurnBetween)
@@ -122,9 +121,6 @@ func (j *Journal) begin(s *openSegment) error {
 		}
 	}
 	if err != nil {
-		j.mu.Lock()
-		j.segments[at] = before
-		j.mu.Unlock()
 		return errors.Join(fmt.Errorf("begin segment: %w", err), s.records.Close())
 	}
 	err = syncDir(j.files.dir)
@@ -134,6 +130,7 @@ func (j *Journal) begin(s *openSegment) error {
 	j.ahead.end, j.ahead.failed, j.ahead.full = s.end, nil, nil
 	j.began = j.now()
 	j.mu.Lock()
+	j.segments[len(j.segments)-1] = closed // the keeper removes at the other end
 	j.segments = append(j.segments, Segment{First: j.seq + 1, Last: j.seq, Path: j.path, Live: true})
 	j.mu.Unlock()
 	j.keeper.closed(old, closed)

@@ -24,7 +24,6 @@ import (
 type countFold struct {
 	state   struct{ Calls map[string]int64 }
 	applied int // not of the state: how many records it was given
-	sum     int64
 }
 
 func (*countFold) Name() string { return "count" }

@@ -150,7 +150,7 @@ func TestKeyIsMadeOnceAndForItsOwnerAlone(t *testing.T) {
 	if _, err := OpenCheckpoint(signed, other.Public()); !errdefs.IsDataLoss(err) {
 		t.Errorf("another key: got %v", err)
 	}
-	if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // that is the test
+	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := LoadKey(path); !errdefs.IsFailedPrecondition(err) {
