@@ -73,6 +73,7 @@ type cageData struct {
 // outcomeData is the data of an outcome.
 type outcomeData struct {
 	Outcome     Outcome          `json:"outcome"`
+	Tool        string           `json:"tool,omitempty"` // so that auditors find it by both
 	Digest      string           `json:"digest"`
 	ExitCode    int              `json:"exit_code"`
 	Signal      string           `json:"signal,omitempty"`
@@ -144,6 +145,7 @@ func (w *way) recordDecision(ctx context.Context, outcome Outcome) error {
 func (w *way) recordOutcome(ctx context.Context, r Result) error {
 	failpoint.At(failpoint.GateOutcomeBefore)
 	data := outcomeOf(r)
+	data.Tool = w.tool.Name
 	data.OutputDigest, data.LogDigest = w.stored.result.String(), w.stored.log.String()
 	err := w.append(ctx, w.entry(journal.KindOutcome, data))
 	failpoint.At(failpoint.GateOutcomeAfter)
@@ -153,6 +155,7 @@ func (w *way) recordOutcome(ctx context.Context, r Result) error {
 func (w *way) recordNotRun(ctx context.Context, cause error) error {
 	text := cause.Error()
 	return w.append(ctx, w.entry(journal.KindOutcome, outcomeData{
+		Tool:    w.tool.Name,
 		Outcome: outcomeNotRun, Digest: w.digest, ExitCode: -1, IsError: true, Message: text[:min(len(text), maxRecordedError)],
 	}))
 }
