@@ -96,7 +96,7 @@ func each(ctx context.Context, service sandgatev1.AuditServiceClient, req *sandg
 	for {
 		req.PageSize = audit.MaxPage
 		if limit > 0 {
-			req.PageSize = int32(min(audit.MaxPage, limit-given)) //nolint:gosec // at most a page
+			req.PageSize = int32(min(audit.MaxPage, limit-given))
 		}
 		page, err := service.QueryRecords(ctx, req)
 		if err != nil {
@@ -249,8 +249,8 @@ code is 3 when the record is not proven.`,
 				return fmt.Errorf("record %q: want a number from 1 on", args[0])
 			}
 			return c.audit(func(service sandgatev1.AuditServiceClient) error {
-				ctx, cancel := context.WithCancel(cmd.Context())
-				defer cancel()
+				ctx, cancel := context.WithCancelCause(cmd.Context())
+				defer cancel(nil)
 				stream, err := service.TailRecords(ctx, &sandgatev1.TailRecordsRequest{FromSequence: seq})
 				if err != nil {
 					return err

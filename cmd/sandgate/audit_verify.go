@@ -163,8 +163,8 @@ func (f *verifyFlags) offline(cmd *cobra.Command) error {
 }
 
 func (f *verifyFlags) online(cmd *cobra.Command, service sandgatev1.AuditServiceClient) error {
-	ctx, cancel := context.WithCancel(cmd.Context())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(cmd.Context())
+	defer cancel(nil)
 	head, err := service.GetCheckpoint(ctx, &sandgatev1.GetCheckpointRequest{})
 	if err != nil {
 		return err

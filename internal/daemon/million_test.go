@@ -124,7 +124,7 @@ func (d *Daemon) fillJournal(t *testing.T, j *journal.Journal, records int) {
 		"reasons": []any{map[string]any{"rule": "sandgate.workspace", "message": message}},
 	}
 	var open []*journal.Pending
-	for i := 0; i < records; i++ {
+	for i := range records {
 		call := i / 2
 		e := journal.Entry{
 			Kind: journal.KindIntent, Caller: fmt.Sprint("unix:uid:", call%100), Session: fmt.Sprint("session-", call%1000), CallID: fmt.Sprintf("call-%08d", call),

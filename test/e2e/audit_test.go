@@ -17,7 +17,7 @@ func TestJournalIsAskedProvenAndVerified(t *testing.T) {
 		d.Execute(t, daemontest.Bash("echo hello"))
 	}
 	var kinds []string
-	for _, line := range strings.Split(strings.TrimSpace(sandgate(t, d, "audit", "query", "--caller", "unix:uid:0", "--tool", "bash", "--json")), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(sandgate(t, d, "audit", "query", "--caller", "unix:uid:0", "--tool", "bash", "--json")), "\n") {
 		var r struct {
 			Kind string `json:"kind"`
 			Seq  int64  `json:"seq"`
