@@ -352,7 +352,7 @@ test_bare_scripts_are_not_looked_into[note] if {
 	}
 	[command, rule] := case
 	rule in _counts(_script([command]))
-	not rule in _counts(_bare([command]))
+	not rule in _counts(_bare_script([command]))
 }
 
 _redirecting(redirect) := _with(
@@ -360,4 +360,4 @@ _redirecting(redirect) := _with(
 	{"redirects": [object.union({"class": "write", "static": true, "network": false, "in_workspace": true}, redirect)]},
 )
 
-_bare(commands) := object.union(_script(commands), {"call": {"shell": {"bare": true}}})
+_bare_script(commands) := object.union(_script(commands), {"call": {"shell": {"bare": true}}})
