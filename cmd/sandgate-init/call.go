@@ -58,9 +58,11 @@ type call struct {
 	limits     *cell.Started // what the holder has set, once it has told
 	nextAsked  bool          // the next stage is being made
 	stdin      stdin
-	pumps      [3]pump // by cell.Stream
-	total      int64   // bytes of both streams
-	pace       pace    // of reading them
+	terminal   *terminal     // nil: pipes
+	early      []unix.Signal // to be sent once it runs
+	pumps      [3]pump       // by cell.Stream
+	total      int64         // bytes of both streams
+	pace       pace          // of reading them
 
 	end cell.Exit
 }
@@ -86,6 +88,18 @@ func (c *call) frame(s *server, kind cell.Kind, rest []byte) error {
 		c.stdin.ended = true
 	case cell.KindRelease:
 		c.release(s)
+	case cell.KindSignal:
+		signal, err := cell.DecodeSignal(rest)
+		if err != nil {
+			return err
+		}
+		c.signal(unix.Signal(signal))
+	case cell.KindResize:
+		size, err := cell.DecodeResize(rest)
+		if err != nil {
+			return err
+		}
+		c.resize(size)
 	case cell.KindKill:
 		logf("call %d is killed: %q", c.request.Seq, rest)
 		c.kill(cancelled)

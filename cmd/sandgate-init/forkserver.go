@@ -88,6 +88,7 @@ type plan struct {
 	optsOpen  uintptr  // options of /tmp and /dev/shm
 	optsOwned uintptr  // options of home and workspace
 	holder    raw.Word // pid of the holder, as its stage sees it
+	tty       raw.Word // descriptor of its terminal
 	ready     uintptr  // the record that a stage is: pids of stage and holder, then what is mounted
 
 	entryWait   uintptr    // the fork server waits for a request
@@ -202,7 +203,7 @@ func newPlan(first, last seccomp.Program, selfProof bool) (*plan, error) {
 	if p.shared {
 		p.stacks, p.stack = [...]uintptr{arena.Stack(), arena.Stack()}, arena.Stack()
 	}
-	p.ready, p.holder = p.record(recordReady, 16+mountsBytes), arena.Word()
+	p.ready, p.holder, p.tty = p.record(recordReady, 16+mountsBytes), arena.Word(), arena.Word()
 
 	s := arena.Script(512, 64<<10)
 	p.start = s

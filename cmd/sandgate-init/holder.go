@@ -179,8 +179,19 @@ func rlimits(x *cell.Exec) []rlimit {
 const startedBytes = 4 * 16
 
 // holderScript makes the holder the program of x. It names what fails.
-func (p *plan) holderScript(x *cell.Request, buf []byte) *raw.Script {
-	s := p.arena.Inbox(holderInbox, 16, buf)
+func (p *plan) holderScript(x *cell.Request, t *terminal) *raw.Script {
+	steps := 16
+	if t != nil {
+		steps += 8
+	}
+	s := p.arena.Inbox(holderInbox, steps, nil)
+	if t != nil {
+		s.Call("open the terminal", unix.SYS_OPENAT, unix.AT_FDCWD, t.path, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0).Keep(p.tty)
+		s.Call("control the terminal", unix.SYS_IOCTL, p.tty, unix.TIOCSCTTY, 0)
+		for fd := range 3 {
+			s.Call("take the terminal", unix.SYS_DUP3, p.tty, fd, 0)
+		}
+	}
 	record := s.Data(make([]byte, 8+startedBytes))
 	binary.NativeEndian.PutUint32(s.Bytes(record, 8), recordStarted)
 	binary.NativeEndian.PutUint32(s.Bytes(record, 8)[4:], 8+startedBytes)

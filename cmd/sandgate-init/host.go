@@ -88,7 +88,7 @@ func (s *server) dispatch(kind cell.Kind, body []byte) error {
 			return err
 		}
 		return s.exec(request)
-	case cell.KindStdin, cell.KindStdinClose, cell.KindRelease, cell.KindKill:
+	case cell.KindStdin, cell.KindStdinClose, cell.KindRelease, cell.KindSignal, cell.KindResize, cell.KindKill:
 		seq, rest, err := cell.DecodeSeq(body)
 		if err != nil {
 			return err

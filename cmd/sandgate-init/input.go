@@ -44,7 +44,7 @@ func (f *stdin) pump(c *call, s *server) {
 			break
 		}
 		if err != nil {
-			if !errors.Is(err, unix.EPIPE) {
+			if !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.EIO) { // EIO: a terminal that was hung up
 				logf("write stdin: %v", err)
 			}
 			f.deaf = true
@@ -56,10 +56,16 @@ func (f *stdin) pump(c *call, s *server) {
 		done = len(f.pending)
 	}
 	if done > 0 {
+		if c.terminal != nil {
+			c.terminal.last = f.pending[done-1]
+		}
 		f.pending = f.pending[:copy(f.pending, f.pending[done:])]
 		if !f.ended { // else the host does not wait for more credit
 			s.send(cell.KindStdinAck, cell.AppendCredit(nil, c.request.Seq, int64(done)))
 		}
+	}
+	if f.ended && len(f.pending) == 0 && c.terminal != nil && c.stage.stdin >= 0 {
+		f.pending = append(f.pending, c.terminal.ending(c.stage.stdin)...)
 	}
 	if f.ended && len(f.pending) == 0 {
 		closeFD(&c.stage.stdin)

@@ -35,6 +35,17 @@ func probe(args []string) int {
 			return 1
 		}
 		v = map[string]int64{"bytes": n, "crc": int64(sum.Sum32())}
+	case "tty":
+		v = tryTerminal()
+	case "ptys":
+		n := 0
+		for ; n < 1000; n++ {
+			if _, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+				break
+			}
+		}
+		fmt.Printf("opened %d\n", n)
+		return 0
 	case "burst":
 		n, err := strconv.Atoi(args[1])
 		if err != nil {
@@ -185,4 +196,15 @@ func tryForbidden() map[string]int {
 		got["read environ of pid 1"] = 0
 	}
 	return got
+}
+
+// tryTerminal tries to type into its own terminal.
+func tryTerminal() map[string]string {
+	out := map[string]string{}
+	for name, nr := range map[string]uintptr{"TIOCSTI": unix.TIOCSTI, "TIOCLINUX": unix.TIOCLINUX} {
+		c := byte(3) // also the paste of TIOCLINUX
+		_, _, e := unix.Syscall(unix.SYS_IOCTL, 0, nr, uintptr(unsafe.Pointer(&c)))
+		out[name] = unix.ErrnoName(e)
+	}
+	return out
 }

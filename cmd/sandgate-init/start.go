@@ -21,6 +21,13 @@ import (
 // program.
 func (c *call) begin(s *server) {
 	c.began, c.deadline = s.now, s.now.Add(readyWithin)
+	if c.request.Terminal != nil {
+		var err error
+		if c.terminal, err = c.stage.openTerminal(*c.request.Terminal); err != nil {
+			c.abort(err)
+			return
+		}
+	}
 	script := s.plan.arena.Inbox(stageInbox, 32, nil)
 	c.phase = starting
 	if !c.fitsAsItIs() {
@@ -49,13 +56,13 @@ func (c *call) fitsAsItIs() bool {
 			return false
 		}
 	}
-	return x.Workspace == n.spec.Workspace && x.Workspace != cell.WorkspaceMoved
+	return x.Terminal == nil && x.Workspace == n.spec.Workspace && x.Workspace != cell.WorkspaceMoved
 }
 
 // start tells the holder what to become.
 func (c *call) start(s *server) {
 	c.phase = starting
-	c.holder = s.plan.holderScript(&c.request, nil)
+	c.holder = s.plan.holderScript(&c.request, c.terminal)
 	message, err := c.holder.Message()
 	if err != nil {
 		c.abort(err)
@@ -299,11 +306,18 @@ func (c *call) up(s *server) {
 		c.limits.DiskBytes[path] = c.stage.mounts.sizes[path]
 	}
 	c.started, c.startedBy = cell.AppendStarted(nil, *c.limits), c.began.Add(tick)
+	for _, signal := range c.early {
+		c.signal(signal)
+	}
+	c.early = nil
 }
 
 // refit writes down how a stage is fitted to a call that it was not made for: new
 // file systems go over the first ones, which gVisor can do where it cannot resize.
 func (p *plan) refit(s *raw.Script, n *stage, x *cell.Exec) {
+	if x.Terminal != nil {
+		s.Call("uncover the cell's terminals", unix.SYS_UMOUNT2, terminals, unix.MNT_DETACH)
+	}
 	own := n.spec.Workspace == cell.WorkspaceEphemeral
 	if own && x.Workspace == cell.WorkspaceCell {
 		s.Call("uncover the cell's workspace", unix.SYS_UMOUNT2, cell.Workspace, unix.MNT_DETACH)

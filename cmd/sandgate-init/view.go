@@ -87,6 +87,9 @@ func buildDev() error {
 			return fmt.Errorf("make %s: %w", dir, err)
 		}
 	}
+	if err := unix.Mount("devpts", terminals, "devpts", terminalFlags, terminalOption); err != nil {
+		return fmt.Errorf("mount %s: %w", terminals, err)
+	}
 	for to, from := range map[string]string{
 		"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1",
 		"/dev/stderr": "/proc/self/fd/2", "/dev/ptmx": "pts/ptmx",
@@ -116,7 +119,7 @@ func stageView(s *raw.Script, open, owned uintptr, workspace bool) {
 			s.Call("hide "+p, unix.SYS_MOUNT, "/sys", p, 0, unix.MS_BIND, 0).Ignore(unix.ENOENT)
 		}
 	}
-	s.Call("mount /dev/pts", unix.SYS_MOUNT, "devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
+	s.Call("mount /dev/pts", unix.SYS_MOUNT, "devpts", terminals, "devpts", terminalFlags, terminalOption)
 	scratch(s, open, owned, workspace)
 	s.Call("set host name", unix.SYS_SETHOSTNAME, hostname, len(hostname))
 }

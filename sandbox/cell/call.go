@@ -18,7 +18,8 @@ type hostCall struct {
 	next    [3]int64 // lowest offset that may come, by stream
 	sent    [3]int64 // bytes received, by stream
 
-	exit chan Exit // one element
+	exit chan Exit     // one element
+	done chan struct{} // closed when Exec returns
 
 	held atomic.Bool // the program was not released yet
 
@@ -33,14 +34,15 @@ func newHostCall(x Exec, h Handlers) *hostCall {
 	if x.Live {
 		keep = math.MaxInt64
 	}
-	c := &hostCall{handlers: h, keep: keep, exit: make(chan Exit, 1), credit: StdinWindowBytes}
+	c := &hostCall{handlers: h, keep: keep, exit: make(chan Exit, 1), done: make(chan struct{}), credit: StdinWindowBytes}
 	c.room = sync.NewCond(&c.mu)
 	c.held.Store(x.Ready != nil)
 	return c
 }
 
-// end lets the feeder go.
+// end lets those go that feed the call.
 func (c *hostCall) end() {
+	close(c.done)
 	c.mu.Lock()
 	c.over = true
 	c.mu.Unlock()

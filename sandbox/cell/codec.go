@@ -81,7 +81,7 @@ func DecodePrepared(body []byte) (Prepared, error) {
 	return p, d.finish("prepared")
 }
 
-// AppendExec encodes x under the number seq of the call; Stdin and Ready stay behind.
+// AppendExec encodes x under the number seq of the call; Stdin, Control and Ready stay behind.
 func AppendExec(b []byte, seq uint64, x Exec) []byte {
 	e := encoder{b}
 	e.uint(seq)
@@ -96,6 +96,10 @@ func AppendExec(b []byte, seq uint64, x Exec) []byte {
 	e.bool(x.Live)
 	e.bool(x.Stdin != nil)
 	e.bool(x.Ready != nil)
+	e.bool(x.Terminal != nil)
+	if x.Terminal != nil {
+		e.size(*x.Terminal)
+	}
 	e.bool(x.Next != nil)
 	if x.Next != nil {
 		return AppendStage(e.b, *x.Next)
@@ -133,8 +137,8 @@ func DecodeStage(body []byte) (Stage, error) {
 
 // Request is an Exec as init gets it.
 type Request struct {
-	Exec            // without Stdin and Ready
-	Seq      uint64 // number of the call, carried by its Stdin, StdinClose, Release and Kill frames
+	Exec            // without Stdin, Control and Ready
+	Seq      uint64 // number of the call, carried by its Stdin, StdinClose, Release, Signal, Resize and Kill frames
 	HasStdin bool   // whether Stdin frames and a StdinClose will come
 	Hold     bool   // the program is not to be executed before a Release
 }
@@ -151,6 +155,10 @@ func DecodeExec(body []byte) (Request, error) {
 	kind := d.uint()
 	x.Live = d.bool()
 	hasStdin, hold := d.bool(), d.bool()
+	if d.bool() {
+		size := d.size()
+		x.Terminal = &size
+	}
 	if d.bool() {
 		next := d.stage()
 		x.Next = &next

@@ -51,6 +51,14 @@ func TestMessagesSurviveTheWay(t *testing.T) {
 	withStdin.Stdin = strings.NewReader("")
 	r, err = DecodeExec(AppendExec(nil, 78, withStdin))
 	check("exec with stdin", Request{Exec: sampleExec, Seq: 78, HasStdin: true}, r, err)
+	withTerminal := sampleExec
+	withTerminal.Terminal = &Size{Rows: 24, Cols: 80}
+	r, err = DecodeExec(AppendExec(nil, 79, withTerminal))
+	check("exec with a terminal", Request{Exec: withTerminal, Seq: 79}, r, err)
+	signal, err := DecodeSignal(AppendSignal(nil, 15))
+	check("signal", 15, signal, err)
+	size, err := DecodeResize(AppendResize(nil, Size{Rows: 1, Cols: 65535}))
+	check("resize", Size{Rows: 1, Cols: 65535}, size, err)
 	started := Started{OpenFiles: 1, FileBytes: 2, CoreBytes: 3, Pids: 6, DiskBytes: map[string]int64{"/tmp": 4}, WallTime: 5}
 	s, err := DecodeStarted(AppendStarted(nil, started))
 	check("started", started, s, err)
@@ -75,6 +83,8 @@ func TestShortenedMessagesAreRefused(t *testing.T) {
 		"prepared": {AppendPrepared(nil, Prepared{Proof: sampleProof}), func(b []byte) error { _, err := DecodePrepared(b); return err }},
 		"exec":     {AppendExec(nil, 1, sampleExec), func(b []byte) error { _, err := DecodeExec(b); return err }},
 		"started":  {AppendStarted(nil, Started{DiskBytes: map[string]int64{"/tmp": 1}}), func(b []byte) error { _, err := DecodeStarted(b); return err }},
+		"signal":   {AppendSignal(nil, 9), func(b []byte) error { _, err := DecodeSignal(b); return err }},
+		"resize":   {AppendResize(nil, Size{Rows: 1, Cols: 2}), func(b []byte) error { _, err := DecodeResize(b); return err }},
 		"exit":     {AppendExit(nil, sampleExit), func(b []byte) error { _, err := DecodeExit(b); return err }},
 		"credit":   {AppendCredit(nil, 1, 2), func(b []byte) error { _, _, err := DecodeCredit(b); return err }},
 	} {
@@ -247,5 +257,13 @@ func redecode(t *testing.T, kind Kind, body []byte) {
 	}
 	if diff := cmp.Diff(first, again); err2 != nil || diff != "" {
 		t.Fatalf("kind %d decoded again: %v (-first +again):\n%s", kind, err2, diff)
+	}
+}
+
+func TestBadSignalsAreRefused(t *testing.T) {
+	for _, n := range []int{-1, 0, 32, 64, 1 << 30} {
+		if _, err := DecodeSignal(AppendSignal(nil, n)); !errors.Is(err, ErrProtocol) {
+			t.Errorf("signal %d: got %v, want a protocol error", n, err)
+		}
 	}
 }

@@ -160,6 +160,9 @@ func (c *Conn) Exec(ctx context.Context, x Exec, h Handlers) (Exit, error) {
 	if x.Stdin != nil && refused == nil { // before, another cell may yet need it
 		go c.feed(call, seq, x.Stdin)
 	}
+	if x.Control != nil && refused == nil {
+		go c.control(call, seq, x.Control)
+	}
 	exit, err := c.await(ctx, call, x.WallTime)
 	if refused != nil {
 		err = errors.Join(fmt.Errorf("%w: %w", ErrNotReady, refused), err)

@@ -23,6 +23,7 @@
 //	Stdin* ──▶  StdinClose ──▶
 //	             StdinAck ◀──           credit for more stdin
 //	               Output ◀──           kept chunks, with offsets
+//	Signal ──▶ Resize ──▶               while the program runs
 //	Kill ──▶                            at any time
 //	                      ◀── Exit      the whole tree is gone, all output was sent
 //

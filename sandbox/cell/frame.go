@@ -33,6 +33,8 @@ const (
 	KindStdinClose Kind = 4
 	KindKill       Kind = 5
 	KindRelease    Kind = 6
+	KindSignal     Kind = 7
+	KindResize     Kind = 8
 
 	KindHello    Kind = 64
 	KindPrepared Kind = 65

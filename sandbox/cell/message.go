@@ -7,7 +7,7 @@ import (
 
 // ProtocolVersion is what Hello carries. Host and init come from one build; a
 // difference means that a wrong binary is in the cell.
-const ProtocolVersion = 5
+const ProtocolVersion = 6
 
 // What a program finds in a cell.
 const (
@@ -134,14 +134,36 @@ type Exec struct {
 	Workspace WorkspaceKind
 	Next      *Stage // the next stage to be made as soon as this program runs; nil = none
 
+	// Terminal makes a terminal of this size the program's stdin, stdout and stderr, and
+	// controlling terminal: all its output is Stdout. The end of Stdin is typed as the
+	// terminal's end-of-file character. nil = pipes.
+	Terminal *Size
+
 	// Stdin is read to its end or until the call ends; nil is an empty stdin. It
 	// does not travel in the Exec frame.
 	Stdin io.Reader
+
+	// Control is read from the moment the program is let run until the call ends; nil or
+	// its close is the end of it. What comes before the program runs waits for it, what
+	// comes after its end is dropped. It does not travel either.
+	Control <-chan Control
 
 	// Ready, if not nil, is asked while init gets everything ready but the execve
 	// itself, which waits for it. An error ends the call, and the program has not
 	// run. It does not travel either.
 	Ready func() error
+}
+
+// Size is that of a terminal's window, in characters.
+type Size struct{ Rows, Cols uint16 }
+
+// Control is one thing that is done to a running program: a signal or, of a program with
+// a terminal, a new size.
+type Control struct {
+	// Signal is the number of a signal for the program's process group, for the one in
+	// the foreground of its terminal; 0 = none.
+	Signal int
+	Size   Size // without Signal
 }
 
 // Started says that the program was executed, with limits as the kernel showed
