@@ -643,6 +643,8 @@ type ExecuteStreamRequest struct {
 	//	*ExecuteStreamRequest_Start
 	//	*ExecuteStreamRequest_Stdin
 	//	*ExecuteStreamRequest_StdinClose
+	//	*ExecuteStreamRequest_Signal
+	//	*ExecuteStreamRequest_Resize
 	Event         isExecuteStreamRequest_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -712,6 +714,24 @@ func (x *ExecuteStreamRequest) GetStdinClose() *StdinClose {
 	return nil
 }
 
+func (x *ExecuteStreamRequest) GetSignal() string {
+	if x != nil {
+		if x, ok := x.Event.(*ExecuteStreamRequest_Signal); ok {
+			return x.Signal
+		}
+	}
+	return ""
+}
+
+func (x *ExecuteStreamRequest) GetResize() *TerminalSize {
+	if x != nil {
+		if x, ok := x.Event.(*ExecuteStreamRequest_Resize); ok {
+			return x.Resize
+		}
+	}
+	return nil
+}
+
 type isExecuteStreamRequest_Event interface {
 	isExecuteStreamRequest_Event()
 }
@@ -728,8 +748,23 @@ type ExecuteStreamRequest_Stdin struct {
 }
 
 type ExecuteStreamRequest_StdinClose struct {
-	// Ends standard input. Closing the sending side of the stream does the same.
+	// Ends standard input. Closing the sending side of the stream does the same. On a
+	// terminal the end-of-file character is typed.
 	StdinClose *StdinClose `protobuf:"bytes,3,opt,name=stdin_close,json=stdinClose,proto3,oneof"`
+}
+
+type ExecuteStreamRequest_Signal struct {
+	// Sends a signal to the process group of the program, with a terminal to the one in
+	// its foreground. One that comes before the program runs waits for it. One of SIGHUP,
+	// SIGINT, SIGQUIT, SIGKILL, SIGUSR1, SIGUSR2, SIGTERM, SIGCONT, SIGSTOP, SIGTSTP,
+	// SIGWINCH, SIGALRM.
+	Signal string `protobuf:"bytes,4,opt,name=signal,proto3,oneof"`
+}
+
+type ExecuteStreamRequest_Resize struct {
+	// Gives the terminal of the program another size. Only after a start with terminal
+	// set.
+	Resize *TerminalSize `protobuf:"bytes,5,opt,name=resize,proto3,oneof"`
 }
 
 func (*ExecuteStreamRequest_Start) isExecuteStreamRequest_Event() {}
@@ -737,6 +772,10 @@ func (*ExecuteStreamRequest_Start) isExecuteStreamRequest_Event() {}
 func (*ExecuteStreamRequest_Stdin) isExecuteStreamRequest_Event() {}
 
 func (*ExecuteStreamRequest_StdinClose) isExecuteStreamRequest_Event() {}
+
+func (*ExecuteStreamRequest_Signal) isExecuteStreamRequest_Event() {}
+
+func (*ExecuteStreamRequest_Resize) isExecuteStreamRequest_Event() {}
 
 // ExecuteStart opens a streamed call.
 type ExecuteStart struct {
@@ -750,7 +789,12 @@ type ExecuteStart struct {
 	DetachOnDisconnect bool `protobuf:"varint,3,opt,name=detach_on_disconnect,json=detachOnDisconnect,proto3" json:"detach_on_disconnect,omitempty"`
 	// Optional. True: the result tells which files of the workspace were changed, as in
 	// ExecuteRequest.
-	WantChanges   bool `protobuf:"varint,4,opt,name=want_changes,json=wantChanges,proto3" json:"want_changes,omitempty"`
+	WantChanges bool `protobuf:"varint,4,opt,name=want_changes,json=wantChanges,proto3" json:"want_changes,omitempty"`
+	// Optional. Set: the program gets a terminal as its standard input, output and error;
+	// all its output comes as standard output. The call must still say stdin for what is
+	// typed. Not to be had with isolation gvisor: FAILED_PRECONDITION. Policy sees that
+	// there is a terminal, and the digest of the call covers it.
+	Terminal      *Terminal `protobuf:"bytes,5,opt,name=terminal,proto3" json:"terminal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -813,6 +857,124 @@ func (x *ExecuteStart) GetWantChanges() bool {
 	return false
 }
 
+func (x *ExecuteStart) GetTerminal() *Terminal {
+	if x != nil {
+		return x.Terminal
+	}
+	return nil
+}
+
+// Terminal says what the terminal of a call is like.
+type Terminal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional. Its size at the beginning. Unset: 24 rows of 80 columns.
+	Size *TerminalSize `protobuf:"bytes,1,opt,name=size,proto3" json:"size,omitempty"`
+	// Optional. Its kind, such as "xterm-256color": the variable TERM, unless the call
+	// sets that itself. At most 64 characters of [A-Za-z0-9+._-]. Empty: "xterm".
+	Term          string `protobuf:"bytes,2,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Terminal) Reset() {
+	*x = Terminal{}
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Terminal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Terminal) ProtoMessage() {}
+
+func (x *Terminal) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Terminal.ProtoReflect.Descriptor instead.
+func (*Terminal) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Terminal) GetSize() *TerminalSize {
+	if x != nil {
+		return x.Size
+	}
+	return nil
+}
+
+func (x *Terminal) GetTerm() string {
+	if x != nil {
+		return x.Term
+	}
+	return ""
+}
+
+// TerminalSize is the size of a terminal in characters.
+type TerminalSize struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Rows, 1 to 65535.
+	Rows uint32 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
+	// Required. Columns, 1 to 65535.
+	Cols          uint32 `protobuf:"varint,2,opt,name=cols,proto3" json:"cols,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TerminalSize) Reset() {
+	*x = TerminalSize{}
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TerminalSize) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TerminalSize) ProtoMessage() {}
+
+func (x *TerminalSize) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
+func (*TerminalSize) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *TerminalSize) GetRows() uint32 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *TerminalSize) GetCols() uint32 {
+	if x != nil {
+		return x.Cols
+	}
+	return 0
+}
+
 // StdinClose ends the standard input of a streamed call. It has no content.
 type StdinClose struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -822,7 +984,7 @@ type StdinClose struct {
 
 func (x *StdinClose) Reset() {
 	*x = StdinClose{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[10]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +996,7 @@ func (x *StdinClose) String() string {
 func (*StdinClose) ProtoMessage() {}
 
 func (x *StdinClose) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[10]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +1009,7 @@ func (x *StdinClose) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StdinClose.ProtoReflect.Descriptor instead.
 func (*StdinClose) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{10}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{12}
 }
 
 // ExecuteStreamResponse is one message of the daemon in a streamed call.
@@ -869,7 +1031,7 @@ type ExecuteStreamResponse struct {
 
 func (x *ExecuteStreamResponse) Reset() {
 	*x = ExecuteStreamResponse{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[11]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +1043,7 @@ func (x *ExecuteStreamResponse) String() string {
 func (*ExecuteStreamResponse) ProtoMessage() {}
 
 func (x *ExecuteStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[11]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +1056,7 @@ func (x *ExecuteStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteStreamResponse.ProtoReflect.Descriptor instead.
 func (*ExecuteStreamResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{11}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExecuteStreamResponse) GetEvent() isExecuteStreamResponse_Event {
@@ -1002,7 +1164,7 @@ type DecisionEvent struct {
 
 func (x *DecisionEvent) Reset() {
 	*x = DecisionEvent{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[12]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1176,7 @@ func (x *DecisionEvent) String() string {
 func (*DecisionEvent) ProtoMessage() {}
 
 func (x *DecisionEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[12]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1189,7 @@ func (x *DecisionEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecisionEvent.ProtoReflect.Descriptor instead.
 func (*DecisionEvent) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{12}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DecisionEvent) GetCallId() string {
@@ -1056,7 +1218,7 @@ type ApprovalPendingEvent struct {
 
 func (x *ApprovalPendingEvent) Reset() {
 	*x = ApprovalPendingEvent{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[13]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1068,7 +1230,7 @@ func (x *ApprovalPendingEvent) String() string {
 func (*ApprovalPendingEvent) ProtoMessage() {}
 
 func (x *ApprovalPendingEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[13]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1081,7 +1243,7 @@ func (x *ApprovalPendingEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalPendingEvent.ProtoReflect.Descriptor instead.
 func (*ApprovalPendingEvent) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{13}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ApprovalPendingEvent) GetApproval() *Approval {
@@ -1102,7 +1264,7 @@ type StartedEvent struct {
 
 func (x *StartedEvent) Reset() {
 	*x = StartedEvent{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[14]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1276,7 @@ func (x *StartedEvent) String() string {
 func (*StartedEvent) ProtoMessage() {}
 
 func (x *StartedEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[14]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1289,7 @@ func (x *StartedEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartedEvent.ProtoReflect.Descriptor instead.
 func (*StartedEvent) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{14}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StartedEvent) GetReceipt() *Receipt {
@@ -1153,7 +1315,7 @@ type OutputEvent struct {
 
 func (x *OutputEvent) Reset() {
 	*x = OutputEvent{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[15]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1327,7 @@ func (x *OutputEvent) String() string {
 func (*OutputEvent) ProtoMessage() {}
 
 func (x *OutputEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[15]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1340,7 @@ func (x *OutputEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputEvent.ProtoReflect.Descriptor instead.
 func (*OutputEvent) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{15}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *OutputEvent) GetStream() Stream {
@@ -1217,7 +1379,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[16]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1391,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[16]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1404,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{16}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AttachRequest) GetCallId() string {
@@ -1285,7 +1447,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[17]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1459,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[17]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,7 +1472,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{17}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AttachResponse) GetEvent() isAttachResponse_Event {
@@ -1421,7 +1583,7 @@ type GapEvent struct {
 
 func (x *GapEvent) Reset() {
 	*x = GapEvent{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[18]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1595,7 @@ func (x *GapEvent) String() string {
 func (*GapEvent) ProtoMessage() {}
 
 func (x *GapEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[18]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1608,7 @@ func (x *GapEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GapEvent.ProtoReflect.Descriptor instead.
 func (*GapEvent) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{18}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GapEvent) GetStream() Stream {
@@ -1481,7 +1643,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[19]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1493,7 +1655,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[19]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1506,7 +1668,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{19}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CancelRequest) GetCallId() string {
@@ -1525,7 +1687,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[20]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1699,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[20]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1712,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{20}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{22}
 }
 
 // GetCallRequest asks for a call.
@@ -1564,7 +1726,7 @@ type GetCallRequest struct {
 
 func (x *GetCallRequest) Reset() {
 	*x = GetCallRequest{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[21]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1738,7 @@ func (x *GetCallRequest) String() string {
 func (*GetCallRequest) ProtoMessage() {}
 
 func (x *GetCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[21]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1751,7 @@ func (x *GetCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallRequest.ProtoReflect.Descriptor instead.
 func (*GetCallRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{21}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetCallRequest) GetCallId() string {
@@ -1639,7 +1801,7 @@ type GetCallResponse struct {
 
 func (x *GetCallResponse) Reset() {
 	*x = GetCallResponse{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[22]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1651,7 +1813,7 @@ func (x *GetCallResponse) String() string {
 func (*GetCallResponse) ProtoMessage() {}
 
 func (x *GetCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[22]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1664,7 +1826,7 @@ func (x *GetCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallResponse.ProtoReflect.Descriptor instead.
 func (*GetCallResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{22}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetCallResponse) GetCallId() string {
@@ -1782,7 +1944,7 @@ type ListCallsRequest struct {
 
 func (x *ListCallsRequest) Reset() {
 	*x = ListCallsRequest{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[23]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +1956,7 @@ func (x *ListCallsRequest) String() string {
 func (*ListCallsRequest) ProtoMessage() {}
 
 func (x *ListCallsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[23]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +1969,7 @@ func (x *ListCallsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCallsRequest.ProtoReflect.Descriptor instead.
 func (*ListCallsRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{23}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListCallsRequest) GetSessionId() string {
@@ -1851,7 +2013,7 @@ type ListCallsResponse struct {
 
 func (x *ListCallsResponse) Reset() {
 	*x = ListCallsResponse{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[24]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1863,7 +2025,7 @@ func (x *ListCallsResponse) String() string {
 func (*ListCallsResponse) ProtoMessage() {}
 
 func (x *ListCallsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[24]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1876,7 +2038,7 @@ func (x *ListCallsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCallsResponse.ProtoReflect.Descriptor instead.
 func (*ListCallsResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{24}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListCallsResponse) GetCalls() []*CallSummary {
@@ -1922,7 +2084,7 @@ type CallSummary struct {
 
 func (x *CallSummary) Reset() {
 	*x = CallSummary{}
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[25]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1934,7 +2096,7 @@ func (x *CallSummary) String() string {
 func (*CallSummary) ProtoMessage() {}
 
 func (x *CallSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_tool_service_proto_msgTypes[25]
+	mi := &file_sandgate_v1_tool_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1947,7 +2109,7 @@ func (x *CallSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallSummary.ProtoReflect.Descriptor instead.
 func (*CallSummary) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{25}
+	return file_sandgate_v1_tool_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CallSummary) GetCallId() string {
@@ -2065,18 +2227,27 @@ const file_sandgate_v1_tool_service_proto_rawDesc = "" +
 	"\bdecision\x18\x03 \x01(\v2\x15.sandgate.v1.DecisionR\bdecision\x12.\n" +
 	"\areceipt\x18\x04 \x01(\v2\x14.sandgate.v1.ReceiptR\areceipt\x129\n" +
 	"\n" +
-	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\"\xa6\x01\n" +
+	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\"\xf5\x01\n" +
 	"\x14ExecuteStreamRequest\x121\n" +
 	"\x05start\x18\x01 \x01(\v2\x19.sandgate.v1.ExecuteStartH\x00R\x05start\x12\x16\n" +
 	"\x05stdin\x18\x02 \x01(\fH\x00R\x05stdin\x12:\n" +
 	"\vstdin_close\x18\x03 \x01(\v2\x17.sandgate.v1.StdinCloseH\x00R\n" +
-	"stdinCloseB\a\n" +
-	"\x05event\"\xa0\x01\n" +
+	"stdinClose\x12\x18\n" +
+	"\x06signal\x18\x04 \x01(\tH\x00R\x06signal\x123\n" +
+	"\x06resize\x18\x05 \x01(\v2\x19.sandgate.v1.TerminalSizeH\x00R\x06resizeB\a\n" +
+	"\x05event\"\xd3\x01\n" +
 	"\fExecuteStart\x12%\n" +
 	"\x04call\x18\x01 \x01(\v2\x11.sandgate.v1.CallR\x04call\x12\x14\n" +
 	"\x05stdin\x18\x02 \x01(\bR\x05stdin\x120\n" +
 	"\x14detach_on_disconnect\x18\x03 \x01(\bR\x12detachOnDisconnect\x12!\n" +
-	"\fwant_changes\x18\x04 \x01(\bR\vwantChanges\"\f\n" +
+	"\fwant_changes\x18\x04 \x01(\bR\vwantChanges\x121\n" +
+	"\bterminal\x18\x05 \x01(\v2\x15.sandgate.v1.TerminalR\bterminal\"M\n" +
+	"\bTerminal\x12-\n" +
+	"\x04size\x18\x01 \x01(\v2\x19.sandgate.v1.TerminalSizeR\x04size\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\tR\x04term\"6\n" +
+	"\fTerminalSize\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\rR\x04rows\x12\x12\n" +
+	"\x04cols\x18\x02 \x01(\rR\x04cols\"\f\n" +
 	"\n" +
 	"StdinClose\"\xc4\x02\n" +
 	"\x15ExecuteStreamResponse\x128\n" +
@@ -2188,7 +2359,7 @@ func file_sandgate_v1_tool_service_proto_rawDescGZIP() []byte {
 }
 
 var file_sandgate_v1_tool_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sandgate_v1_tool_service_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_sandgate_v1_tool_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_sandgate_v1_tool_service_proto_goTypes = []any{
 	(CallState)(0),                // 0: sandgate.v1.CallState
 	(*ListToolsRequest)(nil),      // 1: sandgate.v1.ListToolsRequest
@@ -2201,98 +2372,103 @@ var file_sandgate_v1_tool_service_proto_goTypes = []any{
 	(*RunningCall)(nil),           // 8: sandgate.v1.RunningCall
 	(*ExecuteStreamRequest)(nil),  // 9: sandgate.v1.ExecuteStreamRequest
 	(*ExecuteStart)(nil),          // 10: sandgate.v1.ExecuteStart
-	(*StdinClose)(nil),            // 11: sandgate.v1.StdinClose
-	(*ExecuteStreamResponse)(nil), // 12: sandgate.v1.ExecuteStreamResponse
-	(*DecisionEvent)(nil),         // 13: sandgate.v1.DecisionEvent
-	(*ApprovalPendingEvent)(nil),  // 14: sandgate.v1.ApprovalPendingEvent
-	(*StartedEvent)(nil),          // 15: sandgate.v1.StartedEvent
-	(*OutputEvent)(nil),           // 16: sandgate.v1.OutputEvent
-	(*AttachRequest)(nil),         // 17: sandgate.v1.AttachRequest
-	(*AttachResponse)(nil),        // 18: sandgate.v1.AttachResponse
-	(*GapEvent)(nil),              // 19: sandgate.v1.GapEvent
-	(*CancelRequest)(nil),         // 20: sandgate.v1.CancelRequest
-	(*CancelResponse)(nil),        // 21: sandgate.v1.CancelResponse
-	(*GetCallRequest)(nil),        // 22: sandgate.v1.GetCallRequest
-	(*GetCallResponse)(nil),       // 23: sandgate.v1.GetCallResponse
-	(*ListCallsRequest)(nil),      // 24: sandgate.v1.ListCallsRequest
-	(*ListCallsResponse)(nil),     // 25: sandgate.v1.ListCallsResponse
-	(*CallSummary)(nil),           // 26: sandgate.v1.CallSummary
-	nil,                           // 27: sandgate.v1.Tool.AnnotationsEntry
-	(*structpb.Struct)(nil),       // 28: google.protobuf.Struct
-	(*Call)(nil),                  // 29: sandgate.v1.Call
-	(*Decision)(nil),              // 30: sandgate.v1.Decision
-	(*Result)(nil),                // 31: sandgate.v1.Result
-	(*Receipt)(nil),               // 32: sandgate.v1.Receipt
-	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
-	(*Approval)(nil),              // 34: sandgate.v1.Approval
-	(Stream)(0),                   // 35: sandgate.v1.Stream
-	(*Usage)(nil),                 // 36: sandgate.v1.Usage
-	(Outcome)(0),                  // 37: sandgate.v1.Outcome
+	(*Terminal)(nil),              // 11: sandgate.v1.Terminal
+	(*TerminalSize)(nil),          // 12: sandgate.v1.TerminalSize
+	(*StdinClose)(nil),            // 13: sandgate.v1.StdinClose
+	(*ExecuteStreamResponse)(nil), // 14: sandgate.v1.ExecuteStreamResponse
+	(*DecisionEvent)(nil),         // 15: sandgate.v1.DecisionEvent
+	(*ApprovalPendingEvent)(nil),  // 16: sandgate.v1.ApprovalPendingEvent
+	(*StartedEvent)(nil),          // 17: sandgate.v1.StartedEvent
+	(*OutputEvent)(nil),           // 18: sandgate.v1.OutputEvent
+	(*AttachRequest)(nil),         // 19: sandgate.v1.AttachRequest
+	(*AttachResponse)(nil),        // 20: sandgate.v1.AttachResponse
+	(*GapEvent)(nil),              // 21: sandgate.v1.GapEvent
+	(*CancelRequest)(nil),         // 22: sandgate.v1.CancelRequest
+	(*CancelResponse)(nil),        // 23: sandgate.v1.CancelResponse
+	(*GetCallRequest)(nil),        // 24: sandgate.v1.GetCallRequest
+	(*GetCallResponse)(nil),       // 25: sandgate.v1.GetCallResponse
+	(*ListCallsRequest)(nil),      // 26: sandgate.v1.ListCallsRequest
+	(*ListCallsResponse)(nil),     // 27: sandgate.v1.ListCallsResponse
+	(*CallSummary)(nil),           // 28: sandgate.v1.CallSummary
+	nil,                           // 29: sandgate.v1.Tool.AnnotationsEntry
+	(*structpb.Struct)(nil),       // 30: google.protobuf.Struct
+	(*Call)(nil),                  // 31: sandgate.v1.Call
+	(*Decision)(nil),              // 32: sandgate.v1.Decision
+	(*Result)(nil),                // 33: sandgate.v1.Result
+	(*Receipt)(nil),               // 34: sandgate.v1.Receipt
+	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
+	(*Approval)(nil),              // 36: sandgate.v1.Approval
+	(Stream)(0),                   // 37: sandgate.v1.Stream
+	(*Usage)(nil),                 // 38: sandgate.v1.Usage
+	(Outcome)(0),                  // 39: sandgate.v1.Outcome
 }
 var file_sandgate_v1_tool_service_proto_depIdxs = []int32{
 	3,  // 0: sandgate.v1.ListToolsResponse.tools:type_name -> sandgate.v1.Tool
-	28, // 1: sandgate.v1.Tool.input_schema:type_name -> google.protobuf.Struct
-	27, // 2: sandgate.v1.Tool.annotations:type_name -> sandgate.v1.Tool.AnnotationsEntry
-	29, // 3: sandgate.v1.EvaluateRequest.call:type_name -> sandgate.v1.Call
-	30, // 4: sandgate.v1.EvaluateResponse.decision:type_name -> sandgate.v1.Decision
-	29, // 5: sandgate.v1.ExecuteRequest.call:type_name -> sandgate.v1.Call
-	31, // 6: sandgate.v1.ExecuteResponse.result:type_name -> sandgate.v1.Result
+	30, // 1: sandgate.v1.Tool.input_schema:type_name -> google.protobuf.Struct
+	29, // 2: sandgate.v1.Tool.annotations:type_name -> sandgate.v1.Tool.AnnotationsEntry
+	31, // 3: sandgate.v1.EvaluateRequest.call:type_name -> sandgate.v1.Call
+	32, // 4: sandgate.v1.EvaluateResponse.decision:type_name -> sandgate.v1.Decision
+	31, // 5: sandgate.v1.ExecuteRequest.call:type_name -> sandgate.v1.Call
+	33, // 6: sandgate.v1.ExecuteResponse.result:type_name -> sandgate.v1.Result
 	8,  // 7: sandgate.v1.ExecuteResponse.running:type_name -> sandgate.v1.RunningCall
-	30, // 8: sandgate.v1.RunningCall.decision:type_name -> sandgate.v1.Decision
-	32, // 9: sandgate.v1.RunningCall.receipt:type_name -> sandgate.v1.Receipt
-	33, // 10: sandgate.v1.RunningCall.start_time:type_name -> google.protobuf.Timestamp
+	32, // 8: sandgate.v1.RunningCall.decision:type_name -> sandgate.v1.Decision
+	34, // 9: sandgate.v1.RunningCall.receipt:type_name -> sandgate.v1.Receipt
+	35, // 10: sandgate.v1.RunningCall.start_time:type_name -> google.protobuf.Timestamp
 	10, // 11: sandgate.v1.ExecuteStreamRequest.start:type_name -> sandgate.v1.ExecuteStart
-	11, // 12: sandgate.v1.ExecuteStreamRequest.stdin_close:type_name -> sandgate.v1.StdinClose
-	29, // 13: sandgate.v1.ExecuteStart.call:type_name -> sandgate.v1.Call
-	13, // 14: sandgate.v1.ExecuteStreamResponse.decision:type_name -> sandgate.v1.DecisionEvent
-	15, // 15: sandgate.v1.ExecuteStreamResponse.started:type_name -> sandgate.v1.StartedEvent
-	16, // 16: sandgate.v1.ExecuteStreamResponse.output:type_name -> sandgate.v1.OutputEvent
-	31, // 17: sandgate.v1.ExecuteStreamResponse.result:type_name -> sandgate.v1.Result
-	14, // 18: sandgate.v1.ExecuteStreamResponse.approval_pending:type_name -> sandgate.v1.ApprovalPendingEvent
-	30, // 19: sandgate.v1.DecisionEvent.decision:type_name -> sandgate.v1.Decision
-	34, // 20: sandgate.v1.ApprovalPendingEvent.approval:type_name -> sandgate.v1.Approval
-	32, // 21: sandgate.v1.StartedEvent.receipt:type_name -> sandgate.v1.Receipt
-	35, // 22: sandgate.v1.OutputEvent.stream:type_name -> sandgate.v1.Stream
-	16, // 23: sandgate.v1.AttachResponse.output:type_name -> sandgate.v1.OutputEvent
-	31, // 24: sandgate.v1.AttachResponse.result:type_name -> sandgate.v1.Result
-	13, // 25: sandgate.v1.AttachResponse.decision:type_name -> sandgate.v1.DecisionEvent
-	15, // 26: sandgate.v1.AttachResponse.started:type_name -> sandgate.v1.StartedEvent
-	19, // 27: sandgate.v1.AttachResponse.gap:type_name -> sandgate.v1.GapEvent
-	35, // 28: sandgate.v1.GapEvent.stream:type_name -> sandgate.v1.Stream
-	0,  // 29: sandgate.v1.GetCallResponse.state:type_name -> sandgate.v1.CallState
-	33, // 30: sandgate.v1.GetCallResponse.accept_time:type_name -> google.protobuf.Timestamp
-	31, // 31: sandgate.v1.GetCallResponse.result:type_name -> sandgate.v1.Result
-	30, // 32: sandgate.v1.GetCallResponse.decision:type_name -> sandgate.v1.Decision
-	32, // 33: sandgate.v1.GetCallResponse.receipt:type_name -> sandgate.v1.Receipt
-	33, // 34: sandgate.v1.GetCallResponse.start_time:type_name -> google.protobuf.Timestamp
-	36, // 35: sandgate.v1.GetCallResponse.usage:type_name -> sandgate.v1.Usage
-	0,  // 36: sandgate.v1.ListCallsRequest.state:type_name -> sandgate.v1.CallState
-	26, // 37: sandgate.v1.ListCallsResponse.calls:type_name -> sandgate.v1.CallSummary
-	0,  // 38: sandgate.v1.CallSummary.state:type_name -> sandgate.v1.CallState
-	37, // 39: sandgate.v1.CallSummary.outcome:type_name -> sandgate.v1.Outcome
-	33, // 40: sandgate.v1.CallSummary.accept_time:type_name -> google.protobuf.Timestamp
-	33, // 41: sandgate.v1.CallSummary.end_time:type_name -> google.protobuf.Timestamp
-	1,  // 42: sandgate.v1.ToolService.ListTools:input_type -> sandgate.v1.ListToolsRequest
-	4,  // 43: sandgate.v1.ToolService.Evaluate:input_type -> sandgate.v1.EvaluateRequest
-	6,  // 44: sandgate.v1.ToolService.Execute:input_type -> sandgate.v1.ExecuteRequest
-	9,  // 45: sandgate.v1.ToolService.ExecuteStream:input_type -> sandgate.v1.ExecuteStreamRequest
-	17, // 46: sandgate.v1.ToolService.Attach:input_type -> sandgate.v1.AttachRequest
-	20, // 47: sandgate.v1.ToolService.Cancel:input_type -> sandgate.v1.CancelRequest
-	22, // 48: sandgate.v1.ToolService.GetCall:input_type -> sandgate.v1.GetCallRequest
-	24, // 49: sandgate.v1.ToolService.ListCalls:input_type -> sandgate.v1.ListCallsRequest
-	2,  // 50: sandgate.v1.ToolService.ListTools:output_type -> sandgate.v1.ListToolsResponse
-	5,  // 51: sandgate.v1.ToolService.Evaluate:output_type -> sandgate.v1.EvaluateResponse
-	7,  // 52: sandgate.v1.ToolService.Execute:output_type -> sandgate.v1.ExecuteResponse
-	12, // 53: sandgate.v1.ToolService.ExecuteStream:output_type -> sandgate.v1.ExecuteStreamResponse
-	18, // 54: sandgate.v1.ToolService.Attach:output_type -> sandgate.v1.AttachResponse
-	21, // 55: sandgate.v1.ToolService.Cancel:output_type -> sandgate.v1.CancelResponse
-	23, // 56: sandgate.v1.ToolService.GetCall:output_type -> sandgate.v1.GetCallResponse
-	25, // 57: sandgate.v1.ToolService.ListCalls:output_type -> sandgate.v1.ListCallsResponse
-	50, // [50:58] is the sub-list for method output_type
-	42, // [42:50] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	13, // 12: sandgate.v1.ExecuteStreamRequest.stdin_close:type_name -> sandgate.v1.StdinClose
+	12, // 13: sandgate.v1.ExecuteStreamRequest.resize:type_name -> sandgate.v1.TerminalSize
+	31, // 14: sandgate.v1.ExecuteStart.call:type_name -> sandgate.v1.Call
+	11, // 15: sandgate.v1.ExecuteStart.terminal:type_name -> sandgate.v1.Terminal
+	12, // 16: sandgate.v1.Terminal.size:type_name -> sandgate.v1.TerminalSize
+	15, // 17: sandgate.v1.ExecuteStreamResponse.decision:type_name -> sandgate.v1.DecisionEvent
+	17, // 18: sandgate.v1.ExecuteStreamResponse.started:type_name -> sandgate.v1.StartedEvent
+	18, // 19: sandgate.v1.ExecuteStreamResponse.output:type_name -> sandgate.v1.OutputEvent
+	33, // 20: sandgate.v1.ExecuteStreamResponse.result:type_name -> sandgate.v1.Result
+	16, // 21: sandgate.v1.ExecuteStreamResponse.approval_pending:type_name -> sandgate.v1.ApprovalPendingEvent
+	32, // 22: sandgate.v1.DecisionEvent.decision:type_name -> sandgate.v1.Decision
+	36, // 23: sandgate.v1.ApprovalPendingEvent.approval:type_name -> sandgate.v1.Approval
+	34, // 24: sandgate.v1.StartedEvent.receipt:type_name -> sandgate.v1.Receipt
+	37, // 25: sandgate.v1.OutputEvent.stream:type_name -> sandgate.v1.Stream
+	18, // 26: sandgate.v1.AttachResponse.output:type_name -> sandgate.v1.OutputEvent
+	33, // 27: sandgate.v1.AttachResponse.result:type_name -> sandgate.v1.Result
+	15, // 28: sandgate.v1.AttachResponse.decision:type_name -> sandgate.v1.DecisionEvent
+	17, // 29: sandgate.v1.AttachResponse.started:type_name -> sandgate.v1.StartedEvent
+	21, // 30: sandgate.v1.AttachResponse.gap:type_name -> sandgate.v1.GapEvent
+	37, // 31: sandgate.v1.GapEvent.stream:type_name -> sandgate.v1.Stream
+	0,  // 32: sandgate.v1.GetCallResponse.state:type_name -> sandgate.v1.CallState
+	35, // 33: sandgate.v1.GetCallResponse.accept_time:type_name -> google.protobuf.Timestamp
+	33, // 34: sandgate.v1.GetCallResponse.result:type_name -> sandgate.v1.Result
+	32, // 35: sandgate.v1.GetCallResponse.decision:type_name -> sandgate.v1.Decision
+	34, // 36: sandgate.v1.GetCallResponse.receipt:type_name -> sandgate.v1.Receipt
+	35, // 37: sandgate.v1.GetCallResponse.start_time:type_name -> google.protobuf.Timestamp
+	38, // 38: sandgate.v1.GetCallResponse.usage:type_name -> sandgate.v1.Usage
+	0,  // 39: sandgate.v1.ListCallsRequest.state:type_name -> sandgate.v1.CallState
+	28, // 40: sandgate.v1.ListCallsResponse.calls:type_name -> sandgate.v1.CallSummary
+	0,  // 41: sandgate.v1.CallSummary.state:type_name -> sandgate.v1.CallState
+	39, // 42: sandgate.v1.CallSummary.outcome:type_name -> sandgate.v1.Outcome
+	35, // 43: sandgate.v1.CallSummary.accept_time:type_name -> google.protobuf.Timestamp
+	35, // 44: sandgate.v1.CallSummary.end_time:type_name -> google.protobuf.Timestamp
+	1,  // 45: sandgate.v1.ToolService.ListTools:input_type -> sandgate.v1.ListToolsRequest
+	4,  // 46: sandgate.v1.ToolService.Evaluate:input_type -> sandgate.v1.EvaluateRequest
+	6,  // 47: sandgate.v1.ToolService.Execute:input_type -> sandgate.v1.ExecuteRequest
+	9,  // 48: sandgate.v1.ToolService.ExecuteStream:input_type -> sandgate.v1.ExecuteStreamRequest
+	19, // 49: sandgate.v1.ToolService.Attach:input_type -> sandgate.v1.AttachRequest
+	22, // 50: sandgate.v1.ToolService.Cancel:input_type -> sandgate.v1.CancelRequest
+	24, // 51: sandgate.v1.ToolService.GetCall:input_type -> sandgate.v1.GetCallRequest
+	26, // 52: sandgate.v1.ToolService.ListCalls:input_type -> sandgate.v1.ListCallsRequest
+	2,  // 53: sandgate.v1.ToolService.ListTools:output_type -> sandgate.v1.ListToolsResponse
+	5,  // 54: sandgate.v1.ToolService.Evaluate:output_type -> sandgate.v1.EvaluateResponse
+	7,  // 55: sandgate.v1.ToolService.Execute:output_type -> sandgate.v1.ExecuteResponse
+	14, // 56: sandgate.v1.ToolService.ExecuteStream:output_type -> sandgate.v1.ExecuteStreamResponse
+	20, // 57: sandgate.v1.ToolService.Attach:output_type -> sandgate.v1.AttachResponse
+	23, // 58: sandgate.v1.ToolService.Cancel:output_type -> sandgate.v1.CancelResponse
+	25, // 59: sandgate.v1.ToolService.GetCall:output_type -> sandgate.v1.GetCallResponse
+	27, // 60: sandgate.v1.ToolService.ListCalls:output_type -> sandgate.v1.ListCallsResponse
+	53, // [53:61] is the sub-list for method output_type
+	45, // [45:53] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_tool_service_proto_init() }
@@ -2308,15 +2484,17 @@ func file_sandgate_v1_tool_service_proto_init() {
 		(*ExecuteStreamRequest_Start)(nil),
 		(*ExecuteStreamRequest_Stdin)(nil),
 		(*ExecuteStreamRequest_StdinClose)(nil),
+		(*ExecuteStreamRequest_Signal)(nil),
+		(*ExecuteStreamRequest_Resize)(nil),
 	}
-	file_sandgate_v1_tool_service_proto_msgTypes[11].OneofWrappers = []any{
+	file_sandgate_v1_tool_service_proto_msgTypes[13].OneofWrappers = []any{
 		(*ExecuteStreamResponse_Decision)(nil),
 		(*ExecuteStreamResponse_Started)(nil),
 		(*ExecuteStreamResponse_Output)(nil),
 		(*ExecuteStreamResponse_Result)(nil),
 		(*ExecuteStreamResponse_ApprovalPending)(nil),
 	}
-	file_sandgate_v1_tool_service_proto_msgTypes[17].OneofWrappers = []any{
+	file_sandgate_v1_tool_service_proto_msgTypes[19].OneofWrappers = []any{
 		(*AttachResponse_Output)(nil),
 		(*AttachResponse_Result)(nil),
 		(*AttachResponse_Decision)(nil),
@@ -2329,7 +2507,7 @@ func file_sandgate_v1_tool_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sandgate_v1_tool_service_proto_rawDesc), len(file_sandgate_v1_tool_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
