@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -31,6 +32,9 @@ const (
 	OpRun   = "run" // it is executed, or read as a program
 	OpRead  = "read"
 	OpWrite = "write"
+	// OpDir: it is a directory that the call works in or on. It is held by where it
+	// leads to, not by what is in it.
+	OpDir = "dir"
 )
 
 // File is a file of the workspace as it was when the call was asked about.
@@ -38,7 +42,7 @@ type File struct {
 	Path   string `json:"path"` // absolute in the cell, as the call names it
 	Real   string `json:"real"` // the same without symbolic links
 	Op     string `json:"op"`
-	SHA256 string `json:"sha256"` // of its content, in hex; empty: there is none
+	SHA256 string `json:"sha256"` // of its content, in hex; empty: there is none, or it is a directory
 	Bytes  int64  `json:"bytes"`
 }
 
@@ -57,6 +61,8 @@ func Freeze(in *policy.Input, dir string) (files []File, unfrozen []string, err 
 	}
 	defer release()
 	f.root = root
+	f.dirOf(in.Call.Cwd)
+	f.environment(in.Call.Env)
 	for i := range in.Call.Files {
 		file := &in.Call.Files[i]
 		f.path(opOf(file.Op), facts.PathFacts{Path: file.Abs, Real: file.Real, Exists: file.Exists, Kind: file.Kind, InWorkspace: file.InWorkspace}, file.Path)
@@ -124,15 +130,58 @@ func (f *freezer) path(op string, p facts.PathFacts, written string) {
 		f.note(written + ", of which it is not known where it leads")
 	case *p.InWorkspace && p.Exists == nil && op == OpRun:
 		f.note(written + ", of which it is not known where it leads")
-	case !*p.InWorkspace, p.Exists == nil, !*p.Exists:
+	case !*p.InWorkspace, p.Exists == nil:
+	case !*p.Exists:
+		if op == OpWrite { // where it is going to be made
+			f.dirOf(path.Dir(p.Path))
+		}
 	case p.Kind == "dir":
 		f.note("what is in the directory " + p.Path)
+		f.dirOf(p.Path)
 	case p.Kind == "file":
 		f.add(op, p.Path, p.Real)
 	default:
 		f.note(p.Path + ", which is no regular file")
 	}
 }
+
+// dirOf notes where a directory of the workspace leads to, so that nobody puts a link
+// to another one in its place. The workspace itself stays where it is.
+func (f *freezer) dirOf(name string) {
+	if name == "" || path.Clean(name) == sandbox.WorkspacePath {
+		return
+	}
+	p := facts.AnalyzePath("read", name, facts.Options{Cwd: f.cwd, Root: f.root})
+	if _, ok := f.seen[p.Abs]; ok || p.InWorkspace == nil || !*p.InWorkspace || p.Exists == nil || !*p.Exists || p.Kind != "dir" {
+		return
+	}
+	if len(f.files) >= maxFiles {
+		f.note(fmt.Sprintf("files after the first %d", maxFiles))
+		return
+	}
+	f.seen[p.Abs] = len(f.files)
+	f.files = append(f.files, File{Path: p.Abs, Real: p.Real, Op: OpDir})
+}
+
+// environment notes what the values of variables name: PATH, LD_PRELOAD and many others
+// say what runs.
+func (f *freezer) environment(env map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		for value := range strings.SplitSeq(env[name], ":") {
+			if value == "" || len(value) > maxPath || !strings.Contains(value, "/") {
+				continue
+			}
+			p := facts.AnalyzePath("run", value, facts.Options{Cwd: f.cwd, Root: f.root})
+			if p.InWorkspace == nil || !*p.InWorkspace {
+				continue
+			}
+			f.path(OpRun, facts.PathFacts{Path: p.Abs, Real: p.Real, Exists: p.Exists, Kind: p.Kind, InWorkspace: p.InWorkspace}, "the variable "+name)
+		}
+	}
+}
+
+// maxPath is the longest path that is looked at.
+const maxPath = 4096
 
 func (f *freezer) add(op, name, target string) {
 	if i, ok := f.seen[name]; ok {
@@ -163,7 +212,10 @@ func (f *freezer) add(op, name, target string) {
 
 // expect notes a file that a program looks for by itself, also when it is not there.
 func (f *freezer) expect(name string) {
-	full := path.Join(f.cwd, name)
+	full := name
+	if !path.IsAbs(name) {
+		full = path.Join(f.cwd, name)
+	}
 	p := facts.AnalyzePath("read", full, facts.Options{Cwd: f.cwd, Root: f.root})
 	if p.Exists != nil && *p.Exists {
 		f.path(OpRun, facts.PathFacts{Path: p.Abs, Real: p.Real, Exists: p.Exists, Kind: p.Kind, InWorkspace: p.InWorkspace}, name)
@@ -231,6 +283,9 @@ func (f *freezer) program(c *facts.Command, moves bool) {
 		}
 	}
 	files, ok := lookedFor[c.Base]
+	if c.Base == "git" {
+		f.repository(moves)
+	}
 	if !ok {
 		return
 	}
@@ -240,6 +295,34 @@ func (f *freezer) program(c *facts.Command, moves bool) {
 	}
 	for _, file := range files {
 		f.expect(file)
+	}
+}
+
+// repositoryFiles are those of a repository by which git is told what to run.
+var repositoryFiles = []string{
+	".git/config", ".git/config.worktree", ".git/info/attributes", ".gitattributes", ".git/hooks/pre-commit", ".git/hooks/prepare-commit-msg",
+	".git/hooks/commit-msg", ".git/hooks/post-commit", ".git/hooks/pre-push", ".git/hooks/post-checkout", ".git/hooks/pre-merge-commit",
+	".git/hooks/post-merge", ".git/hooks/pre-rebase", ".git/hooks/post-rewrite", ".git/hooks/reference-transaction", ".git/hooks/post-index-change",
+}
+
+// repository notes what a git that is run here obeys, in the repository that holds the
+// working directory.
+func (f *freezer) repository(moves bool) {
+	f.note("what the settings and hooks of the repository name in turn")
+	if moves {
+		return
+	}
+	for dir := f.cwd; ; dir = path.Dir(dir) {
+		p := facts.AnalyzePath("read", path.Join(dir, ".git"), facts.Options{Cwd: f.cwd, Root: f.root})
+		if p.Exists != nil && *p.Exists {
+			for _, file := range repositoryFiles {
+				f.expect(path.Join(dir, file))
+			}
+			return
+		}
+		if len(dir) <= len(sandbox.WorkspacePath) {
+			return
+		}
 	}
 }
 
@@ -375,6 +458,14 @@ func Changed(files []File, dir string) ([]string, error) {
 		p := facts.AnalyzePath("read", was.Path, facts.Options{Root: root})
 		exists := p.Exists != nil && *p.Exists
 		switch {
+		case was.Op == OpDir && exists && p.Kind == "dir" && p.Real == was.Real:
+			continue
+		case was.Op == OpDir && exists:
+			out = append(out, was.Path+" leads elsewhere")
+			continue
+		case was.Op == OpDir:
+			out = append(out, was.Path+" is gone")
+			continue
 		case was.SHA256 == "" && p.Exists != nil && !exists:
 			continue
 		case was.SHA256 == "":

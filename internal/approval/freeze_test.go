@@ -81,7 +81,7 @@ func TestFilesThatACallRefersTo(t *testing.T) {
 		`make all`:                          {"run /workspace/GNUmakefile (absent)", "run /workspace/Makefile", "run /workspace/makefile (absent)"},
 		`git apply data.txt`:                {"run /workspace/data.txt"},
 		`echo s.sh.txt`:                     nil,
-		`cd sub && python3 t.py`:            nil, // see below
+		`cd sub && python3 t.py`:            {"dir /workspace/sub (absent)"}, // see below
 		`tool --config=data.txt`:            nil,
 		`tool config=data.txt`:              {"read /workspace/data.txt"},
 		`cp data.txt copy && sh s.sh && ls`: {"read /workspace/data.txt", "run /workspace/s.sh"},
@@ -177,5 +177,70 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// freezeCall is freeze of a whole call.
+func freezeCall(t *testing.T, dir string, in *policy.Input) []approval.File {
+	t.Helper()
+	root, err := facts.OpenOSRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	none := int64(0)
+	in.Call.StdinBytes = &none
+	in.Call.Shell = facts.AnalyzeShell(string(in.Call.Args), facts.Options{Root: root, Cwd: in.Call.Cwd})
+	if err := root.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, _, err := approval.Freeze(in, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// TestWhatIsExchangedBetweenApprovalAndRun changes what a call reaches beside the files
+// that its words name.
+func TestWhatIsExchangedBetweenApprovalAndRun(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		call   policy.CallInput
+		change func(t *testing.T, dir string)
+		want   string
+	}{
+		{"the working directory is a link", policy.CallInput{Args: []byte("rm -rf build"), Cwd: "/workspace/here"},
+			func(t *testing.T, dir string) { link(t, dir, "here", "b") }, "/workspace/here leads elsewhere"},
+		{"a directory becomes a link", policy.CallInput{Args: []byte("rm -rf a/build/"), Cwd: "/workspace"},
+			func(t *testing.T, dir string) { link(t, dir, "a", "b") }, "/workspace/a/build leads elsewhere"},
+		{"the directory of a new file", policy.CallInput{Args: []byte("echo x > a/new"), Cwd: "/workspace"},
+			func(t *testing.T, dir string) { link(t, dir, "a", "b") }, "/workspace/a leads elsewhere"},
+		{"what a variable names", policy.CallInput{Args: []byte("true"), Cwd: "/workspace", Env: map[string]string{"LD_PRELOAD": "/workspace/p.so"}},
+			func(t *testing.T, dir string) { write(t, dir, "p.so", "evil") }, "/workspace/p.so has another content"},
+		{"where PATH leads", policy.CallInput{Args: []byte("true"), Cwd: "/workspace", Env: map[string]string{"PATH": "/usr/bin:/workspace/a"}},
+			func(t *testing.T, dir string) { link(t, dir, "a", "b") }, "/workspace/a leads elsewhere"},
+		{"a hook of git", policy.CallInput{Args: []byte("git commit -m x"), Cwd: "/workspace/a"},
+			func(t *testing.T, dir string) { write(t, dir, ".git/hooks/pre-commit", "evil") }, "/workspace/.git/hooks/pre-commit was not there"},
+		{"a setting of git", policy.CallInput{Args: []byte("git push"), Cwd: "/workspace"},
+			func(t *testing.T, dir string) { write(t, dir, ".git/config", "[core] sshCommand = evil") }, "/workspace/.git/config has another content"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, dir, "a/build/f", "a")
+			write(t, dir, "b/build/f", "b")
+			write(t, dir, "p.so", "good")
+			write(t, dir, ".git/config", "")
+			link(t, dir, "here", "a")
+			in := policy.Input{Call: tt.call}
+			files := freezeCall(t, dir, &in)
+			if changed, err := approval.Changed(files, dir); err != nil || len(changed) > 0 {
+				t.Fatalf("nothing has changed, got %q, %v", changed, err)
+			}
+			tt.change(t, dir)
+			changed, err := approval.Changed(files, dir)
+			if err != nil || !slices.Contains(changed, tt.want) {
+				t.Errorf("got %q, %v, want %q", changed, err, tt.want)
+			}
+		})
 	}
 }
