@@ -65,7 +65,8 @@ type Bound struct {
 	// Revision of the policy that asked, Rules that made it ask, sorted.
 	Revision string   `json:"revision"`
 	Rules    []string `json:"rules"`
-	// Terms, Obligations and Bounds are what policy demanded.
+	// Terms, Obligations and Bounds are what policy demanded; of variables that it sets
+	// only a hash of each value.
 	Terms       policy.AskTerms           `json:"terms"`
 	Obligations policy.Obligations        `json:"obligations"`
 	Bounds      policy.SandboxObligations `json:"bounds,omitzero"`
@@ -77,6 +78,7 @@ type Bound struct {
 // BoundBy is what policy said of a call, as far as an approval is bound to it.
 func BoundBy(digest string, d *policy.Decision, files []File) Bound {
 	b := Bound{Digest: digest, Revision: d.Revision, Obligations: d.Obligations, Bounds: d.Bounds, Files: files}
+	b.Obligations.Exec.EnvSet = sealed(digest, d.Obligations.Exec.EnvSet)
 	if d.Transform != nil {
 		b.Runs = d.Transform.To
 	}
@@ -89,6 +91,20 @@ func BoundBy(digest string, d *policy.Decision, files []File) Bound {
 	slices.Sort(b.Rules)
 	b.Rules = slices.Compact(b.Rules)
 	return b
+}
+
+// sealed are variables by whose values a decision is bound, without the values: they
+// can be secret, and what an approval is bound to goes to the journal and to approvers.
+func sealed(digest string, env map[string]string) map[string]string {
+	if len(env) == 0 {
+		return env
+	}
+	out := make(map[string]string, len(env))
+	for name, value := range env {
+		sum := sha256.Sum256([]byte(digest + "\x00" + name + "\x00" + value))
+		out[name] = "sha256:" + hex.EncodeToString(sum[:])
+	}
+	return out
 }
 
 // Sum names what an approval holds for: it is what an approver has to have seen.

@@ -501,3 +501,37 @@ func TestASessionEnds(t *testing.T) {
 		b.restart(t)
 	}
 }
+
+func TestAnApprovalIsBoundToVariablesAndDoesNotTellThem(t *testing.T) {
+	bound := func(digest, value string) (string, string) {
+		t.Helper()
+		d := policy.Decision{Outcome: policy.Ask}
+		d.Obligations.Exec.EnvSet = map[string]string{"API_KEY": value}
+		b := approval.BoundBy(digest, &d, nil)
+		raw, err := json.Marshal(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, err := b.Sum()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Obligations.Exec.EnvSet["API_KEY"] != value {
+			t.Error("the decision itself was changed")
+		}
+		return string(raw), sum
+	}
+	raw, sum := bound("sha256:1", "s3cret-value")
+	if strings.Contains(raw, "s3cret-value") || !strings.Contains(raw, "API_KEY") {
+		t.Errorf("got %s, want the name alone", raw)
+	}
+	if _, same := bound("sha256:1", "s3cret-value"); same != sum {
+		t.Error("the same value binds otherwise")
+	}
+	if _, other := bound("sha256:1", "another"); other == sum {
+		t.Error("another value binds the same")
+	}
+	if other, _ := bound("sha256:2", "s3cret-value"); strings.Replace(other, "sha256:2", "sha256:1", 1) == raw {
+		t.Error("equal values can be told from the hashes in two approvals")
+	}
+}
