@@ -40,6 +40,7 @@ type size struct {
 	bursts     int           // of one repetition, each empties the pool
 	neighbours time.Duration // with each abuser in one repetition
 	dry        time.Duration // of one repetition after the pool was used up
+	rest       time.Duration // for which sessions wait before it is looked what they take
 }
 
 func fullSize() size {
@@ -47,7 +48,7 @@ func fullSize() size {
 		plan:  measure.Plan{Reps: 5, Slices: 5, Slice: 360 * time.Millisecond, MaxOps: 2000},
 		open:  measure.OpenPlan{Reps: 5, Rate: 1000, Lasts: 4 * time.Second},
 		rules: []int{1, 100, 1000}, sessions: []int{10, 1000}, idle: 5000, cells: 64, pool: 8, bursts: 3,
-		neighbours: 3 * time.Second, dry: 4 * time.Second,
+		neighbours: 3 * time.Second, dry: 4 * time.Second, rest: 5 * time.Second,
 	}
 }
 
@@ -56,7 +57,7 @@ func quickSize() size {
 		plan:  measure.Plan{Reps: 2, Slices: 1, Slice: 60 * time.Millisecond, MaxOps: 20},
 		open:  measure.OpenPlan{Reps: 2, Rate: 1000, Lasts: 200 * time.Millisecond},
 		rules: []int{1, 100, 1000}, sessions: []int{4, 12}, idle: 40, cells: 6, pool: 3, bursts: 1,
-		neighbours: 200 * time.Millisecond, dry: 150 * time.Millisecond,
+		neighbours: 200 * time.Millisecond, dry: 150 * time.Millisecond, rest: 100 * time.Millisecond,
 	}
 }
 

@@ -95,7 +95,7 @@ func checkCell(t *testing.T, c *report.Cell) {
 
 func checkMemory(t *testing.T, r *report.Run) {
 	t.Helper()
-	if len(r.Memory) != 2+len(quickSize().sessions) {
+	if len(r.Memory) != 2+2*len(quickSize().sessions) {
 		t.Errorf("memory: got %d rows", len(r.Memory))
 	}
 	for _, m := range r.Memory {

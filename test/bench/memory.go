@@ -122,7 +122,7 @@ func (b *bench) daemonMemory(t *target, sessions int) error {
 		after     time.Duration
 	}{
 		{report.MemoryWorking, "right after a client's calls", 0},
-		{report.MemoryDaemon, fmt.Sprintf("%v after them", restFor), restFor},
+		{report.MemoryDaemon, fmt.Sprintf("%v after them", b.size.rest), b.size.rest},
 	} {
 		select {
 		case <-time.After(m.after):
@@ -140,9 +140,6 @@ func (b *bench) daemonMemory(t *target, sessions int) error {
 	}
 	return nil
 }
-
-// restFor is how long sessions wait before it is looked what they take.
-const restFor = 5 * time.Second
 
 func residentOf(pid int) (int64, error) {
 	var kib int64
