@@ -40,7 +40,7 @@ func TestTapeGivesAllThatWasWrittenInItsOrder(t *testing.T) {
 			var want [streams][]byte
 			var order []Stream
 			for i := range 50 {
-				s := Stream(1 + i%2) //nolint:gosec // 1 or 2
+				s := Stream(1 + i%2)
 				data := fmt.Appendf(nil, "line %d\n", i)
 				tape.Append(s, int64(len(want[s.index()])), data)
 				want[s.index()], order = append(want[s.index()], data...), append(order, s)
@@ -82,7 +82,7 @@ func TestTapeAgainstAModel(t *testing.T) {
 		var known [streams][]bool
 		var slowGot [streams]int64
 		for range rng.IntN(400) {
-			s := Stream(1 + rng.IntN(2)) //nolint:gosec // 1 or 2
+			s := Stream(1 + rng.IntN(2))
 			i := s.index()
 			if rng.IntN(20) == 0 {
 				gap := rng.IntN(3000)

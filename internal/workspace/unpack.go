@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,15 @@ type unpacker struct {
 	under  string
 	limits Limits
 	totals Totals
-	dirs   []*tar.Header // whose modes and times are set at the end
+	dirs   []madeDir // whose modes and times are set at the end
+}
+
+// madeDir is what is kept of a directory's entry until then; the whole header can be
+// as large as its sender likes.
+type madeDir struct {
+	at       string
+	mode     fs.FileMode
+	modified time.Time
 }
 
 func (u *unpacker) all(in *tar.Reader) error {
@@ -96,8 +105,7 @@ func (u *unpacker) entry(in io.Reader, h *tar.Header) error {
 	}
 	switch h.Typeflag {
 	case tar.TypeDir:
-		h.Name = at
-		u.dirs = append(u.dirs, h)
+		u.dirs = append(u.dirs, madeDir{at, fs.FileMode(h.Mode).Perm(), h.ModTime}) //nolint:gosec // permission bits
 		return u.dir.mkdir(at, 0o700)
 	case tar.TypeSymlink:
 		return u.symlink(at, h)
@@ -191,15 +199,14 @@ func (u *unpacker) times(at string, modified time.Time) error {
 // finish gives directories their modes and times, the deepest first: a mode can
 // forbid to write in them, and writing changes their times.
 func (u *unpacker) finish() error {
-	for i := len(u.dirs) - 1; i >= 0; i-- {
-		h := u.dirs[i]
-		if info, err := u.dir.root.Lstat(h.Name); err != nil || !info.IsDir() {
+	for _, h := range slices.Backward(u.dirs) {
+		if info, err := u.dir.root.Lstat(made.at); err != nil || !info.IsDir() {
 			continue // a later entry took its place
 		}
-		if err := u.dir.root.Chmod(h.Name, fs.FileMode(h.Mode).Perm()|0o700); err != nil { //nolint:gosec // permission bits
-			return fmt.Errorf("set the mode of %s: %w", h.Name, err)
+		if err := u.dir.root.Chmod(made.at, made.mode|0o700); err != nil {
+			return fmt.Errorf("set the mode of %s: %w", made.at, err)
 		}
-		if err := u.times(h.Name, h.ModTime); err != nil {
+		if err := u.times(made.at, made.modified); err != nil {
 			return err
 		}
 	}
