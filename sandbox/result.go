@@ -16,7 +16,7 @@ type Outcome string
 // Outcomes of a call that reached the sandbox.
 const (
 	OutcomeExited      Outcome = "EXITED"        // by itself; ExitCode holds
-	OutcomeSignaled    Outcome = "SIGNALED"      // by a signal that sandgate did not send; Signal holds
+	OutcomeSignaled    Outcome = "SIGNALED"      // by a signal that sandgate did not send of itself; Signal holds
 	OutcomeTimedOut    Outcome = "TIMED_OUT"     // WallTime passed
 	OutcomeOutOfMemory Outcome = "OUT_OF_MEMORY" // the kernel killed it for MemoryBytes
 	OutcomeOutputLimit Outcome = "OUTPUT_LIMIT"  // wrote more than OutputTotalBytes

@@ -118,6 +118,14 @@ type Call struct {
 	// (immediate EOF).
 	Stdin io.Reader
 
+	// Terminal gives the program a controlling terminal of this size as its stdin, stdout
+	// and stderr: all its output is Stdout, and the end of Stdin is typed as the terminal's
+	// end-of-file character. Nil: none.
+	Terminal *TerminalSize
+	// Control is read while the call runs, until it is closed; nil: never. What is sent
+	// before the program runs waits for it. Whoever sends MUST stop when Run returns.
+	Control <-chan Input
+
 	// Workspace is what is mounted at WorkspacePath.
 	Workspace Workspace
 	// Mounts say what else may be done with parts of it, in any order.

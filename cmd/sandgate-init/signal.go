@@ -61,17 +61,26 @@ func (n *stage) program() int {
 		logf("look for a program: %v", err)
 		return 0
 	}
+	first := 0
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil || pid <= 1 {
 			continue
 		}
 		status, err := os.ReadFile("/proc/" + e.Name() + "/status")
-		if err == nil && statusNumber(status, "PPid:") == n.pid && statusNumber(status, "NSpid:") == n.prepared.HolderPID {
+		if err != nil || statusNumber(status, "PPid:") != n.pid {
+			continue
+		}
+		switch statusNumber(status, "NSpid:") {
+		case n.prepared.HolderPID:
 			return pid
+		case -1: // gVisor does not tell it; the program is the stage's oldest child
+			if first == 0 || pid < first {
+				first = pid
+			}
 		}
 	}
-	return 0
+	return first
 }
 
 // statusNumber is the last number in a line of /proc/N/status; -1: there is none.

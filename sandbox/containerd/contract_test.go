@@ -16,3 +16,8 @@ func TestIsolation(t *testing.T) {
 	requireRoot(t)
 	sandboxtest.RunIsolation(t, func(t *testing.T) sandbox.Runtime { return start(t, testConfig(t)) })
 }
+
+func TestInteractive(t *testing.T) {
+	requireRoot(t)
+	sandboxtest.RunInteractive(t, func(t *testing.T) sandbox.Runtime { return start(t, testConfig(t)) })
+}

@@ -281,6 +281,10 @@ func checkVeiled(call *sandbox.Call) error {
 		return fmt.Errorf("an overlay of the workspace cannot be made with isolation %q: use %q, or workspace ro: %w",
 			sandbox.IsolationGVisor, sandbox.IsolationRunc, errdefs.ErrFailedPrecondition)
 	}
+	if call.Isolation == sandbox.IsolationGVisor && call.Terminal != nil {
+		return fmt.Errorf("a terminal cannot be had with isolation %q: use %q, or no terminal: %w",
+			sandbox.IsolationGVisor, sandbox.IsolationRunc, errdefs.ErrFailedPrecondition)
+	}
 	if call.Isolation == sandbox.IsolationGVisor && call.Limits.MemoryBytes < veiledLeastBytes {
 		return fmt.Errorf("limit memory_bytes is %d: gVisor's own kernel lives on it too, want at least %d with isolation %q: %w",
 			call.Limits.MemoryBytes, veiledLeastBytes, sandbox.IsolationGVisor, errdefs.ErrFailedPrecondition)

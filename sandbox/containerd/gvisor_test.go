@@ -251,3 +251,17 @@ func gvisorThreads(t *testing.T, cfg containerd.Config) (narrow, wide int) {
 	}
 	return narrow, wide
 }
+
+func TestSignalsInGVisor(t *testing.T) {
+	sandboxtest.RunSignals(t, func(t *testing.T) sandbox.Runtime { return inGVisor{start(t, gvisorConfig(t))} })
+}
+
+// TestGVisorRefusesTerminals before anything of the call is made.
+func TestGVisorRefusesTerminals(t *testing.T) {
+	r := start(t, gvisorConfig(t))
+	call := gvisorCall("true")
+	call.Terminal = &sandbox.TerminalSize{Rows: 24, Cols: 80}
+	if _, err := r.Run(t.Context(), call); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "terminal") {
+		t.Errorf("got %v, want a failed precondition that names the terminal", err)
+	}
+}

@@ -321,6 +321,8 @@ func (u *running) exec(ctx context.Context) (cell.Exit, error) {
 			<-u.unthrottled // else it could lift the limit of a later call in this group
 		}
 	}()
+	inputs, noMore := context.WithCancel(ctx)
+	defer noMore()
 	var next *cell.Stage
 	if u.ahead() {
 		if spec, ready := u.r.nextSpec(u.c, u.otherSlot()); ready {
@@ -335,7 +337,7 @@ func (u *running) exec(ctx context.Context) (cell.Exit, error) {
 		Argv: u.call.Argv, Env: u.env, Cwd: u.call.Cwd,
 		WallTime: l.WallTime, OutputBytes: l.OutputBytes, Live: u.call.Live, OutputTotalBytes: l.OutputTotalBytes,
 		DiskBytes: l.DiskBytes, FileBytes: l.FileBytes, OpenFiles: l.OpenFiles, Pids: pids,
-		Workspace: u.kind, Next: next, Stdin: u.call.Stdin,
+		Workspace: u.kind, Next: next, Stdin: u.call.Stdin, Terminal: terminalOf(u.call), Control: u.control(inputs),
 		Ready: func() error { return u.ready(ctx) },
 	}, cell.Handlers{Started: u.onStarted, Output: u.onOutput})
 }
