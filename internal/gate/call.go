@@ -46,6 +46,13 @@ type Call struct {
 	// its size; both unset for a streamed stdin.
 	StdinDigest string
 	StdinBytes  *int64
+	// Terminal gives the program a terminal; nil: pipes. That there is one is part of the
+	// digest, its size is not.
+	Terminal *Terminal
+	// Inputs are signals and new sizes of the terminal, taken while the program runs; nil:
+	// none. Whoever sends MUST stop when Execute returns, and be ready to be left waiting
+	// until then.
+	Inputs <-chan sandbox.Input
 	// WorkspaceDir is a directory of the machine to work on; permitted only where
 	// the daemon's configuration says so.
 	WorkspaceDir string
@@ -59,6 +66,12 @@ type Call struct {
 	// WantChanges has the result tell which files of the workspace were changed, which
 	// costs a look at all of them before and after. It is no part of the digest.
 	WantChanges bool
+}
+
+// Terminal is what the host says of its own.
+type Terminal struct {
+	Size sandbox.TerminalSize // in characters; 0 by 0 means 24 by 80
+	Term string               // its kind, the variable TERM unless Env has that; empty: xterm
 }
 
 // Outcome of a call as the host sees it: the sandbox's outcomes and the gate's own.

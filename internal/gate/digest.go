@@ -11,7 +11,8 @@ import (
 )
 
 // digestOf names what would run: "sha256:" over the canonical JSON (RFC 8785) of
-// tool, arguments, working directory, environment, stdin, workspace and session.
+// tool, arguments, working directory, environment, stdin, whether there is a terminal,
+// workspace and session.
 // Args must be canonical. The rest is put together in the order of that form.
 //
 // Left out are the caller (ids are each caller's own), agent and profile (they
@@ -36,6 +37,9 @@ func digestOf(call *Call) (string, error) {
 	}
 	raw = appendString(append(raw, `},"session":`...), call.SessionID)
 	raw = appendString(append(raw, `,"stdin":`...), stdin)
+	if call.Terminal != nil {
+		raw = append(raw, `,"terminal":true`...)
+	}
 	raw = appendString(append(raw, `,"tool":`...), call.Tool)
 	raw = appendString(append(raw, `,"v":1,"workspace":`...), call.WorkspaceDir)
 	raw = append(raw, '}')

@@ -30,6 +30,7 @@ func (g *Gate) input(p *prepared, state *session.State) (policy.Input, error) {
 	call, tool, err := proposal.Build(p.tool, proposal.Call{
 		ID: p.call.ID, Args: p.call.Args, Cwd: p.call.Cwd, Env: p.call.Env,
 		StdinBytes: p.call.StdinBytes, Digest: p.digest, StdinDigest: p.call.StdinDigest, Detached: p.call.Detach,
+		Terminal: p.call.Terminal != nil,
 	}, p.looked)
 	if err != nil {
 		return policy.Input{}, err

@@ -71,6 +71,9 @@ func (g *Gate) prepare(call Call) (*prepared, error) {
 	if err := checkEnvironment(&call, tool); err != nil {
 		return nil, err
 	}
+	if err := checkTerminal(&call, tool); err != nil {
+		return nil, err
+	}
 	if err := g.checkWorkspace(&call); err != nil {
 		return nil, err
 	}

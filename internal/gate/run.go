@@ -154,6 +154,7 @@ func (w *way) sandboxCall(cage policy.SandboxObligations) (sandbox.Call, error) 
 	if w.obs != nil {
 		call.Observer = w.obs
 	}
+	w.interactive(&call)
 	if err := w.redactOutput(&call); err != nil {
 		return sandbox.Call{}, err
 	}

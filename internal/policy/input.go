@@ -93,6 +93,9 @@ type CallInput struct {
 	StdinDigest string `json:"stdin_digest,omitempty"`
 	// Detached: it runs in the background; absent for other calls.
 	Detached bool   `json:"detached,omitempty"`
+	// Terminal: its program has a terminal, to which a person or a program types; absent
+	// for other calls.
+	Terminal bool   `json:"terminal,omitempty"`
 	Digest   string `json:"digest"`
 	// TransformedFrom is the digest of the call that the host sent, where this one
 	// is what a transform of the policy made of it.

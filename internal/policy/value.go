@@ -276,6 +276,9 @@ func (b *valueBuilder) call(c *CallInput) *ast.Term {
 	if c.Detached {
 		b.putBool(keyDetached, true)
 	}
+	if c.Terminal {
+		b.putBool(keyTerminal, true)
+	}
 	if b.needs.digest {
 		b.putText(keyDigest, c.Digest)
 	}

@@ -145,6 +145,7 @@ var (
 	keyStatic           = ast.StringTerm("static")
 	keyStdinBytes       = ast.StringTerm("stdin_bytes")
 	keyDetached         = ast.StringTerm("detached")
+	keyTerminal         = ast.StringTerm("terminal")
 	keyStdinDigest      = ast.StringTerm("stdin_digest")
 	keyStored           = ast.StringTerm("stored")
 	keySub              = ast.StringTerm("sub")

@@ -33,6 +33,7 @@ type Call struct {
 	// StdinDigest is "sha256:…" of the standard input. Empty: none, or streamed.
 	StdinDigest string
 	Detached    bool   // it runs in the background
+	Terminal    bool   // its program gets one
 	Digest      string // what the gate calls it; empty where nothing is run
 }
 
@@ -42,7 +43,8 @@ type Call struct {
 func Build(tool catalog.Tool, call Call, root facts.FS) (policy.CallInput, policy.ToolInput, error) {
 	in := policy.CallInput{
 		ID: call.ID, Tool: tool.Name, Args: call.Args, Cwd: call.Cwd, Env: call.Env,
-		StdinBytes: call.StdinBytes, StdinDigest: call.StdinDigest, Detached: call.Detached, Digest: call.Digest,
+		StdinBytes: call.StdinBytes, StdinDigest: call.StdinDigest, Detached: call.Detached,
+		Terminal: call.Terminal, Digest: call.Digest,
 	}
 	if in.Cwd == "" {
 		in.Cwd = DefaultCwd

@@ -76,7 +76,13 @@ func convertStart(req *sandgatev1.ExecuteStart, caller gate.Caller) (gate.Call, 
 	if !req.GetStdin() {
 		setStdin(&call, nil)
 	}
-	return call, nil
+	if t := req.GetTerminal(); t != nil {
+		call.Terminal = &gate.Terminal{Term: t.GetTerm()}
+		if t.GetSize() != nil {
+			call.Terminal.Size, err = convertSize("terminal.size", t.GetSize())
+		}
+	}
+	return call, err
 }
 
 // setStdin gives a call a stdin that is known as a whole.

@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+	"github.com/sandgate/sandgate/sandbox"
 )
 
 type executeStream = sandgatev1.ToolService_ExecuteStreamServer
@@ -35,7 +36,9 @@ func (t *toolService) ExecuteStream(stream executeStream) error {
 	}
 	ctx, cancel := t.server.untilStop(stream.Context())
 	defer cancel(nil)
-	in := &stdinReader{stream: stream, cancel: cancel}
+	inputs := make(chan sandbox.Input)
+	call.Inputs = inputs
+	in := &stdinReader{stream: stream, cancel: cancel, inputs: inputs, done: ctx.Done(), terminal: call.Terminal != nil}
 	if first.GetStart().GetStdin() {
 		r, w := io.Pipe()
 		defer r.CloseWithError(errStdinDone)
@@ -62,7 +65,7 @@ func (t *toolService) ExecuteStream(stream executeStream) error {
 	})
 }
 
-// stdinReader receives the messages after start. It reads on only when the
+// stdinReader receives the messages after start: stdin, signals and new sizes. It reads on only when the
 // program has taken what came before, so gRPC's flow control bounds it. It ends
 // when the host closes its side or the RPC ends.
 type stdinReader struct {
@@ -70,6 +73,10 @@ type stdinReader struct {
 	cancel context.CancelCauseFunc
 	pipe   *io.PipeWriter // nil: the host said that there is no stdin
 	closed bool           // stdin_close was received
+
+	inputs   chan<- sandbox.Input
+	done     <-chan struct{} // closed when nobody takes inputs any more
+	terminal bool            // the call has one
 }
 
 func (s *stdinReader) run() {
@@ -102,10 +109,18 @@ func (s *stdinReader) read() error {
 		case *sandgatev1.ExecuteStreamRequest_StdinClose:
 			s.closed = true
 			s.finish(nil)
+		case *sandgatev1.ExecuteStreamRequest_Signal:
+			if err := s.signal(event.Signal); err != nil {
+				return err
+			}
+		case *sandgatev1.ExecuteStreamRequest_Resize:
+			if err := s.resize(event.Resize); err != nil {
+				return err
+			}
 		case *sandgatev1.ExecuteStreamRequest_Start:
 			return fieldError("start", "came twice: only the first message is a start")
 		default:
-			return fieldError("event", "is missing: want stdin or stdin_close")
+			return fieldError("event", "is missing: want stdin, stdin_close, signal or resize")
 		}
 	}
 }
