@@ -180,6 +180,9 @@ func (d *Dir) born(name string) (time.Time, bool) {
 	return time.Unix(st.Btime.Sec, int64(st.Btime.Nsec)), true
 }
 
+// maxLooked bounds the names in one directory that is looked through.
+const maxLooked = 1 << 20
+
 // walk visits everything beneath a directory, parents first.
 func (d *Dir) walk(ctx context.Context, dir string, depth int, visit func(string, fs.FileInfo) error) error {
 	if ctx.Err() != nil {
@@ -188,7 +191,7 @@ func (d *Dir) walk(ctx context.Context, dir string, depth int, visit func(string
 	if depth > maxDepth {
 		return fmt.Errorf("%s is more than %d directories deep: %w", dir, maxDepth, errdefs.ErrResourceExhausted)
 	}
-	names, err := d.names(dir)
+	names, err := d.names(dir, Limits{Files: maxLooked}, 0)
 	if err != nil {
 		return mapped(err)
 	}

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 )
 
 // Limits bound a tree that is packed, unpacked or looked through. 0 is no bound.
@@ -88,7 +90,7 @@ func (p *packer) children(dir, as string, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("%s is more than %d directories deep: %w", dir, maxDepth, errdefs.ErrResourceExhausted)
 	}
-	names, err := p.dir.names(dir)
+	names, err := p.dir.names(dir, p.limits, p.totals.Files)
 	if err != nil {
 		return err
 	}
@@ -103,13 +105,29 @@ func (p *packer) children(dir, as string, depth int) error {
 	return nil
 }
 
-// names are the entries of a directory, sorted.
-func (d *Dir) names(dir string) ([]string, error) {
-	f, err := d.root.Open(dir)
+// namesAtOnce is how many names of a directory are read at a time.
+const namesAtOnce = 4096
+
+// names are the entries of a directory, sorted. Those of a directory that has more than
+// is left within the limits, of which some are used up, are not all held in memory.
+// What was a directory a moment ago may be a named pipe now: it is not waited for.
+func (d *Dir) names(dir string, limits Limits, used int64) ([]string, error) {
+	f, err := d.root.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("read directory %s: %w", dir, err)
 	}
-	names, err := f.Readdirnames(-1)
+	var names []string
+	for err == nil {
+		var some []string
+		some, err = f.Readdirnames(namesAtOnce)
+		names = append(names, some...)
+		if limits.Files > 0 && used+int64(len(names)) > limits.Files+1 { // one may be an upload's
+			err = fmt.Errorf("more than %d files: %w", limits.Files, errdefs.ErrResourceExhausted)
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, fmt.Errorf("read directory %s: %w", dir, err)
 	}

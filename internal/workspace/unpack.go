@@ -199,7 +199,7 @@ func (u *unpacker) times(at string, modified time.Time) error {
 // finish gives directories their modes and times, the deepest first: a mode can
 // forbid to write in them, and writing changes their times.
 func (u *unpacker) finish() error {
-	for _, h := range slices.Backward(u.dirs) {
+	for _, made := range slices.Backward(u.dirs) {
 		if info, err := u.dir.root.Lstat(made.at); err != nil || !info.IsDir() {
 			continue // a later entry took its place
 		}
