@@ -21,10 +21,14 @@ func digestByLibrary(t *testing.T, call *Call) string {
 	if env == nil {
 		env = map[string]string{}
 	}
-	raw, err := json.Marshal(map[string]any{
+	whole := map[string]any{
 		"v": 1, "tool": call.Tool, "args": call.Args, "cwd": call.Cwd, "env": env, "stdin": stdin,
 		"workspace": call.WorkspaceDir, "session": call.SessionID,
-	})
+	}
+	if call.Terminal != nil {
+		whole["terminal"] = true
+	}
+	raw, err := json.Marshal(whole)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +60,9 @@ func FuzzDigestIsTheCanonicalOne(f *testing.F) {
 			t.Skip("has no canonical form")
 		}
 		call := &Call{Tool: tool, Args: args, Cwd: cwd, Env: map[string]string{name: value, "B": arg}, SessionID: session, WorkspaceDir: workspace}
+		if len(value)%2 == 1 {
+			call.Terminal = &Terminal{Term: value}
+		}
 		got, err := digestOf(call)
 		if err != nil {
 			t.Fatal(err)
