@@ -97,6 +97,9 @@ func (c *Class) ofScript(s *facts.Shell, reasons []policy.Reason) error {
 	}
 	var words []string
 	for _, command := range asked {
+		if fed(s.Commands, command) {
+			return errors.New(shown(command.Base) + " may read what another command writes into a pipe, which no grant names")
+		}
 		class, text, err := ofCommand(command)
 		if err != nil {
 			return err
@@ -107,6 +110,12 @@ func (c *Class) ofScript(s *facts.Shell, reasons []policy.Reason) error {
 	}
 	c.Summary = strings.Join(words, "; ")
 	return nil
+}
+
+// fed is that of lib/grants.rego.
+func fed(all []*facts.Command, c *facts.Command) bool {
+	piped := func(context string) bool { return strings.HasPrefix(context, "|") }
+	return c.Index > 0 && c.Index <= len(all) && slices.ContainsFunc(c.Context, piped) && slices.ContainsFunc(all[c.Index-1].Context, piped)
 }
 
 func ofCommand(c *facts.Command) (policy.GrantCommand, string, error) {

@@ -118,8 +118,8 @@ func TestGrantsAreAsNarrowAsTheySay(t *testing.T) {
 		},
 		{
 			script: `mv -f build old`, summary: "exactly `mv -f build old`",
-			allows: []string{`mv -f build old`, `ls; mv -f build old`},
-			asks:   []string{`mv -f src old`, `mv -f build old src`, `mv build old`, `mv build old -f`, `mv -f bui* old`, `mv -f build src`},
+			allows: []string{`mv -f build old`, `ls; mv -f build old`, `mv -f build old | cat`},
+			asks:   []string{`cat top.txt | mv -f build old`, `ls; echo x | mv -f build old`, `echo x |& mv -f build old`, `mv -f src old`, `mv -f build old src`, `mv build old`, `mv build old -f`, `mv -f bui* old`, `mv -f build src`},
 		},
 		{
 			script: `touch src/new.go && mkdir -p src/x`, summary: "`touch`, files below /workspace/src; `mkdir [-p]`, files below /workspace/src",
@@ -164,6 +164,7 @@ func TestWhatCannotBeNarrowedIsNotOffered(t *testing.T) {
 		{`echo x > top.txt`, "redirected"},
 		{`mv src/*.go docs`, "only known when it runs"},
 		{`A=x mv y z`, "assignment"},
+		{`cat top.txt | patch -p1`, "writes into a pipe"},
 		{`mv x y &`, "background"},
 		{`if true; then mv x y; fi`, "uses if"},
 		{`f() { mv x y; }; f`, "defines commands"},

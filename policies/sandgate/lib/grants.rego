@@ -18,6 +18,7 @@ answers(grant, finding, call) if {
 	finding.rule in grant.rules
 	suits(grant, call)
 	matches(grant, call.shell.commands[finding.command])
+	not fed(call.shell.commands, call.shell.commands[finding.command])
 }
 
 answers(grant, finding, call) if {
@@ -26,6 +27,7 @@ answers(grant, finding, call) if {
 	not finding.command
 	every command in call.shell.commands {
 		matches(grant, command)
+		not fed(call.shell.commands, command)
 	}
 }
 
@@ -63,6 +65,18 @@ _same_place(grant, call) if {
 plain(call) if {
 	call.env == {}
 	call.stdin_bytes == 0
+}
+
+# METADATA
+# title: fed
+# description: >-
+#   The command may read what another one writes into a pipe: a standard input that no grant names. Which of two
+#   pipelines side by side a command is of is not told, so the first of the second one counts as fed as well.
+fed(commands, command) if {
+	some context in command.context
+	startswith(context, "|")
+	some before in commands[command.index - 1].context
+	startswith(before, "|")
 }
 
 # METADATA
