@@ -348,7 +348,7 @@ test_bare_scripts_are_not_looked_into[note] if {
 		"a path that climbs": [_with(_command("cat", []), {"args": [{"value": "../../x", "literal": true}]}), "unknown-path"],
 		"a file of git": [_with(_command("tee", []), {"args": [{"value": ".git/config", "literal": true}]}), "repository-internals"],
 		"a redirect below .git": [_redirecting({"target": ".git/config"}), "repository-internals"],
-		"a redirect that may be": [_redirecting({"target": null, "may": [{"path": "/workspace/.git/config"}]}), "repository-internals"],
+		"a redirect that may be": [_redirecting({"may": [{"path": "/workspace/.git/config"}]}), "repository-internals"],
 	}
 	[command, rule] := case
 	rule in _counts(_script([command]))
