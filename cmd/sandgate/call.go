@@ -30,7 +30,7 @@ type callOptions struct {
 	timeout                               time.Duration
 	stdin, asJSON, dryRun, quiet, explain bool
 	wait                                  bool
-	detach, detachOnDisconnect            bool
+	detach, detachOnDisconnect, tty       bool
 }
 
 func newCallCommand(c *client) *cobra.Command {
@@ -39,7 +39,9 @@ func newCallCommand(c *client) *cobra.Command {
 		Use:   "call TOOL [JSON|@FILE|-]",
 		Short: "Send a tool call; its output and exit code become this command's",
 		Long: `Sends a tool call to the daemon, which decides it and, if policy allows it, runs it
-in a sandbox. The tool's output is streamed to stdout and stderr.
+in a sandbox. The tool's output is streamed to stdout and stderr. The first Ctrl-C
+goes to the running tool, the second one cancels the call; with --tty all of them are
+typed.
 
 The arguments are one JSON object: as text, in a file (@FILE) or on stdin (-).
 --arg NAME=TEXT adds a text argument, --arg NAME:=JSON any other.
@@ -56,6 +58,7 @@ A tool may exit with any of these itself: --json tells them apart.`,
 		Example: `  sandgate call bash '{"command": "ls -la"}'
   sandgate call bash --arg command='grep -rn error .' --workspace ~/src/project
   sandgate call read_file --arg path=README.md --arg limit:=20
+  sandgate call -t bash --arg command='bash -i'
   echo hello | sandgate call bash --arg command=cat --stdin
   id=$(sandgate call -d bash --arg command='make test'); sandgate logs -f $id`,
 		Args: cobra.RangeArgs(1, 2),
@@ -70,6 +73,7 @@ A tool may exit with any of these itself: --json tells them apart.`,
 	fl.StringArrayVarP(&o.env, "env", "e", nil, "variable NAME=VALUE of the call; may be repeated")
 	fl.DurationVar(&o.timeout, "timeout", 0, "end the call after this long; policy may end it earlier")
 	fl.BoolVar(&o.stdin, "stdin", false, "give this command's stdin to the tool")
+	fl.BoolVarP(&o.tty, "tty", "t", false, "give the tool this terminal: what is typed, its size, its Ctrl-C")
 	fl.BoolVar(&o.asJSON, "json", false, "print the whole result as JSON instead of streaming the output")
 	fl.StringVar(&o.id, "call-id", "", "id of the call: the same call under the same id never runs twice")
 	fl.BoolVarP(&o.dryRun, "dry-run", "n", false, "only decide: run nothing and print the decision")
@@ -77,6 +81,9 @@ A tool may exit with any of these itself: --json tells them apart.`,
 	fl.BoolVarP(&o.detach, "detach", "d", false, "run it in the background: print its id once it runs, and return")
 	fl.BoolVar(&o.detachOnDisconnect, "detach-on-disconnect", false, "leaving with Ctrl-C, or losing the connection, does not end the call")
 	cmd.MarkFlagsMutuallyExclusive("detach", "detach-on-disconnect", "dry-run")
+	for _, other := range []string{"detach", "dry-run", "json", "stdin"} {
+		cmd.MarkFlagsMutuallyExclusive("tty", other)
+	}
 	fl.BoolVar(&o.wait, "wait", false, "wait while the call needs an approval, and go on once it is approved")
 	fl.BoolVarP(&o.quiet, "quiet", "q", false, "do not say on stderr what sandgate has to say of the result")
 	return cmd
@@ -156,6 +163,10 @@ func (o *callOptions) evaluate(cmd *cobra.Command, api sandgatev1.ToolServiceCli
 }
 
 func (o *callOptions) execute(cmd *cobra.Command, api sandgatev1.ToolServiceClient, call *sandgatev1.Call) error {
+	local, err := o.terminal(cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(cmd.Context())
 	defer cancel(nil)
 	stream, err := api.ExecuteStream(ctx)
@@ -163,19 +174,28 @@ func (o *callOptions) execute(cmd *cobra.Command, api sandgatev1.ToolServiceClie
 		return err
 	}
 	start := &sandgatev1.ExecuteStreamRequest{Event: &sandgatev1.ExecuteStreamRequest_Start{
-		Start: &sandgatev1.ExecuteStart{Call: call, Stdin: o.stdin, DetachOnDisconnect: o.detachOnDisconnect},
+		Start: &sandgatev1.ExecuteStart{
+			Call: call, Stdin: o.stdin || o.tty, DetachOnDisconnect: o.detachOnDisconnect, Terminal: local.proto(),
+		},
 	}}
-	// A failed Send only says io.EOF: the reason comes with Recv.
-	if err := stream.Send(start); err == nil && o.stdin {
-		go sendStdin(stream, cmd.InOrStdin(), cancel)
-	} else if err := stream.CloseSend(); err != nil {
-		return err
+	up := &upstream{stream: stream}
+	if err := up.send(start); err == nil && o.stdin {
+		go up.sendStdin(cmd.InOrStdin(), cancel)
+	}
+	if !o.detachOnDisconnect {
+		defer onInterrupt(cmd.Context(), up.interrupted)()
+	}
+	defer local.restore()
+	begun := func() error {
+		up.started()
+		return local.join(ctx, up, cmd.InOrStdin(), cancel)
 	}
 	out, errOut := cmd.OutOrStdout(), cmd.ErrOrStderr()
 	if o.asJSON {
 		out, errOut = io.Discard, io.Discard
 	}
-	res, err := o.receive(stream, newOutputs(out, errOut), cmd.ErrOrStderr())
+	res, err := o.receive(stream, newOutputs(out, errOut), cmd.ErrOrStderr(), begun)
+	local.restore()
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil && cmd.Context().Err() == nil {
 			return cause // stdin could not be read
@@ -224,32 +244,9 @@ func (o *callOptions) start(cmd *cobra.Command, api sandgatev1.ToolServiceClient
 	return err
 }
 
-// sendStdin hands a reader over to the call. It ends with the process at the
-// latest: a read of a terminal cannot be interrupted.
-func sendStdin(stream sandgatev1.ToolService_ExecuteStreamClient, from io.Reader, cancel context.CancelCauseFunc) {
-	for {
-		buf := make([]byte, stdinChunk)
-		n, err := from.Read(buf)
-		if n > 0 {
-			chunk := &sandgatev1.ExecuteStreamRequest{Event: &sandgatev1.ExecuteStreamRequest_Stdin{Stdin: buf[:n]}}
-			if stream.Send(chunk) != nil {
-				return
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			_ = stream.CloseSend() // the answer tells
-			return
-		}
-		if err != nil {
-			cancel(fmt.Errorf("read stdin: %w", err)) // half a stdin must not pass for a whole one
-			return
-		}
-	}
-}
-
 // receive writes output as it comes and returns the result. A call that needs an
 // approval ends here, unless it is to be waited for; it goes on when it is sent again.
-func (o *callOptions) receive(stream sandgatev1.ToolService_ExecuteStreamClient, out *outputs, notes io.Writer) (*sandgatev1.Result, error) {
+func (o *callOptions) receive(stream sandgatev1.ToolService_ExecuteStreamClient, out *outputs, notes io.Writer, begun func() error) (*sandgatev1.Result, error) {
 	var decided *sandgatev1.DecisionEvent
 	for {
 		msg, err := stream.Recv()
@@ -270,13 +267,15 @@ func (o *callOptions) receive(stream sandgatev1.ToolService_ExecuteStreamClient,
 			if !o.quiet {
 				_, err = fmt.Fprintf(notes, "sandgate: waits for an approval: sandgate approve %s\n", visible(a.GetApprovalId()))
 			}
+		case *sandgatev1.ExecuteStreamResponse_Started:
+			err = begun()
 		case *sandgatev1.ExecuteStreamResponse_Output:
 			err = out.event(event.Output)
 		case *sandgatev1.ExecuteStreamResponse_Result:
 			return event.Result, out.rest(event.Result)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("write output: %w", err)
+			return nil, fmt.Errorf("follow the call: %w", err)
 		}
 	}
 }
