@@ -53,8 +53,8 @@ func Start(t *testing.T, rt sandbox.Runtime, call sandbox.Call) *Talk {
 	inputs := make(chan sandbox.Input)
 	k := &Talk{Stdin: w, Inputs: inputs, t: t, ended: make(chan struct{}), more: make(chan struct{})}
 	call.Stdin, call.Control, call.Live, call.Observer = r, inputs, true, k
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(func() { cancel(); <-k.ended })
+	ctx, cancel := context.WithCancelCause(t.Context())
+	t.Cleanup(func() { cancel(nil); <-k.ended })
 	go func() {
 		defer close(k.ended)
 		k.res, k.err = rt.Run(ctx, call)
