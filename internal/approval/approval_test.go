@@ -535,3 +535,30 @@ func TestAnApprovalIsBoundToVariablesAndDoesNotTellThem(t *testing.T) {
 		t.Error("equal values can be told from the hashes in two approvals")
 	}
 }
+
+// TestExpiryIsByTheClockOnTheWall: the monotonic reading that time.Now has beside stands
+// still while the machine sleeps.
+func TestExpiryIsByTheClockOnTheWall(t *testing.T) {
+	j := &tape{now: time.Now}
+	grants := grant.New(grant.Config{Journal: j, Fold: grant.NewFold()})
+	m := approval.New(approval.Config{Journal: j, Grants: grants, Fold: approval.NewFold()})
+	d := policy.Decision{Outcome: policy.Ask, Ask: &policy.AskTerms{}, Reasons: []policy.Reason{{Rule: "r", Message: "m"}}}
+	a, err := m.Ask(t.Context(), approval.Approval{
+		CallID: "c", Caller: requester, Bound: approval.BoundBy("sha256:c", &d, nil), Decision: d,
+		Offer: &grant.Class{Tool: "bash", Profile: "readonly", Rules: []string{"r"}, Summary: "x"},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	monotonic := func(at time.Time) bool { return strings.Contains(at.String(), " m=") }
+	if monotonic(a.ExpiresAt) {
+		t.Errorf("a question is over at %v", a.ExpiresAt)
+	}
+	terms := grant.Terms{}.WithDefaults("")
+	if a, err = m.Approve(t.Context(), a.ID, bob, a.Binding, "", &terms); err != nil || monotonic(a.ExpiresAt) {
+		t.Errorf("approved it is over at %v (%v)", a.ExpiresAt, err)
+	}
+	if all := grants.List(nil); len(all) != 1 || monotonic(all[0].ExpiresAt) {
+		t.Errorf("got the grants %v", all)
+	}
+}

@@ -157,6 +157,10 @@ func (m *Manager) forget(id string) {
 	}
 }
 
+// wall is the time by the clock on the wall alone: the other one stands still while the
+// machine sleeps, and what was to expire then would not.
+func (m *Manager) wall() time.Time { return m.now().UTC().Round(0) }
+
 // record writes an event of an approval, also when who caused it has gone away.
 func (m *Manager) record(ctx context.Context, a *Approval, data eventData) error {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordTimeout, errRecordTimeout)
@@ -183,7 +187,7 @@ func (m *Manager) Ask(ctx context.Context, a Approval, kept func(*Approval)) (Ap
 		return Approval{}, err
 	}
 	a.TTL = cmp.Or(time.Duration(a.Bound.Terms.TTLMs)*time.Millisecond, m.cfg.TTL)
-	now := m.now().UTC()
+	now := m.wall()
 	a.State, a.CreatedAt, a.ExpiresAt, a.Votes = Pending, now, now.Add(a.TTL), nil
 	if err := m.room(ctx, a.Caller); err != nil {
 		return Approval{}, err
@@ -278,7 +282,7 @@ func (m *Manager) settle(ctx context.Context, e *entry) (Approval, error) {
 
 // overdue is settle with the turn.
 func (m *Manager) overdue(ctx context.Context, e *entry) (Approval, error) {
-	a, now := m.look(e), m.now().UTC()
+	a, now := m.look(e), m.wall()
 	switch {
 	case !a.State.Live() || now.Before(a.ExpiresAt):
 		return a, nil
@@ -336,7 +340,7 @@ func (m *Manager) Approve(ctx context.Context, id string, by Approver, binding, 
 	if a.State != Pending {
 		return a, notPending(&a)
 	}
-	vote := Vote{By: by.ID, At: m.now().UTC(), Comment: comment}
+	vote := Vote{By: by.ID, At: m.wall(), Comment: comment}
 	if terms != nil {
 		if vote.Grant, err = a.grantable(*terms); err != nil {
 			return a, err

@@ -81,7 +81,7 @@ func (m *Manager) Give(ctx context.Context, g Grant) (Grant, error) {
 	if err != nil {
 		return Grant{}, fmt.Errorf("make grant id: %w", err)
 	}
-	now := m.now()
+	now := m.now().Round(0) // by the clock on the wall: the other one stands still while the machine sleeps
 	g.ID, g.CreatedAt, g.ExpiresAt = "g-"+id.String(), now.UTC(), now.Add(g.Terms.TTL).UTC()
 	g.Used, g.LastUsed, g.RevokedBy = 0, time.Time{}, ""
 	if g.Terms.Scope == ScopeCaller {
