@@ -58,7 +58,7 @@ func (g *Gate) UploadFile(ctx context.Context, caller Caller, id, path string, m
 
 // DownloadFile reads one file of the workspace of the caller's session from an
 // offset; size is its size. See workspace.Dir.Read.
-func (g *Gate) DownloadFile(ctx context.Context, caller Caller, id, path string, offset int64, to func(file io.Reader, size int64) error) error {
+func (g *Gate) DownloadFile(_ context.Context, caller Caller, id, path string, offset int64, to func(file io.Reader, size int64) error) error {
 	return g.withFiles(caller, id, func(_ *session.Session, d *workspace.Dir) error {
 		f, size, err := d.Read(path, offset)
 		if err != nil {
