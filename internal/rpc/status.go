@@ -15,6 +15,7 @@ import (
 	"github.com/sandgate/sandgate/internal/admission"
 	"github.com/sandgate/sandgate/internal/catalog"
 	"github.com/sandgate/sandgate/internal/gate"
+	"github.com/sandgate/sandgate/internal/session"
 )
 
 // maxStatusText bounds the message of a status: it travels in a header.
@@ -53,7 +54,7 @@ func classes() []struct {
 
 // toStatus is the one mapping of domain errors to gRPC statuses. For INTERNAL
 // and UNAVAILABLE the client gets a fixed text and the request id: the cause is
-// for the log alone.
+// for the log alone, unless it is that the files of a session are in use.
 func toStatus(err error, requestID string) *status.Status {
 	if err == nil {
 		return status.New(codes.OK, "")
@@ -62,6 +63,9 @@ func toStatus(err error, requestID string) *status.Status {
 		if st, ok := status.FromError(wire.error); ok {
 			return st
 		}
+	}
+	if busy, ok := errors.AsType[*session.BusyError](err); ok {
+		return status.New(codes.Unavailable, clipText(busy.Error()))
 	}
 	switch {
 	case errors.Is(err, errdefs.ErrInternal), errors.Is(err, errdefs.ErrDataLoss):

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sandgate/sandgate/internal/catalog"
 	"github.com/sandgate/sandgate/internal/gate"
+	"github.com/sandgate/sandgate/internal/session"
 )
 
 func TestToStatusMapsEveryClass(t *testing.T) {
@@ -62,6 +63,11 @@ func TestToStatusMapsEveryClass(t *testing.T) {
 				t.Errorf("message %q: want the request id in it", st.Message())
 			}
 		})
+	}
+	busy := fmt.Errorf("open cell 7: %w", &session.BusyError{Session: "s", Why: "are being worked on by 1 calls"})
+	if st := toStatus(busy, "req-1"); st.Code() != codes.Unavailable ||
+		st.Message() != `the files of session "s" are being worked on by 1 calls: try again when that has ended` {
+		t.Errorf("files in use: got %v: %q", st.Code(), st.Message())
 	}
 	if st := toStatus(nil, "req-1"); st.Code() != codes.OK {
 		t.Errorf("nil: got %v, want OK", st.Code())

@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/sandbox/diskimage"
 )
 
 // Bounds are what the daemon's configuration says of how long sessions live and
@@ -126,6 +128,9 @@ func (t *Terms) Validate() error {
 		if t.Dir == "" || t.Tree != nil {
 			return bad("a session that is bound to a directory needs the directory and no worktree")
 		}
+		if t.Quota.DiskBytes > 0 {
+			return bad("a disk quota cannot bound a directory of the machine: leave it out, or use another kind of workspace")
+		}
 	case Worktree:
 		if t.Tree == nil || t.Dir != "" {
 			return bad("a session on a git worktree needs its repository and no directory")
@@ -136,6 +141,9 @@ func (t *Terms) Validate() error {
 	q := &t.Quota
 	if min(int64(t.TTL), int64(t.IdleTimeout), q.Calls, int64(q.CPUTime), q.DiskBytes, q.ConcurrentCalls, q.BackgroundCalls) < 0 {
 		return bad("a limit of the session is below 0: want 0 for the default, or more")
+	}
+	if q.DiskBytes > 0 && q.DiskBytes < diskimage.MinBytes {
+		return bad("a disk quota of %d bytes is too small for a file system: want 0 for the default, or at least %d", q.DiskBytes, diskimage.MinBytes)
 	}
 	return validateHostLabels(t.HostLabels)
 }

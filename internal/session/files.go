@@ -68,8 +68,25 @@ func (s *Session) Alone() (release func(), err error) {
 
 // busy is the error of who has to come again; s.mu is held.
 func (s *Session) busy(why string) error {
-	return fmt.Errorf("the files of session %q %s: try again when that has ended: %w", s.state.ID, why, errdefs.ErrUnavailable)
+	return &BusyError{Session: s.state.ID, Why: why}
 }
+
+// BusyError says that the files of a session are in use, so that its host has to
+// come again: an errdefs.ErrUnavailable whose text is for the host, too.
+type BusyError struct {
+	// Session is the session's id.
+	Session string
+	// Why completes "the files of the session …".
+	Why string
+}
+
+// Error tells who has the files.
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("the files of session %q %s: try again when that has ended", e.Session, e.Why)
+}
+
+// Unwrap returns errdefs.ErrUnavailable.
+func (*BusyError) Unwrap() error { return errdefs.ErrUnavailable }
 
 func (s *Session) once(undo func()) func() {
 	done := false

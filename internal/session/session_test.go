@@ -418,17 +418,19 @@ func TestListIsPaged(t *testing.T) {
 
 func TestTermsAreChecked(t *testing.T) {
 	for name, terms := range map[string]Terms{
-		"kind":               {Kind: "tmpfs"},
-		"directory":          {Kind: Directory},
-		"another's":          {Kind: Persistent, Dir: "/x"},
-		"tree":               {Kind: Worktree},
-		"negative":           {TTL: -1},
-		"quota":              {Quota: Quota{Calls: -1}},
-		"label":              {HostLabels: map[string]string{"": "x"}},
-		"line break in one":  {HostLabels: map[string]string{"a": "x\ny"}},
-		"value of one":       {HostLabels: map[string]string{"a": strings.Repeat("x", 257)}},
-		"not UTF-8 in one":   {HostLabels: map[string]string{"a\xff": "x"}},
-		"neither nor a tree": {Kind: Directory, Dir: "/x", Tree: &Tree{}},
+		"kind":                {Kind: "tmpfs"},
+		"directory":           {Kind: Directory},
+		"another's":           {Kind: Persistent, Dir: "/x"},
+		"tree":                {Kind: Worktree},
+		"negative":            {TTL: -1},
+		"quota":               {Quota: Quota{Calls: -1}},
+		"tiny disk":           {Quota: Quota{DiskBytes: 100}},
+		"disk of a directory": {Kind: Directory, Dir: "/x", Quota: Quota{DiskBytes: 64 << 20}},
+		"label":               {HostLabels: map[string]string{"": "x"}},
+		"line break in one":   {HostLabels: map[string]string{"a": "x\ny"}},
+		"value of one":        {HostLabels: map[string]string{"a": strings.Repeat("x", 257)}},
+		"not UTF-8 in one":    {HostLabels: map[string]string{"a\xff": "x"}},
+		"neither nor a tree":  {Kind: Directory, Dir: "/x", Tree: &Tree{}},
 	} {
 		if err := terms.Validate(); !errdefs.IsInvalidArgument(err) {
 			t.Errorf("%s: got %v", name, err)
