@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/note"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sandgate/sandgate/internal/audit"
@@ -344,12 +345,20 @@ daemon's machine cannot change it, and give it to verify --key.`,
 
 // keyOf reads a public key that is given itself or as a file.
 func keyOf(given string) (string, error) {
-	if given == "" || strings.Count(given, "+") >= 2 {
-		return given, nil
+	if given == "" {
+		return "", nil
 	}
-	raw, err := os.ReadFile(given) // #nosec G304 -- the user names it
-	if err != nil {
-		return "", fmt.Errorf("--key: %w", err)
+	key := given
+	if strings.Count(given, "+") < 2 {
+		raw, err := os.ReadFile(given) // #nosec G304 -- the user names it
+		if err != nil {
+			return "", fmt.Errorf("--key: %w", err)
+		}
+		key = strings.TrimSpace(string(raw))
 	}
-	return strings.TrimSpace(string(raw)), nil
+	// A bad key is not to look like a bad journal.
+	if _, err := note.NewVerifier(key); err != nil {
+		return "", fmt.Errorf("--key: %w: want a line as `sandgate audit key` prints it, or a file with it", err)
+	}
+	return key, nil
 }

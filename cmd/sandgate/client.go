@@ -117,7 +117,8 @@ func explain(err error) string {
 	if !ok || st.Code() == codes.OK {
 		return err.Error()
 	}
-	text := st.Message()
+	// Of an error that wraps a status the message is the whole text.
+	text := strings.Replace(st.Message(), fmt.Sprintf("rpc error: code = %s desc = ", st.Code()), "", 1)
 	for _, d := range st.Details() {
 		bad, ok := d.(*errdetails.BadRequest)
 		if !ok || len(bad.GetFieldViolations()) < 2 {

@@ -149,7 +149,10 @@ func (u *upload) directory(ctx context.Context, dir string) error {
 	if perr := <-packed; err == nil || perr != nil && !errors.Is(perr, io.ErrClosedPipe) {
 		err = perr
 	}
-	return errors.Join(err, d.Close())
+	if cerr := d.Close(); err == nil {
+		err = cerr // else the status stays as it is, for explain
+	}
+	return err
 }
 
 // sendAll sends a stream in pieces. io.EOF says that the other side has ended it.
