@@ -60,6 +60,11 @@ func Build(ctx context.Context, dir string, o BuildOptions) ([]byte, error) {
 	if err := compiler.Build(ctx); err != nil {
 		return nil, err
 	}
+	if o.Optimize > 0 {
+		if err := tidy(compiler.Bundle().Modules); err != nil {
+			return nil, err
+		}
+	}
 	raw, err := pack(compiler.Bundle())
 	if err != nil {
 		return nil, err
