@@ -37,6 +37,7 @@ type callData struct {
 	WorkspaceDir string              `json:"workspace_dir,omitempty"`
 	Profile      string              `json:"profile"`
 	Detached     bool                `json:"detached,omitempty"`
+	Terminal     bool                `json:"terminal,omitempty"`
 	Agent        *policy.AgentInput  `json:"agent,omitempty"`
 	Peer         *policy.CallerInput `json:"peer,omitempty"`
 	Decision     policy.Decision     `json:"decision"`
@@ -164,7 +165,7 @@ func (w *way) callData() callData {
 	c := &w.call
 	data := callData{
 		Digest: w.digest, Tool: w.tool.Name, Cwd: c.Cwd, StdinDigest: c.StdinDigest, StdinBytes: c.StdinBytes,
-		WorkspaceDir: c.WorkspaceDir, Profile: w.profile, Detached: c.Detach, Decision: w.decision,
+		WorkspaceDir: c.WorkspaceDir, Profile: w.profile, Detached: c.Detach, Terminal: c.Terminal != nil, Decision: w.decision,
 	}
 	data.Decision.Obligations.Exec.EnvSet = journal.MaskEnv(w.decision.Obligations.Exec.EnvSet)
 	if a := (policy.AgentInput{Name: c.Agent.Name, Version: c.Agent.Version, Model: c.Agent.Model}); a != (policy.AgentInput{}) {

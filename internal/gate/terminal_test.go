@@ -48,6 +48,19 @@ func TestTerminalReachesPolicyAndProgram(t *testing.T) {
 	if _, ran = run(call); !strings.Contains(strings.Join(ran.Env, "\n"), "TERM=dumb") {
 		t.Errorf("env %q, want the call's own TERM", ran.Env)
 	}
+	if n := strings.Count(b.journalText(t), `"terminal":true`); n != 3 {
+		t.Errorf("%d records say that there is a terminal, want the intents of three calls", n)
+	}
+}
+
+// journalText is the data of all records.
+func (b *bench) journalText(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	for _, r := range b.rawRecords(t) {
+		all.Write(r.Data)
+	}
+	return all.String()
 }
 
 func TestBadTerminalsAreNamed(t *testing.T) {
