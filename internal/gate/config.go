@@ -119,8 +119,8 @@ type Config struct {
 // Memory bounds what the gate keeps of finished calls, so that a call that is
 // sent again gets its result and does not run again.
 type Memory struct {
-	// Calls is how many finished calls are known at all, oldest forgotten first:
-	// the window in which an id cannot run twice. Each takes some 800 bytes. Default
+	// Calls is how many finished calls are known at all, the oldest forgotten first
+	// of the caller that has most: the window in which an id cannot run twice. Each takes some 800 bytes. Default
 	// 50,000.
 	Calls int
 	// OutputBytes bounds the memory of results that are kept whole: outputs, reasons,

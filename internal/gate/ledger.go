@@ -51,7 +51,7 @@ type ledger struct {
 
 	mu    sync.Mutex
 	calls map[callKey]*entry
-	known *list.List // finished entries, oldest first
+	known knownCalls // finished entries
 	whole *list.List // finished entries with their whole result, oldest first
 	bytes int64      // of whole
 
@@ -61,7 +61,7 @@ type ledger struct {
 
 func newLedger(mem Memory, now func() time.Time) *ledger {
 	return &ledger{
-		mem: mem, now: now, calls: make(map[callKey]*entry), known: list.New(), whole: list.New(),
+		mem: mem, now: now, calls: make(map[callKey]*entry), whole: list.New(),
 		latest: make(map[string]*entry), detached: make(map[string]int),
 	}
 }
@@ -108,10 +108,11 @@ func (l *ledger) finish(e *entry, res Result, stored outputs) {
 	l.settle(e)
 	e.result, e.stored, e.ended = &res, stored, l.now()
 	e.bytes = resultSize(&res)
-	e.order, e.output = l.known.PushBack(e), l.whole.PushBack(e)
+	e.order, e.output = l.known.push(e), l.whole.PushBack(e)
 	l.bytes += e.bytes
 	close(e.done)
 	l.forget()
+	l.bound(e.key.caller)
 }
 
 // giveUp ends a call that did not run: its id can be used again. Nothing happens
@@ -142,7 +143,7 @@ func (l *ledger) settle(e *entry) {
 	}
 }
 
-// forget keeps the bounds. l.mu is held.
+// forget keeps the bounds of what is kept whole. l.mu is held.
 func (l *ledger) forget() {
 	for el := l.whole.Front(); el != nil; el = l.whole.Front() {
 		e := entryOf(el)
@@ -151,15 +152,19 @@ func (l *ledger) forget() {
 		}
 		l.shorten(e)
 	}
-	for l.known.Len() > l.mem.Calls {
-		l.drop(entryOf(l.known.Front()))
+}
+
+// bound forgets calls that are too many after one more of the caller. l.mu is held.
+func (l *ledger) bound(caller string) {
+	for l.known.n > l.mem.Calls {
+		l.drop(l.known.spare(caller))
 	}
 }
 
 // drop forgets a finished entry. l.mu is held.
 func (l *ledger) drop(e *entry) {
 	l.shorten(e)
-	l.known.Remove(e.order)
+	l.known.remove(e)
 	l.remove(e)
 }
 

@@ -161,13 +161,18 @@ func (r *Replay) forget() {
 		return
 	}
 	keep := r.order[:0]
-	extra := len(r.order) - r.limit
-	for i, o := range r.order {
+	have := map[string]int{}
+	for key := range r.calls {
+		have[key.caller]++
+	}
+	share := fairShare(have, r.limit)
+	for _, o := range r.order {
 		p, ok := r.calls[o.key]
 		switch {
 		case !ok || p.seq != o.seq: // gone, or begun anew since
-		case i < extra && p.ended:
+		case have[o.key.caller] > share && p.ended:
 			delete(r.calls, o.key)
+			have[o.key.caller]--
 		default:
 			keep = append(keep, o)
 		}
@@ -225,7 +230,7 @@ func (l *ledger) restore(key callKey, p *past) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.add(e)
-	e.order = l.known.PushBack(e)
+	e.order = l.known.push(e)
 	if p.result != nil {
 		e.result, e.bytes = p.result, resultSize(p.result)
 		e.output = l.whole.PushBack(e)
@@ -233,6 +238,7 @@ func (l *ledger) restore(key callKey, p *past) {
 	}
 	close(e.done)
 	l.forget()
+	l.bound(key.caller)
 }
 
 func fromMillis(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
