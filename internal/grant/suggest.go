@@ -27,7 +27,7 @@ const (
 //
 // A command becomes exactly its words, but for what is known to make no difference:
 // the text of a commit's message, and which files of one directory a harmless program
-// is given. Neither variables nor a standard input are ever granted.
+// is given. Neither variables nor a standard input nor a terminal are ever granted.
 func Suggest(in *policy.Input, reasons []policy.Reason) (Class, error) {
 	c := Class{Tool: in.Call.Tool, Cwd: in.Call.Cwd, Profile: in.Session.Profile}
 	for _, r := range reasons {
@@ -45,6 +45,9 @@ func Suggest(in *policy.Input, reasons []policy.Reason) (Class, error) {
 	}
 	if in.Call.StdinBytes == nil || *in.Call.StdinBytes != 0 {
 		return Class{}, errors.New("the call has a standard input")
+	}
+	if in.Call.Terminal {
+		return Class{}, errors.New("the call has a terminal, at which anything can be typed")
 	}
 	var err error
 	switch {

@@ -181,6 +181,7 @@ func TestWhatCannotBeNarrowedIsNotOffered(t *testing.T) {
 		"variables":                func(in *policy.Input) { in.Call.Env = map[string]string{"A": "b"} },
 		"a streamed input":         func(in *policy.Input) { in.Call.StdinBytes = nil },
 		"an input":                 func(in *policy.Input) { n := int64(1); in.Call.StdinBytes = &n },
+		"a terminal":               func(in *policy.Input) { in.Call.Terminal = true },
 		"a Python program":         func(in *policy.Input) { in.Call.Python = &facts.Python{} },
 		"an unknown directory":     func(in *policy.Input) { in.Call.Shell.Cwd.InWorkspace = nil },
 		"more than a person reads": func(in *policy.Input) { in.Call.Shell.Truncated = true },

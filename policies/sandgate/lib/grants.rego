@@ -61,10 +61,11 @@ _same_place(grant, call) if {
 
 # METADATA
 # title: plain
-# description: A call without variables and without standard input.
+# description: A call without variables, standard input and terminal, at which people type what no grant names.
 plain(call) if {
 	call.env == {}
 	call.stdin_bytes == 0
+	not call.terminal
 }
 
 # METADATA

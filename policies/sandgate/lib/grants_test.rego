@@ -77,6 +77,7 @@ _spoiled := {
 	"another directory": {"shell": {"cwd": {"in_workspace": false}}},
 	"variables": {"call": {"env": {"GIT_DIR": "/x"}}},
 	"standard input": {"call": {"stdin_bytes": 1}},
+	"a terminal": {"call": {"terminal": true}},
 	"unknown standard input": {"call": {"stdin_bytes": null}},
 	"another tool": {"call": {"tool": "sh"}},
 	"another working directory": {"call": {"cwd": "/workspace/sub"}},
