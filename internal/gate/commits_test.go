@@ -125,10 +125,11 @@ func TestInterruptedCommits(t *testing.T) {
 			if err := staged.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Remove(filepath.Join(dir, "a")); err != nil {
+			// Beside the old one, so that it cannot get the same inode.
+			if err := os.WriteFile(filepath.Join(dir, "theirs"), []byte("theirs"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join(dir, "a"), []byte("theirs"), 0o600); err != nil {
+			if err := os.Rename(filepath.Join(dir, "theirs"), filepath.Join(dir, "a")); err != nil {
 				t.Fatal(err)
 			}
 		}, Outcome(unknownOutcome), EffectsUnknown, "theirs", ""},
