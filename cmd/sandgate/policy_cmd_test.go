@@ -230,7 +230,7 @@ cases:
 
 func TestPolicyTestOfTheBuiltInLibrary(t *testing.T) {
 	inTempDir(t, nil)
-	out, err := runPolicy(t, "", "test")
+	out, err := runPolicy(t, "", append([]string{"test"}, ofTheLibrary()...)...)
 	if err != nil || !strings.Contains(out, "ok   embedded: ") || !strings.Contains(out, "ok   policies/scenarios/readonly/scenario.yaml") {
 		t.Errorf("got %s, %v", out, err)
 	}

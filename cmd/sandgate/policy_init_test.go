@@ -11,7 +11,7 @@ func TestPolicyInitMakesWhatPassesAtOnce(t *testing.T) {
 	for _, args := range [][]string{
 		{"init", "mine"},
 		{"lint", "mine"},
-		{"test", "mine"},
+		append([]string{"test", "mine"}, ofTheLibrary()...),
 		{"mutate", "mine", "--only", "sandgate/extra/team/team.rego", "--threshold", "90"},
 	} {
 		if out, err := runPolicy(t, "", args...); err != nil {
