@@ -125,10 +125,10 @@ policy-replay: ## replay 100,000 records, with the time and memory that it takes
 storm: runtimes build ## 200 revisions of a policy in a minute under 200 calls a second; needs root
 	SANDGATE_ROOT_TESTS=1 SANDGATE_BIN_DIR=$(CURDIR)/bin SANDGATE_STORM=1 go test -count=1 -v -timeout 10m -run TestReloadStorm ./test/e2e
 
-FUZZTIME ?= 3s
+FUZZTIME ?= 2s
 
 .PHONY: fuzz-short
-fuzz-short: ## every fuzz target for FUZZTIME (3s)
+fuzz-short: ## every fuzz target for FUZZTIME (2s)
 	@tools/scripts/fuzz $(FUZZTIME)
 
 .PHONY: fuzz

@@ -202,7 +202,7 @@ func tryForbidden() map[string]int {
 func tryTerminal() map[string]string {
 	out := map[string]string{}
 	for name, nr := range map[string]uintptr{"TIOCSTI": unix.TIOCSTI, "TIOCLINUX": unix.TIOCLINUX} {
-		c := byte(3) // also the paste of TIOCLINUX
+		c := byte(3)                                                                // also the paste of TIOCLINUX
 		_, _, e := unix.Syscall(unix.SYS_IOCTL, 0, nr, uintptr(unsafe.Pointer(&c))) //nolint:gosec // as ioctl(2) wants it
 		out[name] = unix.ErrnoName(e)
 	}

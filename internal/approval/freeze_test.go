@@ -209,20 +209,41 @@ func TestWhatIsExchangedBetweenApprovalAndRun(t *testing.T) {
 		change func(t *testing.T, dir string)
 		want   string
 	}{
-		{"the working directory is a link", policy.CallInput{Args: []byte("rm -rf build"), Cwd: "/workspace/here"},
-			func(t *testing.T, dir string) { link(t, dir, "here", "b") }, "/workspace/here leads elsewhere"},
-		{"a directory becomes a link", policy.CallInput{Args: []byte("rm -rf a/build/"), Cwd: "/workspace"},
-			func(t *testing.T, dir string) { link(t, dir, "a", "b") }, "/workspace/a/build leads elsewhere"},
-		{"the directory of a new file", policy.CallInput{Args: []byte("echo x > a/new"), Cwd: "/workspace"},
-			func(t *testing.T, dir string) { link(t, dir, "a", "b") }, "/workspace/a leads elsewhere"},
-		{"what a variable names", policy.CallInput{Args: []byte("true"), Cwd: "/workspace", Env: map[string]string{"LD_PRELOAD": "/workspace/p.so"}},
-			func(t *testing.T, dir string) { write(t, dir, "p.so", "evil") }, "/workspace/p.so has another content"},
-		{"where PATH leads", policy.CallInput{Args: []byte("true"), Cwd: "/workspace", Env: map[string]string{"PATH": "/usr/bin:/workspace/a"}},
-			func(t *testing.T, dir string) { link(t, dir, "a", "b") }, "/workspace/a leads elsewhere"},
-		{"a hook of git", policy.CallInput{Args: []byte("git commit -m x"), Cwd: "/workspace/a"},
-			func(t *testing.T, dir string) { write(t, dir, ".git/hooks/pre-commit", "evil") }, "/workspace/.git/hooks/pre-commit was not there"},
-		{"a setting of git", policy.CallInput{Args: []byte("git push"), Cwd: "/workspace"},
-			func(t *testing.T, dir string) { write(t, dir, ".git/config", "[core] sshCommand = evil") }, "/workspace/.git/config has another content"},
+		{
+			"the working directory is a link",
+			policy.CallInput{Args: []byte("rm -rf build"), Cwd: "/workspace/here"},
+			func(t *testing.T, dir string) { link(t, dir, "here", "b") }, "/workspace/here leads elsewhere",
+		},
+		{
+			"a directory becomes a link",
+			policy.CallInput{Args: []byte("rm -rf a/build/"), Cwd: "/workspace"},
+			func(t *testing.T, dir string) { link(t, dir, "a", "b") }, "/workspace/a/build leads elsewhere",
+		},
+		{
+			"the directory of a new file",
+			policy.CallInput{Args: []byte("echo x > a/new"), Cwd: "/workspace"},
+			func(t *testing.T, dir string) { link(t, dir, "a", "b") }, "/workspace/a leads elsewhere",
+		},
+		{
+			"what a variable names",
+			policy.CallInput{Args: []byte("true"), Cwd: "/workspace", Env: map[string]string{"LD_PRELOAD": "/workspace/p.so"}},
+			func(t *testing.T, dir string) { write(t, dir, "p.so", "evil") }, "/workspace/p.so has another content",
+		},
+		{
+			"where PATH leads",
+			policy.CallInput{Args: []byte("true"), Cwd: "/workspace", Env: map[string]string{"PATH": "/usr/bin:/workspace/a"}},
+			func(t *testing.T, dir string) { link(t, dir, "a", "b") }, "/workspace/a leads elsewhere",
+		},
+		{
+			"a hook of git",
+			policy.CallInput{Args: []byte("git commit -m x"), Cwd: "/workspace/a"},
+			func(t *testing.T, dir string) { write(t, dir, ".git/hooks/pre-commit", "evil") }, "/workspace/.git/hooks/pre-commit was not there",
+		},
+		{
+			"a setting of git",
+			policy.CallInput{Args: []byte("git push"), Cwd: "/workspace"},
+			func(t *testing.T, dir string) { write(t, dir, ".git/config", "[core] sshCommand = evil") }, "/workspace/.git/config has another content",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()

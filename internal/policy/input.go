@@ -92,7 +92,7 @@ type CallInput struct {
 	// StdinDigest is "sha256:…"; absent when streamed or when there is no stdin.
 	StdinDigest string `json:"stdin_digest,omitempty"`
 	// Detached: it runs in the background; absent for other calls.
-	Detached bool   `json:"detached,omitempty"`
+	Detached bool `json:"detached,omitempty"`
 	// Terminal: its program has a terminal, to which a person or a program types; absent
 	// for other calls.
 	Terminal bool   `json:"terminal,omitempty"`

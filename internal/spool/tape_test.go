@@ -82,7 +82,7 @@ func TestTapeAgainstAModel(t *testing.T) {
 		var known [streams][]bool
 		var slowGot [streams]int64
 		for range rng.IntN(400) {
-			s := Stream(1 + rng.IntN(2))
+			s := Stream(1 + rng.IntN(2)) //nolint:gosec // 1 or 2
 			i := s.index()
 			if rng.IntN(20) == 0 {
 				gap := rng.IntN(3000)
