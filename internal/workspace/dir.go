@@ -260,10 +260,14 @@ func mapped(err error) error {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 		kind = errdefs.ErrNotFound
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		kind = errdefs.ErrResourceExhausted
+		return fmt.Errorf("the workspace is full: %w", errdefs.ErrResourceExhausted) // not where on the machine
+	case isEscape(err):
+		return fmt.Errorf("a symbolic link on the way leads out of the workspace: %w", errdefs.ErrFailedPrecondition)
 	case errors.Is(err, unix.EFBIG), errors.Is(err, unix.ENAMETOOLONG):
 		kind = errdefs.ErrInvalidArgument
-	case errors.Is(err, unix.ELOOP), errors.Is(err, fs.ErrExist), errors.Is(err, fs.ErrPermission), isEscape(err):
+	case errors.Is(err, unix.ELOOP):
+		return fmt.Errorf("there are too many symbolic links on the way: %w", errdefs.ErrFailedPrecondition)
+	case errors.Is(err, fs.ErrExist), errors.Is(err, fs.ErrPermission):
 		kind = errdefs.ErrFailedPrecondition
 	default:
 		return err

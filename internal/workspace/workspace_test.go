@@ -170,6 +170,8 @@ func TestPathsStayInside(t *testing.T) {
 	for _, name := range []string{"out/passwd", "up/secret", "loop/x"} {
 		if _, err := d.Write(t.Context(), name, 0o644, strings.NewReader("x"), 9); err == nil {
 			t.Errorf("write %s went through", name)
+		} else if strings.Contains(err.Error(), tempPrefix) || strings.Contains(err.Error(), filepath.Dir(at)) {
+			t.Errorf("write %s tells of the machine: %v", name, err)
 		}
 	}
 	for _, name := range []string{"out/passwd", "up/secret", "far", "pipe", "dir", "loop"} {
