@@ -34,3 +34,13 @@ var (
 	errRecordTimeout   = fmt.Errorf("the journal took longer than %s: %w", recordTimeout, errdefs.ErrUnavailable)
 	errSessionEnded    = errors.New("the session of the call was ended")
 )
+
+// BusyError says that a call could not run for what other calls do at the moment: an
+// errdefs.ErrUnavailable whose text is for the host, too.
+type BusyError struct{ Message string }
+
+// Error implements error.
+func (e *BusyError) Error() string { return e.Message }
+
+// Unwrap returns errdefs.ErrUnavailable.
+func (*BusyError) Unwrap() error { return errdefs.ErrUnavailable }

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/containerd/errdefs"
-
 	"github.com/sandgate/sandgate/internal/approval"
 	"github.com/sandgate/sandgate/internal/telemetry"
 )
@@ -147,8 +145,8 @@ func (w *way) enterWorkspace(ctx context.Context) (leave func(), err error) {
 		}
 		return leave, nil
 	}
-	tooLong := fmt.Errorf("call %q was not run: other calls work in the same workspace and could change what was approved; send it again when they have ended, those in the background too: %w",
-		w.call.ID, errdefs.ErrUnavailable)
+	tooLong := &BusyError{fmt.Sprintf("call %q was not run: other calls work in the same workspace and could change what was approved; send it again when they have ended, those in the background too",
+		w.call.ID)}
 	waiting, cancel := context.WithTimeoutCause(ctx, aloneWithin, tooLong)
 	defer cancel()
 	leave, err = w.gate.turns.enter(waiting, dir, true)

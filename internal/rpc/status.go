@@ -54,7 +54,7 @@ func classes() []struct {
 
 // toStatus is the one mapping of domain errors to gRPC statuses. For INTERNAL
 // and UNAVAILABLE the client gets a fixed text and the request id: the cause is
-// for the log alone, unless it is that the files of a session are in use.
+// for the log alone, unless it is that files are in use.
 func toStatus(err error, requestID string) *status.Status {
 	if err == nil {
 		return status.New(codes.OK, "")
@@ -65,6 +65,9 @@ func toStatus(err error, requestID string) *status.Status {
 		}
 	}
 	if busy, ok := errors.AsType[*session.BusyError](err); ok {
+		return status.New(codes.Unavailable, clipText(busy.Error()))
+	}
+	if busy, ok := errors.AsType[*gate.BusyError](err); ok {
 		return status.New(codes.Unavailable, clipText(busy.Error()))
 	}
 	switch {

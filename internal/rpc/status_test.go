@@ -69,6 +69,10 @@ func TestToStatusMapsEveryClass(t *testing.T) {
 		st.Message() != `the files of session "s" are being worked on by 1 calls: try again when that has ended` {
 		t.Errorf("files in use: got %v: %q", st.Code(), st.Message())
 	}
+	turn := fmt.Errorf("cell 7: %w", &gate.BusyError{Message: "other calls work there: come again"})
+	if st := toStatus(turn, "req-1"); st.Code() != codes.Unavailable || st.Message() != "other calls work there: come again" {
+		t.Errorf("workspace in use: got %v: %q", st.Code(), st.Message())
+	}
 	if st := toStatus(nil, "req-1"); st.Code() != codes.OK {
 		t.Errorf("nil: got %v, want OK", st.Code())
 	}
