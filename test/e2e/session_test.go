@@ -226,14 +226,14 @@ func TestWorktree(t *testing.T) {
 		{"kept", nil, "two"},
 		{"dropped", []string{"--discard-branch"}, ""},
 	} {
-		sandgate(t, d, "session", "create", c.session, "--repository", dir, "--branch", "work/"+c.session, "--keep-branch")
+		sandgate(t, d, "session", "create", c.session, "--repository", dir, "--branch", "topic/"+c.session, "--keep-branch")
 		got := in(t, d, c.session, `git symbolic-ref HEAD && git log --format=%s && echo x >file && git add file &&
 			git -c user.name=A -c user.email=a@example.com commit -q -m two && git status --short`)
-		if got != "refs/heads/work/"+c.session+"\none\n" {
+		if got != "refs/heads/topic/"+c.session+"\none\n" {
 			t.Errorf("in the cell: %q", got)
 		}
 		sandgate(t, d, append([]string{"session", "close", c.session}, c.close...)...)
-		if got := git("for-each-ref", "--format=%(subject)", "refs/heads/work/"+c.session); got != c.kept {
+		if got := git("for-each-ref", "--format=%(subject)", "refs/heads/topic/"+c.session); got != c.kept {
 			t.Errorf("%s: the repository has %q, want %q", c.session, got, c.kept)
 		}
 	}

@@ -77,7 +77,7 @@ type lab struct {
 	all     map[string]*ast.Module // with tests
 	checks  []*check
 
-	libraryGraph, allGraph *graph
+	sourceGraph, allGraph *graph
 	deciding               map[string]*ast.Module // what a decision needs
 	callers                map[string][]place     // of each document
 
@@ -156,8 +156,8 @@ func newLab(ctx context.Context, src policy.Source, opts Options) (*lab, error) 
 	if err := policy.CheckCompiled(ctx, plain.compiler, l.store); err != nil {
 		return nil, fmt.Errorf("the daemon would refuse the policy as it is: %w", err)
 	}
-	l.libraryGraph, l.allGraph = newGraph(l.sources), newGraph(l.all)
-	l.deciding = l.libraryGraph.closure(l.libraryGraph.named(ast.MustParseRef(policy.DecisionRef))...)
+	l.sourceGraph, l.allGraph = newGraph(l.sources), newGraph(l.all)
+	l.deciding = l.sourceGraph.closure(l.sourceGraph.named(ast.MustParseRef(policy.DecisionRef))...)
 	return l, l.measure(ctx)
 }
 

@@ -60,7 +60,7 @@ func (t *trial) split(tests []*check) (beside, others []*check) {
 // nothing reports whether the change makes no other policy: it does not compile,
 // or it compiles to the same.
 func (t *trial) nothing(ctx context.Context) bool {
-	mods := t.libraryGraph.closure(t.m.File)
+	mods := t.sourceGraph.closure(t.m.File)
 	base, err := t.compiledText(ctx, t.m.File, mods)
 	if err != nil {
 		return t.invalid(err)
