@@ -138,25 +138,31 @@ func (j *Journal) refuse(batch []*request) []*request {
 	}
 	if cause == nil {
 		j.opts.Logger.Info("the journal has room again: calls are taken")
-		j.refused = nil
+		j.tellRefused(nil)
+		return batch
 	}
 	rest := batch[:0]
 	for _, r := range batch {
-		if cause == nil || mayUseReserve(r.rec.Kind) {
+		if mayUseReserve(r.rec.Kind) {
 			rest = append(rest, r)
 			continue
 		}
 		if j.refused == nil {
 			j.opts.Logger.Error("the disk of the journal is full: calls are refused until there is room", zap.Error(cause))
-			j.refused = classify("the disk of the journal is full: nothing new is begun until there is room", cause)
+			j.tellRefused(classify("the disk of the journal is full: nothing new is begun until there is room", cause))
 		}
 		r.err = j.refused
-		close(r.done)
+		close(r.done) // State says why by now
 	}
-	j.mu.Lock()
-	j.state.Full = j.refused
-	j.mu.Unlock()
 	return rest
+}
+
+// tellRefused notes, also for State, why nothing new is taken; nil: it is.
+func (j *Journal) tellRefused(err error) {
+	j.refused = err
+	j.mu.Lock()
+	j.state.Full = err
+	j.mu.Unlock()
 }
 
 // mayUseReserve reports whether a record ends something that is under way, or makes
