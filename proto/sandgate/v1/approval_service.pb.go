@@ -142,7 +142,19 @@ type Approval struct {
 	// Bytes of standard input. Unset: it is streamed, and the approval is not bound to it.
 	StdinBytes *int64 `protobuf:"varint,22,opt,name=stdin_bytes,json=stdinBytes,proto3,oneof" json:"stdin_bytes,omitempty"`
 	// True when not all of the arguments are here, because the journal keeps less of them.
-	ArgumentsCut  bool `protobuf:"varint,23,opt,name=arguments_cut,json=argumentsCut,proto3" json:"arguments_cut,omitempty"`
+	ArgumentsCut bool `protobuf:"varint,23,opt,name=arguments_cut,json=argumentsCut,proto3" json:"arguments_cut,omitempty"`
+	// How it runs once it is approved; the approval is bound to that. Unset: it was asked by
+	// a daemon that did not tell.
+	Run *ApprovalRun `protobuf:"bytes,24,opt,name=run,proto3" json:"run,omitempty"`
+	// Digest of the declaration of its tool, "sha256:…"; the approval is bound to that, too.
+	// Empty: it was asked by a daemon that did not tell.
+	ToolDigest string `protobuf:"bytes,25,opt,name=tool_digest,json=toolDigest,proto3" json:"tool_digest,omitempty"`
+	// Principal of the caller, where the daemon's configuration names one for it: who is the
+	// same principal may not approve it, however it connects. Empty: none is named.
+	CallerPrincipal string `protobuf:"bytes,26,opt,name=caller_principal,json=callerPrincipal,proto3" json:"caller_principal,omitempty"`
+	// What the call waits for since it was approved: another call that works in the same
+	// workspace, and since when. Empty: it does not wait.
+	WaitsFor      string `protobuf:"bytes,27,opt,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -338,6 +350,108 @@ func (x *Approval) GetArgumentsCut() bool {
 	return false
 }
 
+func (x *Approval) GetRun() *ApprovalRun {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+func (x *Approval) GetToolDigest() string {
+	if x != nil {
+		return x.ToolDigest
+	}
+	return ""
+}
+
+func (x *Approval) GetCallerPrincipal() string {
+	if x != nil {
+		return x.CallerPrincipal
+	}
+	return ""
+}
+
+func (x *Approval) GetWaitsFor() string {
+	if x != nil {
+		return x.WaitsFor
+	}
+	return ""
+}
+
+// ApprovalRun is how a call runs once it is approved.
+type ApprovalRun struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set. The cage with all defaults and ceilings in it. In limits 0 means that
+	// nothing bounds it.
+	Cage *SandboxObligations `protobuf:"bytes,1,opt,name=cage,proto3" json:"cage,omitempty"`
+	// Whether its program has a terminal, at which anything can be typed while it runs.
+	Terminal bool `protobuf:"varint,2,opt,name=terminal,proto3" json:"terminal,omitempty"`
+	// Whether it runs in the background, without anybody waiting for it.
+	Detached bool `protobuf:"varint,3,opt,name=detached,proto3" json:"detached,omitempty"`
+	// Name of the image that it runs in: "host" or that of an imported one.
+	Image         string `protobuf:"bytes,4,opt,name=image,proto3" json:"image,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalRun) Reset() {
+	*x = ApprovalRun{}
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalRun) ProtoMessage() {}
+
+func (x *ApprovalRun) ProtoReflect() protoreflect.Message {
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalRun.ProtoReflect.Descriptor instead.
+func (*ApprovalRun) Descriptor() ([]byte, []int) {
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ApprovalRun) GetCage() *SandboxObligations {
+	if x != nil {
+		return x.Cage
+	}
+	return nil
+}
+
+func (x *ApprovalRun) GetTerminal() bool {
+	if x != nil {
+		return x.Terminal
+	}
+	return false
+}
+
+func (x *ApprovalRun) GetDetached() bool {
+	if x != nil {
+		return x.Detached
+	}
+	return false
+}
+
+func (x *ApprovalRun) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
 // ApprovalFile is a file of the workspace that an approval is bound to.
 type ApprovalFile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -345,7 +459,8 @@ type ApprovalFile struct {
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	// Always set. The same without symbolic links.
 	RealPath string `protobuf:"bytes,2,opt,name=real_path,json=realPath,proto3" json:"real_path,omitempty"`
-	// Always set. What the call does with it: "run", "read" or "write".
+	// Always set. What the call does with it: "run", "read", "write", or "dir" of a directory
+	// that it works in.
 	Op string `protobuf:"bytes,3,opt,name=op,proto3" json:"op,omitempty"`
 	// SHA-256 of the content in hex. Empty: no such file was there.
 	Sha256 string `protobuf:"bytes,4,opt,name=sha256,proto3" json:"sha256,omitempty"`
@@ -357,7 +472,7 @@ type ApprovalFile struct {
 
 func (x *ApprovalFile) Reset() {
 	*x = ApprovalFile{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[1]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -369,7 +484,7 @@ func (x *ApprovalFile) String() string {
 func (*ApprovalFile) ProtoMessage() {}
 
 func (x *ApprovalFile) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[1]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -382,7 +497,7 @@ func (x *ApprovalFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalFile.ProtoReflect.Descriptor instead.
 func (*ApprovalFile) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{1}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ApprovalFile) GetPath() string {
@@ -430,14 +545,16 @@ type ApprovalVote struct {
 	// What the approver said. Empty: nothing.
 	Comment string `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
 	// The grant that the approver gave with it. Unset: none.
-	Grant         *GrantTerms `protobuf:"bytes,4,opt,name=grant,proto3" json:"grant,omitempty"`
+	Grant *GrantTerms `protobuf:"bytes,4,opt,name=grant,proto3" json:"grant,omitempty"`
+	// Principal of the approver, where the daemon's configuration names one. Empty: none.
+	Principal     string `protobuf:"bytes,5,opt,name=principal,proto3" json:"principal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApprovalVote) Reset() {
 	*x = ApprovalVote{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[2]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +566,7 @@ func (x *ApprovalVote) String() string {
 func (*ApprovalVote) ProtoMessage() {}
 
 func (x *ApprovalVote) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[2]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +579,7 @@ func (x *ApprovalVote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalVote.ProtoReflect.Descriptor instead.
 func (*ApprovalVote) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{2}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ApprovalVote) GetApprover() string {
@@ -493,6 +610,13 @@ func (x *ApprovalVote) GetGrant() *GrantTerms {
 	return nil
 }
 
+func (x *ApprovalVote) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
 // SuggestedGrant is the narrowest class of calls that is of use to people who do not
 // want to be asked the same again.
 type SuggestedGrant struct {
@@ -502,14 +626,19 @@ type SuggestedGrant struct {
 	// Always set. Terms that are taken where the approver gives none.
 	Terms *GrantTerms `protobuf:"bytes,2,opt,name=terms,proto3" json:"terms,omitempty"`
 	// Ids of the rules whose questions it answers.
-	Rules         []string `protobuf:"bytes,3,rep,name=rules,proto3" json:"rules,omitempty"`
+	Rules []string `protobuf:"bytes,3,rep,name=rules,proto3" json:"rules,omitempty"`
+	// Files of the workspace that have to stay as they are for it to hold, sorted by path: what
+	// decides what a program does whose code is not known. Empty: none.
+	Files []*ApprovalFile `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty"`
+	// What such a program does that the grant cannot be held to, a phrase each. Empty: nothing.
+	NotFrozen     []string `protobuf:"bytes,5,rep,name=not_frozen,json=notFrozen,proto3" json:"not_frozen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SuggestedGrant) Reset() {
 	*x = SuggestedGrant{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[3]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -521,7 +650,7 @@ func (x *SuggestedGrant) String() string {
 func (*SuggestedGrant) ProtoMessage() {}
 
 func (x *SuggestedGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[3]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -534,7 +663,7 @@ func (x *SuggestedGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuggestedGrant.ProtoReflect.Descriptor instead.
 func (*SuggestedGrant) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{3}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SuggestedGrant) GetSummary() string {
@@ -558,6 +687,20 @@ func (x *SuggestedGrant) GetRules() []string {
 	return nil
 }
 
+func (x *SuggestedGrant) GetFiles() []*ApprovalFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *SuggestedGrant) GetNotFrozen() []string {
+	if x != nil {
+		return x.NotFrozen
+	}
+	return nil
+}
+
 // GrantTerms are how far a grant goes.
 type GrantTerms struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -573,7 +716,7 @@ type GrantTerms struct {
 
 func (x *GrantTerms) Reset() {
 	*x = GrantTerms{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[4]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -585,7 +728,7 @@ func (x *GrantTerms) String() string {
 func (*GrantTerms) ProtoMessage() {}
 
 func (x *GrantTerms) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[4]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -598,7 +741,7 @@ func (x *GrantTerms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantTerms.ProtoReflect.Descriptor instead.
 func (*GrantTerms) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{4}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GrantTerms) GetScope() string {
@@ -652,14 +795,19 @@ type Grant struct {
 	// Id of the approval that it was given with.
 	ApprovalId string `protobuf:"bytes,13,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
 	// Ids of those who gave it.
-	Approvers     []string `protobuf:"bytes,14,rep,name=approvers,proto3" json:"approvers,omitempty"`
+	Approvers []string `protobuf:"bytes,14,rep,name=approvers,proto3" json:"approvers,omitempty"`
+	// Files of the workspace that have to stay as they are for it to hold. Empty: none.
+	Files []*ApprovalFile `protobuf:"bytes,15,rep,name=files,proto3" json:"files,omitempty"`
+	// Digest of the declaration of its tool, "sha256:…": of another one it does not hold.
+	// Empty: it was given by a daemon that did not tell, and does not hold any more.
+	ToolDigest    string `protobuf:"bytes,16,opt,name=tool_digest,json=toolDigest,proto3" json:"tool_digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[5]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +819,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[5]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +832,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{5}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Grant) GetGrantId() string {
@@ -785,6 +933,20 @@ func (x *Grant) GetApprovers() []string {
 	return nil
 }
 
+func (x *Grant) GetFiles() []*ApprovalFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *Grant) GetToolDigest() string {
+	if x != nil {
+		return x.ToolDigest
+	}
+	return ""
+}
+
 // ListApprovalsRequest asks for approvals.
 type ListApprovalsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -800,7 +962,7 @@ type ListApprovalsRequest struct {
 
 func (x *ListApprovalsRequest) Reset() {
 	*x = ListApprovalsRequest{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[6]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +974,7 @@ func (x *ListApprovalsRequest) String() string {
 func (*ListApprovalsRequest) ProtoMessage() {}
 
 func (x *ListApprovalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[6]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +987,7 @@ func (x *ListApprovalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListApprovalsRequest.ProtoReflect.Descriptor instead.
 func (*ListApprovalsRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{6}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListApprovalsRequest) GetState() ApprovalState {
@@ -862,7 +1024,7 @@ type ListApprovalsResponse struct {
 
 func (x *ListApprovalsResponse) Reset() {
 	*x = ListApprovalsResponse{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[7]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +1036,7 @@ func (x *ListApprovalsResponse) String() string {
 func (*ListApprovalsResponse) ProtoMessage() {}
 
 func (x *ListApprovalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[7]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +1049,7 @@ func (x *ListApprovalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListApprovalsResponse.ProtoReflect.Descriptor instead.
 func (*ListApprovalsResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{7}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListApprovalsResponse) GetApprovals() []*Approval {
@@ -915,7 +1077,7 @@ type GetApprovalRequest struct {
 
 func (x *GetApprovalRequest) Reset() {
 	*x = GetApprovalRequest{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[8]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1089,7 @@ func (x *GetApprovalRequest) String() string {
 func (*GetApprovalRequest) ProtoMessage() {}
 
 func (x *GetApprovalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[8]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1102,7 @@ func (x *GetApprovalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetApprovalRequest.ProtoReflect.Descriptor instead.
 func (*GetApprovalRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{8}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetApprovalRequest) GetApprovalId() string {
@@ -961,7 +1123,7 @@ type GetApprovalResponse struct {
 
 func (x *GetApprovalResponse) Reset() {
 	*x = GetApprovalResponse{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[9]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1135,7 @@ func (x *GetApprovalResponse) String() string {
 func (*GetApprovalResponse) ProtoMessage() {}
 
 func (x *GetApprovalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[9]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1148,7 @@ func (x *GetApprovalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetApprovalResponse.ProtoReflect.Descriptor instead.
 func (*GetApprovalResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{9}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetApprovalResponse) GetApproval() *Approval {
@@ -1005,7 +1167,7 @@ type WatchApprovalsRequest struct {
 
 func (x *WatchApprovalsRequest) Reset() {
 	*x = WatchApprovalsRequest{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[10]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1179,7 @@ func (x *WatchApprovalsRequest) String() string {
 func (*WatchApprovalsRequest) ProtoMessage() {}
 
 func (x *WatchApprovalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[10]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1192,7 @@ func (x *WatchApprovalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchApprovalsRequest.ProtoReflect.Descriptor instead.
 func (*WatchApprovalsRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{10}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{11}
 }
 
 // WatchApprovalsResponse is a new or changed approval.
@@ -1044,7 +1206,7 @@ type WatchApprovalsResponse struct {
 
 func (x *WatchApprovalsResponse) Reset() {
 	*x = WatchApprovalsResponse{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[11]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1056,7 +1218,7 @@ func (x *WatchApprovalsResponse) String() string {
 func (*WatchApprovalsResponse) ProtoMessage() {}
 
 func (x *WatchApprovalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[11]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1069,7 +1231,7 @@ func (x *WatchApprovalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchApprovalsResponse.ProtoReflect.Descriptor instead.
 func (*WatchApprovalsResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{11}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WatchApprovalsResponse) GetApproval() *Approval {
@@ -1097,7 +1259,7 @@ type ApproveRequest struct {
 
 func (x *ApproveRequest) Reset() {
 	*x = ApproveRequest{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[12]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1271,7 @@ func (x *ApproveRequest) String() string {
 func (*ApproveRequest) ProtoMessage() {}
 
 func (x *ApproveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[12]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1284,7 @@ func (x *ApproveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveRequest.ProtoReflect.Descriptor instead.
 func (*ApproveRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{12}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ApproveRequest) GetApprovalId() string {
@@ -1164,7 +1326,7 @@ type ApproveResponse struct {
 
 func (x *ApproveResponse) Reset() {
 	*x = ApproveResponse{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[13]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1176,7 +1338,7 @@ func (x *ApproveResponse) String() string {
 func (*ApproveResponse) ProtoMessage() {}
 
 func (x *ApproveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[13]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1189,7 +1351,7 @@ func (x *ApproveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveResponse.ProtoReflect.Descriptor instead.
 func (*ApproveResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{13}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ApproveResponse) GetApproval() *Approval {
@@ -1212,7 +1374,7 @@ type DenyRequest struct {
 
 func (x *DenyRequest) Reset() {
 	*x = DenyRequest{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[14]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1386,7 @@ func (x *DenyRequest) String() string {
 func (*DenyRequest) ProtoMessage() {}
 
 func (x *DenyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[14]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1399,7 @@ func (x *DenyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DenyRequest.ProtoReflect.Descriptor instead.
 func (*DenyRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{14}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DenyRequest) GetApprovalId() string {
@@ -1265,7 +1427,7 @@ type DenyResponse struct {
 
 func (x *DenyResponse) Reset() {
 	*x = DenyResponse{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[15]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1277,7 +1439,7 @@ func (x *DenyResponse) String() string {
 func (*DenyResponse) ProtoMessage() {}
 
 func (x *DenyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[15]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1290,7 +1452,7 @@ func (x *DenyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DenyResponse.ProtoReflect.Descriptor instead.
 func (*DenyResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{15}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DenyResponse) GetApproval() *Approval {
@@ -1309,7 +1471,7 @@ type ListGrantsRequest struct {
 
 func (x *ListGrantsRequest) Reset() {
 	*x = ListGrantsRequest{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[16]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1321,7 +1483,7 @@ func (x *ListGrantsRequest) String() string {
 func (*ListGrantsRequest) ProtoMessage() {}
 
 func (x *ListGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[16]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1334,7 +1496,7 @@ func (x *ListGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGrantsRequest.ProtoReflect.Descriptor instead.
 func (*ListGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{16}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{17}
 }
 
 // ListGrantsResponse is the list of live grants.
@@ -1348,7 +1510,7 @@ type ListGrantsResponse struct {
 
 func (x *ListGrantsResponse) Reset() {
 	*x = ListGrantsResponse{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[17]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1360,7 +1522,7 @@ func (x *ListGrantsResponse) String() string {
 func (*ListGrantsResponse) ProtoMessage() {}
 
 func (x *ListGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[17]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1373,7 +1535,7 @@ func (x *ListGrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGrantsResponse.ProtoReflect.Descriptor instead.
 func (*ListGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{17}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListGrantsResponse) GetGrants() []*Grant {
@@ -1394,7 +1556,7 @@ type RevokeGrantRequest struct {
 
 func (x *RevokeGrantRequest) Reset() {
 	*x = RevokeGrantRequest{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[18]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1406,7 +1568,7 @@ func (x *RevokeGrantRequest) String() string {
 func (*RevokeGrantRequest) ProtoMessage() {}
 
 func (x *RevokeGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[18]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1419,7 +1581,7 @@ func (x *RevokeGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeGrantRequest.ProtoReflect.Descriptor instead.
 func (*RevokeGrantRequest) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{18}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RevokeGrantRequest) GetGrantId() string {
@@ -1440,7 +1602,7 @@ type RevokeGrantResponse struct {
 
 func (x *RevokeGrantResponse) Reset() {
 	*x = RevokeGrantResponse{}
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[19]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1614,7 @@ func (x *RevokeGrantResponse) String() string {
 func (*RevokeGrantResponse) ProtoMessage() {}
 
 func (x *RevokeGrantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sandgate_v1_approval_service_proto_msgTypes[19]
+	mi := &file_sandgate_v1_approval_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1627,7 @@ func (x *RevokeGrantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeGrantResponse.ProtoReflect.Descriptor instead.
 func (*RevokeGrantResponse) Descriptor() ([]byte, []int) {
-	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{19}
+	return file_sandgate_v1_approval_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RevokeGrantResponse) GetGrant() *Grant {
@@ -1479,7 +1641,7 @@ var File_sandgate_v1_approval_service_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_approval_service_proto_rawDesc = "" +
 	"\n" +
-	"\"sandgate/v1/approval_service.proto\x12\vsandgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16sandgate/v1/call.proto\x1a\x1asandgate/v1/decision.proto\"\xa6\a\n" +
+	"\"sandgate/v1/approval_service.proto\x12\vsandgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16sandgate/v1/call.proto\x1a\x1asandgate/v1/decision.proto\"\xbb\b\n" +
 	"\bApproval\x12\x1f\n" +
 	"\vapproval_id\x18\x01 \x01(\tR\n" +
 	"approvalId\x120\n" +
@@ -1509,29 +1671,43 @@ const file_sandgate_v1_approval_service_proto_rawDesc = "" +
 	"\fstdin_digest\x18\x15 \x01(\tR\vstdinDigest\x12$\n" +
 	"\vstdin_bytes\x18\x16 \x01(\x03H\x00R\n" +
 	"stdinBytes\x88\x01\x01\x12#\n" +
-	"\rarguments_cut\x18\x17 \x01(\bR\fargumentsCutB\x0e\n" +
-	"\f_stdin_bytes\"\x86\x01\n" +
+	"\rarguments_cut\x18\x17 \x01(\bR\fargumentsCut\x12*\n" +
+	"\x03run\x18\x18 \x01(\v2\x18.sandgate.v1.ApprovalRunR\x03run\x12\x1f\n" +
+	"\vtool_digest\x18\x19 \x01(\tR\n" +
+	"toolDigest\x12)\n" +
+	"\x10caller_principal\x18\x1a \x01(\tR\x0fcallerPrincipal\x12\x1b\n" +
+	"\twaits_for\x18\x1b \x01(\tR\bwaitsForB\x0e\n" +
+	"\f_stdin_bytes\"\x90\x01\n" +
+	"\vApprovalRun\x123\n" +
+	"\x04cage\x18\x01 \x01(\v2\x1f.sandgate.v1.SandboxObligationsR\x04cage\x12\x1a\n" +
+	"\bterminal\x18\x02 \x01(\bR\bterminal\x12\x1a\n" +
+	"\bdetached\x18\x03 \x01(\bR\bdetached\x12\x14\n" +
+	"\x05image\x18\x04 \x01(\tR\x05image\"\x86\x01\n" +
 	"\fApprovalFile\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1b\n" +
 	"\treal_path\x18\x02 \x01(\tR\brealPath\x12\x0e\n" +
 	"\x02op\x18\x03 \x01(\tR\x02op\x12\x16\n" +
 	"\x06sha256\x18\x04 \x01(\tR\x06sha256\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\x05 \x01(\x03R\tsizeBytes\"\xa3\x01\n" +
+	"size_bytes\x18\x05 \x01(\x03R\tsizeBytes\"\xc1\x01\n" +
 	"\fApprovalVote\x12\x1a\n" +
 	"\bapprover\x18\x01 \x01(\tR\bapprover\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
 	"\acomment\x18\x03 \x01(\tR\acomment\x12-\n" +
-	"\x05grant\x18\x04 \x01(\v2\x17.sandgate.v1.GrantTermsR\x05grant\"o\n" +
+	"\x05grant\x18\x04 \x01(\v2\x17.sandgate.v1.GrantTermsR\x05grant\x12\x1c\n" +
+	"\tprincipal\x18\x05 \x01(\tR\tprincipal\"\xbf\x01\n" +
 	"\x0eSuggestedGrant\x12\x18\n" +
 	"\asummary\x18\x01 \x01(\tR\asummary\x12-\n" +
 	"\x05terms\x18\x02 \x01(\v2\x17.sandgate.v1.GrantTermsR\x05terms\x12\x14\n" +
-	"\x05rules\x18\x03 \x03(\tR\x05rules\"c\n" +
+	"\x05rules\x18\x03 \x03(\tR\x05rules\x12/\n" +
+	"\x05files\x18\x04 \x03(\v2\x19.sandgate.v1.ApprovalFileR\x05files\x12\x1d\n" +
+	"\n" +
+	"not_frozen\x18\x05 \x03(\tR\tnotFrozen\"c\n" +
 	"\n" +
 	"GrantTerms\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\tR\x05scope\x12\x12\n" +
 	"\x04uses\x18\x02 \x01(\x05R\x04uses\x12+\n" +
-	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"\xf8\x03\n" +
+	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"\xca\x04\n" +
 	"\x05Grant\x12\x19\n" +
 	"\bgrant_id\x18\x01 \x01(\tR\agrantId\x12\x18\n" +
 	"\asummary\x18\x02 \x01(\tR\asummary\x12-\n" +
@@ -1551,7 +1727,10 @@ const file_sandgate_v1_approval_service_proto_rawDesc = "" +
 	"\rlast_use_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\vlastUseTime\x12\x1f\n" +
 	"\vapproval_id\x18\r \x01(\tR\n" +
 	"approvalId\x12\x1c\n" +
-	"\tapprovers\x18\x0e \x03(\tR\tapprovers\"\x84\x01\n" +
+	"\tapprovers\x18\x0e \x03(\tR\tapprovers\x12/\n" +
+	"\x05files\x18\x0f \x03(\v2\x19.sandgate.v1.ApprovalFileR\x05files\x12\x1f\n" +
+	"\vtool_digest\x18\x10 \x01(\tR\n" +
+	"toolDigest\"\x84\x01\n" +
 	"\x14ListApprovalsRequest\x120\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x1a.sandgate.v1.ApprovalStateR\x05state\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
@@ -1620,79 +1799,85 @@ func file_sandgate_v1_approval_service_proto_rawDescGZIP() []byte {
 }
 
 var file_sandgate_v1_approval_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sandgate_v1_approval_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_sandgate_v1_approval_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_sandgate_v1_approval_service_proto_goTypes = []any{
 	(ApprovalState)(0),             // 0: sandgate.v1.ApprovalState
 	(*Approval)(nil),               // 1: sandgate.v1.Approval
-	(*ApprovalFile)(nil),           // 2: sandgate.v1.ApprovalFile
-	(*ApprovalVote)(nil),           // 3: sandgate.v1.ApprovalVote
-	(*SuggestedGrant)(nil),         // 4: sandgate.v1.SuggestedGrant
-	(*GrantTerms)(nil),             // 5: sandgate.v1.GrantTerms
-	(*Grant)(nil),                  // 6: sandgate.v1.Grant
-	(*ListApprovalsRequest)(nil),   // 7: sandgate.v1.ListApprovalsRequest
-	(*ListApprovalsResponse)(nil),  // 8: sandgate.v1.ListApprovalsResponse
-	(*GetApprovalRequest)(nil),     // 9: sandgate.v1.GetApprovalRequest
-	(*GetApprovalResponse)(nil),    // 10: sandgate.v1.GetApprovalResponse
-	(*WatchApprovalsRequest)(nil),  // 11: sandgate.v1.WatchApprovalsRequest
-	(*WatchApprovalsResponse)(nil), // 12: sandgate.v1.WatchApprovalsResponse
-	(*ApproveRequest)(nil),         // 13: sandgate.v1.ApproveRequest
-	(*ApproveResponse)(nil),        // 14: sandgate.v1.ApproveResponse
-	(*DenyRequest)(nil),            // 15: sandgate.v1.DenyRequest
-	(*DenyResponse)(nil),           // 16: sandgate.v1.DenyResponse
-	(*ListGrantsRequest)(nil),      // 17: sandgate.v1.ListGrantsRequest
-	(*ListGrantsResponse)(nil),     // 18: sandgate.v1.ListGrantsResponse
-	(*RevokeGrantRequest)(nil),     // 19: sandgate.v1.RevokeGrantRequest
-	(*RevokeGrantResponse)(nil),    // 20: sandgate.v1.RevokeGrantResponse
-	(*Call)(nil),                   // 21: sandgate.v1.Call
-	(*Decision)(nil),               // 22: sandgate.v1.Decision
-	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 24: google.protobuf.Duration
+	(*ApprovalRun)(nil),            // 2: sandgate.v1.ApprovalRun
+	(*ApprovalFile)(nil),           // 3: sandgate.v1.ApprovalFile
+	(*ApprovalVote)(nil),           // 4: sandgate.v1.ApprovalVote
+	(*SuggestedGrant)(nil),         // 5: sandgate.v1.SuggestedGrant
+	(*GrantTerms)(nil),             // 6: sandgate.v1.GrantTerms
+	(*Grant)(nil),                  // 7: sandgate.v1.Grant
+	(*ListApprovalsRequest)(nil),   // 8: sandgate.v1.ListApprovalsRequest
+	(*ListApprovalsResponse)(nil),  // 9: sandgate.v1.ListApprovalsResponse
+	(*GetApprovalRequest)(nil),     // 10: sandgate.v1.GetApprovalRequest
+	(*GetApprovalResponse)(nil),    // 11: sandgate.v1.GetApprovalResponse
+	(*WatchApprovalsRequest)(nil),  // 12: sandgate.v1.WatchApprovalsRequest
+	(*WatchApprovalsResponse)(nil), // 13: sandgate.v1.WatchApprovalsResponse
+	(*ApproveRequest)(nil),         // 14: sandgate.v1.ApproveRequest
+	(*ApproveResponse)(nil),        // 15: sandgate.v1.ApproveResponse
+	(*DenyRequest)(nil),            // 16: sandgate.v1.DenyRequest
+	(*DenyResponse)(nil),           // 17: sandgate.v1.DenyResponse
+	(*ListGrantsRequest)(nil),      // 18: sandgate.v1.ListGrantsRequest
+	(*ListGrantsResponse)(nil),     // 19: sandgate.v1.ListGrantsResponse
+	(*RevokeGrantRequest)(nil),     // 20: sandgate.v1.RevokeGrantRequest
+	(*RevokeGrantResponse)(nil),    // 21: sandgate.v1.RevokeGrantResponse
+	(*Call)(nil),                   // 22: sandgate.v1.Call
+	(*Decision)(nil),               // 23: sandgate.v1.Decision
+	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
+	(*SandboxObligations)(nil),     // 25: sandgate.v1.SandboxObligations
+	(*durationpb.Duration)(nil),    // 26: google.protobuf.Duration
 }
 var file_sandgate_v1_approval_service_proto_depIdxs = []int32{
 	0,  // 0: sandgate.v1.Approval.state:type_name -> sandgate.v1.ApprovalState
-	21, // 1: sandgate.v1.Approval.call:type_name -> sandgate.v1.Call
-	22, // 2: sandgate.v1.Approval.decision:type_name -> sandgate.v1.Decision
-	23, // 3: sandgate.v1.Approval.create_time:type_name -> google.protobuf.Timestamp
-	23, // 4: sandgate.v1.Approval.expire_time:type_name -> google.protobuf.Timestamp
-	2,  // 5: sandgate.v1.Approval.files:type_name -> sandgate.v1.ApprovalFile
-	3,  // 6: sandgate.v1.Approval.votes:type_name -> sandgate.v1.ApprovalVote
-	4,  // 7: sandgate.v1.Approval.suggested_grant:type_name -> sandgate.v1.SuggestedGrant
-	23, // 8: sandgate.v1.ApprovalVote.time:type_name -> google.protobuf.Timestamp
-	5,  // 9: sandgate.v1.ApprovalVote.grant:type_name -> sandgate.v1.GrantTerms
-	5,  // 10: sandgate.v1.SuggestedGrant.terms:type_name -> sandgate.v1.GrantTerms
-	24, // 11: sandgate.v1.GrantTerms.ttl:type_name -> google.protobuf.Duration
-	5,  // 12: sandgate.v1.Grant.terms:type_name -> sandgate.v1.GrantTerms
-	23, // 13: sandgate.v1.Grant.create_time:type_name -> google.protobuf.Timestamp
-	23, // 14: sandgate.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
-	23, // 15: sandgate.v1.Grant.last_use_time:type_name -> google.protobuf.Timestamp
-	0,  // 16: sandgate.v1.ListApprovalsRequest.state:type_name -> sandgate.v1.ApprovalState
-	1,  // 17: sandgate.v1.ListApprovalsResponse.approvals:type_name -> sandgate.v1.Approval
-	1,  // 18: sandgate.v1.GetApprovalResponse.approval:type_name -> sandgate.v1.Approval
-	1,  // 19: sandgate.v1.WatchApprovalsResponse.approval:type_name -> sandgate.v1.Approval
-	5,  // 20: sandgate.v1.ApproveRequest.grant:type_name -> sandgate.v1.GrantTerms
-	1,  // 21: sandgate.v1.ApproveResponse.approval:type_name -> sandgate.v1.Approval
-	1,  // 22: sandgate.v1.DenyResponse.approval:type_name -> sandgate.v1.Approval
-	6,  // 23: sandgate.v1.ListGrantsResponse.grants:type_name -> sandgate.v1.Grant
-	6,  // 24: sandgate.v1.RevokeGrantResponse.grant:type_name -> sandgate.v1.Grant
-	7,  // 25: sandgate.v1.ApprovalService.ListApprovals:input_type -> sandgate.v1.ListApprovalsRequest
-	9,  // 26: sandgate.v1.ApprovalService.GetApproval:input_type -> sandgate.v1.GetApprovalRequest
-	11, // 27: sandgate.v1.ApprovalService.WatchApprovals:input_type -> sandgate.v1.WatchApprovalsRequest
-	13, // 28: sandgate.v1.ApprovalService.Approve:input_type -> sandgate.v1.ApproveRequest
-	15, // 29: sandgate.v1.ApprovalService.Deny:input_type -> sandgate.v1.DenyRequest
-	17, // 30: sandgate.v1.ApprovalService.ListGrants:input_type -> sandgate.v1.ListGrantsRequest
-	19, // 31: sandgate.v1.ApprovalService.RevokeGrant:input_type -> sandgate.v1.RevokeGrantRequest
-	8,  // 32: sandgate.v1.ApprovalService.ListApprovals:output_type -> sandgate.v1.ListApprovalsResponse
-	10, // 33: sandgate.v1.ApprovalService.GetApproval:output_type -> sandgate.v1.GetApprovalResponse
-	12, // 34: sandgate.v1.ApprovalService.WatchApprovals:output_type -> sandgate.v1.WatchApprovalsResponse
-	14, // 35: sandgate.v1.ApprovalService.Approve:output_type -> sandgate.v1.ApproveResponse
-	16, // 36: sandgate.v1.ApprovalService.Deny:output_type -> sandgate.v1.DenyResponse
-	18, // 37: sandgate.v1.ApprovalService.ListGrants:output_type -> sandgate.v1.ListGrantsResponse
-	20, // 38: sandgate.v1.ApprovalService.RevokeGrant:output_type -> sandgate.v1.RevokeGrantResponse
-	32, // [32:39] is the sub-list for method output_type
-	25, // [25:32] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	22, // 1: sandgate.v1.Approval.call:type_name -> sandgate.v1.Call
+	23, // 2: sandgate.v1.Approval.decision:type_name -> sandgate.v1.Decision
+	24, // 3: sandgate.v1.Approval.create_time:type_name -> google.protobuf.Timestamp
+	24, // 4: sandgate.v1.Approval.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 5: sandgate.v1.Approval.files:type_name -> sandgate.v1.ApprovalFile
+	4,  // 6: sandgate.v1.Approval.votes:type_name -> sandgate.v1.ApprovalVote
+	5,  // 7: sandgate.v1.Approval.suggested_grant:type_name -> sandgate.v1.SuggestedGrant
+	2,  // 8: sandgate.v1.Approval.run:type_name -> sandgate.v1.ApprovalRun
+	25, // 9: sandgate.v1.ApprovalRun.cage:type_name -> sandgate.v1.SandboxObligations
+	24, // 10: sandgate.v1.ApprovalVote.time:type_name -> google.protobuf.Timestamp
+	6,  // 11: sandgate.v1.ApprovalVote.grant:type_name -> sandgate.v1.GrantTerms
+	6,  // 12: sandgate.v1.SuggestedGrant.terms:type_name -> sandgate.v1.GrantTerms
+	3,  // 13: sandgate.v1.SuggestedGrant.files:type_name -> sandgate.v1.ApprovalFile
+	26, // 14: sandgate.v1.GrantTerms.ttl:type_name -> google.protobuf.Duration
+	6,  // 15: sandgate.v1.Grant.terms:type_name -> sandgate.v1.GrantTerms
+	24, // 16: sandgate.v1.Grant.create_time:type_name -> google.protobuf.Timestamp
+	24, // 17: sandgate.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
+	24, // 18: sandgate.v1.Grant.last_use_time:type_name -> google.protobuf.Timestamp
+	3,  // 19: sandgate.v1.Grant.files:type_name -> sandgate.v1.ApprovalFile
+	0,  // 20: sandgate.v1.ListApprovalsRequest.state:type_name -> sandgate.v1.ApprovalState
+	1,  // 21: sandgate.v1.ListApprovalsResponse.approvals:type_name -> sandgate.v1.Approval
+	1,  // 22: sandgate.v1.GetApprovalResponse.approval:type_name -> sandgate.v1.Approval
+	1,  // 23: sandgate.v1.WatchApprovalsResponse.approval:type_name -> sandgate.v1.Approval
+	6,  // 24: sandgate.v1.ApproveRequest.grant:type_name -> sandgate.v1.GrantTerms
+	1,  // 25: sandgate.v1.ApproveResponse.approval:type_name -> sandgate.v1.Approval
+	1,  // 26: sandgate.v1.DenyResponse.approval:type_name -> sandgate.v1.Approval
+	7,  // 27: sandgate.v1.ListGrantsResponse.grants:type_name -> sandgate.v1.Grant
+	7,  // 28: sandgate.v1.RevokeGrantResponse.grant:type_name -> sandgate.v1.Grant
+	8,  // 29: sandgate.v1.ApprovalService.ListApprovals:input_type -> sandgate.v1.ListApprovalsRequest
+	10, // 30: sandgate.v1.ApprovalService.GetApproval:input_type -> sandgate.v1.GetApprovalRequest
+	12, // 31: sandgate.v1.ApprovalService.WatchApprovals:input_type -> sandgate.v1.WatchApprovalsRequest
+	14, // 32: sandgate.v1.ApprovalService.Approve:input_type -> sandgate.v1.ApproveRequest
+	16, // 33: sandgate.v1.ApprovalService.Deny:input_type -> sandgate.v1.DenyRequest
+	18, // 34: sandgate.v1.ApprovalService.ListGrants:input_type -> sandgate.v1.ListGrantsRequest
+	20, // 35: sandgate.v1.ApprovalService.RevokeGrant:input_type -> sandgate.v1.RevokeGrantRequest
+	9,  // 36: sandgate.v1.ApprovalService.ListApprovals:output_type -> sandgate.v1.ListApprovalsResponse
+	11, // 37: sandgate.v1.ApprovalService.GetApproval:output_type -> sandgate.v1.GetApprovalResponse
+	13, // 38: sandgate.v1.ApprovalService.WatchApprovals:output_type -> sandgate.v1.WatchApprovalsResponse
+	15, // 39: sandgate.v1.ApprovalService.Approve:output_type -> sandgate.v1.ApproveResponse
+	17, // 40: sandgate.v1.ApprovalService.Deny:output_type -> sandgate.v1.DenyResponse
+	19, // 41: sandgate.v1.ApprovalService.ListGrants:output_type -> sandgate.v1.ListGrantsResponse
+	21, // 42: sandgate.v1.ApprovalService.RevokeGrant:output_type -> sandgate.v1.RevokeGrantResponse
+	36, // [36:43] is the sub-list for method output_type
+	29, // [29:36] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_approval_service_proto_init() }
@@ -1709,7 +1894,7 @@ func file_sandgate_v1_approval_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sandgate_v1_approval_service_proto_rawDesc), len(file_sandgate_v1_approval_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
