@@ -199,6 +199,7 @@ func (m *Manager) Ask(ctx context.Context, a Approval, kept func(*Approval)) (Ap
 	if err := m.record(ctx, &a, eventData{Event: eventAsked, Approval: &recorded}); err != nil {
 		return Approval{}, err
 	}
+	failpoint.At(failpoint.ApprovalAsked)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.add(a)
@@ -302,6 +303,7 @@ func (m *Manager) change(ctx context.Context, e *entry, data eventData) (Approva
 	if err := m.record(ctx, &a, data); err != nil {
 		return a, err
 	}
+	failpoint.At(failpoint.ApprovalDecided)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.put(e, after)
@@ -309,7 +311,7 @@ func (m *Manager) change(ctx context.Context, e *entry, data eventData) (Approva
 }
 
 // Approve is an approver's yes to what the binding names. A second one of the same
-// approver changes nothing. With terms the offered class is granted as well, once all
+// principal changes nothing. With terms the offered class is granted as well, once all
 // approvers grant it; the grant is made with the last of them.
 //
 // Errors: errdefs.ErrNotFound; errdefs.ErrPermissionDenied; errdefs.ErrFailedPrecondition
@@ -334,8 +336,8 @@ func (m *Manager) Approve(ctx context.Context, id string, by Approver, binding, 
 	if binding != a.Binding {
 		return a, fmt.Errorf("approval %s is about something else than what you saw (%s, not %s): look at it again: %w", id, a.Binding, binding, errdefs.ErrFailedPrecondition)
 	}
-	if slices.ContainsFunc(a.Votes, func(v Vote) bool { return v.By == by.ID }) && (a.State.Live() || a.State == Used) {
-		return a, nil
+	if voted, err := a.voted(&by); err != nil || voted && (a.State.Live() || a.State == Used) {
+		return a, err
 	}
 	if a.State != Pending {
 		return a, notPending(&a)
@@ -386,6 +388,7 @@ func (m *Manager) give(ctx context.Context, e *entry, a Approval) Approval {
 	if terms == nil || a.Offer == nil {
 		return a
 	}
+	failpoint.At(failpoint.GrantGiving)
 	g, err := m.cfg.Grants.Give(context.WithoutCancel(ctx), grant.Grant{
 		Class: *a.Offer, Terms: *terms, Caller: a.Caller, Session: a.Session, ApprovalID: a.ID, Approvers: a.Approvers(),
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/internal/telemetry"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // Rules of the gate's own about approvals.
@@ -120,6 +121,7 @@ func (w *way) question(ctx context.Context) (_ approval.Approval, fresh bool, _ 
 	if err != nil {
 		return approval.Approval{}, false, fmt.Errorf("look at the files of call %q: %w: %w", w.call.ID, err, errdefs.ErrUnavailable)
 	}
+	failpoint.At(failpoint.ApprovalFrozen)
 	bound := approval.BoundBy(w.digest, &w.decision, files)
 	old, known, err := m.Of(ctx, w.call.Caller.ID, w.call.ID)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // ErrStopping is the cause by which calls that no request waits for are cancelled
@@ -76,6 +77,7 @@ func (g *Gate) aside(ctx context.Context, e *entry, w *way, cancel context.Cance
 				g.log.Error("a call in the background broke", zap.String("call_id", w.call.ID), zap.Any("panic", fault), zap.Stack("stack"))
 			}
 		}()
+		failpoint.At(failpoint.DetachBegun)
 		if _, err := g.conduct(ctx, e, w); err != nil {
 			g.log.Info("call in the background did not run", zap.String("call_id", w.call.ID), zap.Error(err))
 		}

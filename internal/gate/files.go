@@ -13,6 +13,7 @@ import (
 
 	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/internal/workspace"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // FileBounds bound what a host does with the files of its sessions.
@@ -150,6 +151,7 @@ func (g *Gate) TakeSnapshot(ctx context.Context, caller Caller, id, snapshot str
 		if out, err = snaps.Take(ctx, d, snapshot, g.treeLimits(nil), g.now()); err != nil {
 			return err
 		}
+		failpoint.At(failpoint.SnapshotTaken)
 		return g.recordSession(ctx, caller.ID, id, session.EventData{
 			Event: session.EventSnapshot, Snapshot: snapshot, Digest: out.Digest, Bytes: out.Bytes, Files: out.Files,
 		})
@@ -218,6 +220,7 @@ func (g *Gate) RestoreSnapshot(ctx context.Context, caller Caller, id, snapshot 
 		if out, err = g.unpackSnapshot(ctx, s, s, snapshot); err != nil {
 			return err
 		}
+		failpoint.At(failpoint.RestoreUnpacked)
 		err = g.recordSession(ctx, caller.ID, id, session.EventData{
 			Event: session.EventRestored, Snapshot: snapshot, Digest: out.Digest, Bytes: out.Bytes, Files: out.Files,
 		})
@@ -227,6 +230,7 @@ func (g *Gate) RestoreSnapshot(ctx context.Context, caller Caller, id, snapshot 
 		if err != nil {
 			return errors.Join(err, s.AbandonWorkspace())
 		}
+		failpoint.At(failpoint.RestoreReplacing)
 		return s.ReplaceWorkspace()
 	})
 	return out, err
@@ -287,6 +291,7 @@ func (g *Gate) ForkSession(ctx context.Context, caller Caller, id, snapshot, for
 		}
 		finish := func(made *session.Session) error {
 			made.Inherit(state.Labels)
+			failpoint.At(failpoint.ForkRecorded)
 			if snapshot != "" {
 				if _, err := g.unpackSnapshot(ctx, made, s, snapshot); err != nil {
 					return err
@@ -294,12 +299,14 @@ func (g *Gate) ForkSession(ctx context.Context, caller Caller, id, snapshot, for
 			} else if err := g.copyWorkspace(ctx, made, d); err != nil {
 				return err
 			}
+			failpoint.At(failpoint.ForkCopied)
 			return made.FinishWorkspace()
 		}
 		_, err := g.cfg.Sessions.Create(caller.ID, fork, state.Profile, terms, record, finish)
 		if err != nil && recorded {
 			err = errors.Join(err, g.recordSession(ctx, caller.ID, fork, session.HasEnded(session.EndedFailed, "")))
 		}
+		failpoint.At(failpoint.ForkMade)
 		return err
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/sandgate/sandgate/internal/approval"
 	"github.com/sandgate/sandgate/internal/grant"
 	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // voidError is of a call about to run that is not what was approved any more.
@@ -42,6 +43,7 @@ func (w *way) takePermit(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", errPermitGone, err)
 		}
+		failpoint.At(failpoint.ApprovalTaken)
 		w.permit, w.back = &grant.Permit{ApprovalID: w.approval.ID, Approvers: w.approval.Approvers()}, back
 	case len(w.decision.Grants) > 0:
 		if g.cfg.Grants == nil {
@@ -51,6 +53,7 @@ func (w *way) takePermit(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", errPermitGone, err)
 		}
+		failpoint.At(failpoint.GrantTaken)
 		w.permit, w.back = &grant.Permit{Grants: w.decision.Grants}, back
 		fallthrough
 	default:

@@ -154,10 +154,12 @@ func (g *Gate) endSession(ctx context.Context, owner, id, reason, by string, dis
 			return err
 		}
 	}
+	failpoint.At(failpoint.SessionQuiet)
 	if err := g.recordSession(ctx, owner, id, session.HasEnded(reason, by)); err != nil {
 		g.cfg.Sessions.Reopen(s)
 		return err
 	}
+	failpoint.At(failpoint.SessionEnding)
 	g.forgetPermits(owner, id)
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordTimeout, errCleanTimeout)
 	defer cancel()

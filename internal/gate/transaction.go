@@ -116,6 +116,7 @@ func (w *way) settle(ctx context.Context, ran *sandbox.Result, res *Result) (don
 	e := &Effects{}
 	res.Effects = e
 	set, err := changeset.Read(o, changeset.ReadOptions{Root: sandbox.WorkspacePath})
+	failpoint.At(failpoint.CommitRead)
 	if err != nil {
 		e.drop(ruleUnfit, "what the call changed cannot be told: "+err.Error(), "")
 		res.dropped()
@@ -130,6 +131,7 @@ func (w *way) settle(ctx context.Context, ran *sandbox.Result, res *Result) (don
 		res.dropped()
 		return done
 	}
+	failpoint.At(failpoint.CommitMerged)
 	defer w.gate.commits.lock(o.Dir)()
 	done = w.commit(ctx, o, set, res, e)
 	return done
@@ -226,6 +228,7 @@ func (w *way) commit(ctx context.Context, o *changeset.Overlay, set *changeset.S
 		failpoint.At(failpoint.CommitEnded)
 		if recorded { // else a restart ends it, and needs the stage
 			remove(true)
+			failpoint.At(failpoint.CommitRemoved)
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // A session's working tree is made and handed back in a cell of its own, as the
@@ -119,6 +120,7 @@ func (g *Gate) makeTree(ctx context.Context, caller Caller, s *session.Session, 
 	if err != nil {
 		return fmt.Errorf("make the working tree of session %q: %w", s.Snapshot().ID, err)
 	}
+	failpoint.At(failpoint.TreeUnpacked)
 	return s.FinishWorkspace()
 }
 
@@ -136,6 +138,7 @@ func (g *Gate) keepTree(ctx context.Context, s *session.Session, t session.Tree)
 	if err := g.inTree(ctx, s, s.WorkspaceDir(), packScript, nil, t); err != nil {
 		return keepFailed(state.ID, err)
 	}
+	failpoint.At(failpoint.TreePacked)
 	head, err := readLeft(s.WorkspaceDir(), headName, func(f io.Reader) (string, error) {
 		raw, err := io.ReadAll(io.LimitReader(f, maxHead))
 		return string(raw), err
@@ -150,6 +153,7 @@ func (g *Gate) keepTree(ctx context.Context, s *session.Session, t session.Tree)
 	if err != nil {
 		return keepFailed(state.ID, err)
 	}
+	failpoint.At(failpoint.TreeKept)
 	g.log.Info("branch kept", zap.String("session", state.ID), zap.String("repository", t.Repository), zap.String("branch", branch), zap.String("commit", head))
 	return nil
 }

@@ -36,6 +36,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // Repository is a git repository of the machine. It is safe for concurrent use.
@@ -205,6 +207,7 @@ func (r *Repository) Take(ctx context.Context, pack io.Reader, commit, branch st
 	if _, err := r.run(ctx, pack, "index-pack", "--stdin", "--strict", "--fix-thin", fmt.Sprintf("--max-input-size=%d", maxPackBytes)); err != nil {
 		return "", fmt.Errorf("take in what was committed: %w: %w", err, errdefs.ErrFailedPrecondition)
 	}
+	failpoint.At(failpoint.TreeTaken)
 	// All that the branch needs has to be there, or the repository would be broken.
 	if _, err := r.run(ctx, nil, "rev-list", "--objects", "--quiet", commit, "--not", "--all"); err != nil {
 		return "", fmt.Errorf("what was committed is not whole: %w: %w", err, errdefs.ErrFailedPrecondition)

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/sandgate/sandgate/internal/journal"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // maxLive bounds the grants of one caller that live at once, and what a policy is
@@ -105,6 +106,8 @@ func (m *Manager) Give(ctx context.Context, g Grant) (Grant, error) {
 }
 
 func (m *Manager) record(ctx context.Context, g *Grant, data eventData) error {
+	failpoint.At(failpoint.GrantBefore)
+	defer failpoint.At(failpoint.GrantAfter)
 	_, err := m.journal.Append(ctx, journal.Entry{Kind: RecordKind, Caller: g.Caller, Session: g.Session, Data: data})
 	if err != nil {
 		return fmt.Errorf("record grant %s: %w", g.ID, err)
@@ -172,6 +175,7 @@ func (m *Manager) Revoke(ctx context.Context, id, by string) (Grant, error) {
 	g.RevokedBy = by // before it is on disk: from now on it is not used
 	out := g.clone()
 	m.mu.Unlock()
+	failpoint.At(failpoint.GrantRevoking)
 	if err := m.record(ctx, &out, eventData{Event: eventRevoked, ID: id, By: by}); err != nil {
 		return out, fmt.Errorf("%w: until the daemon is restarted it is revoked all the same", err)
 	}

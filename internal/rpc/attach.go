@@ -7,6 +7,7 @@ import (
 	"github.com/sandgate/sandgate/internal/policy"
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
 	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 type attachStream = sandgatev1.ToolService_AttachServer
@@ -29,6 +30,7 @@ func (t *toolService) Attach(req *sandgatev1.AttachRequest, stream attachStream)
 	ctx, cancel := t.server.untilStop(stream.Context())
 	defer cancel(nil)
 	to := &attached{stream: stream, cancel: cancel}
+	failpoint.At(failpoint.StreamAttached)
 	res, err := t.gate.Attach(ctx, callerFrom(ctx), req.GetCallId(), req.GetStdoutOffset(), req.GetStderrOffset(), to)
 	if to.err != nil {
 		return to.err

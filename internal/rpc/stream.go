@@ -11,6 +11,7 @@ import (
 
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
 	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 type executeStream = sandgatev1.ToolService_ExecuteStreamServer
@@ -46,6 +47,7 @@ func (t *toolService) ExecuteStream(stream executeStream) error {
 	}
 	t.server.readers.Go(in.run)
 
+	failpoint.At(failpoint.StreamRequest)
 	out := newEventSender(ctx, stream, &t.server.chunks)
 	came := time.Now()
 	res, err := t.gate.Execute(ctx, call, out)
@@ -60,6 +62,7 @@ func (t *toolService) ExecuteStream(stream executeStream) error {
 	if sendErr != nil {
 		return sendErr
 	}
+	failpoint.At(failpoint.StreamReply)
 	return stream.Send(&sandgatev1.ExecuteStreamResponse{
 		Event: &sandgatev1.ExecuteStreamResponse_Result{Result: resultProto(res)},
 	})

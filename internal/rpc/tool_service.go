@@ -96,6 +96,7 @@ func (t *toolService) start(ctx context.Context, call gate.Call) (*sandgatev1.Ex
 	if err != nil {
 		return nil, err
 	}
+	failpoint.At(failpoint.DetachReply)
 	if res != nil {
 		return &sandgatev1.ExecuteResponse{Result: resultProto(*res)}, nil
 	}

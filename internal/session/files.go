@@ -9,6 +9,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 const snapshotsName = "snapshots"
@@ -127,6 +129,7 @@ func (s *Session) ReplaceWorkspace() error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("replace workspace: %w", err), os.RemoveAll(dir+makingSuffix))
 	}
+	failpoint.At(failpoint.RestoreReplaced)
 	if err := os.RemoveAll(dir + makingSuffix); err != nil {
 		return fmt.Errorf("remove the workspace of before: %w", err)
 	}

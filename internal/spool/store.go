@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // StoreConfig bounds a Store.
@@ -300,7 +302,9 @@ func (s *Store) commit(batch []item, bytes int64, write func(at io.WriterAt, off
 	seg, err := s.current(bytes)
 	s.mu.Unlock()
 	if err == nil {
+		failpoint.At(failpoint.SpoolStore)
 		err = write(seg.file, seg.size)
+		failpoint.At(failpoint.SpoolStored)
 	}
 	s.settle(batch, bytes, seg, err)
 	for _, it := range batch {

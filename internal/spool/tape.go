@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"sync"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // memoryBytes is how much of a call's output is kept in memory before it goes to
@@ -203,6 +205,7 @@ func (t *Tape) toFile() {
 		t.failed = true // the memory goes on alone
 		return
 	}
+	failpoint.At(failpoint.SpoolFile)
 	t.file, t.memory = file, 0
 	for i := range t.tracks {
 		k := &t.tracks[i]

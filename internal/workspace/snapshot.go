@@ -19,6 +19,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // Names of a snapshot's two files; the second is there once the first is whole.
@@ -71,6 +73,7 @@ func (s Snapshots) Take(ctx context.Context, d *Dir, id string, limits Limits, n
 	if err != nil {
 		return Snapshot{}, err
 	}
+	failpoint.At(failpoint.SnapshotPacked)
 	return made, s.write(id, infoSuffix, func(f *os.File) error {
 		return json.NewEncoder(f).Encode(made)
 	})
@@ -178,6 +181,7 @@ func (s Snapshots) Remove(id string) error {
 		return fmt.Errorf("snapshot %q: %w", id, errdefs.ErrNotFound)
 	}
 	if err == nil {
+		failpoint.At(failpoint.SnapshotRemoving)
 		err = os.Remove(s.path(id, packSuffix))
 	}
 	if err != nil {

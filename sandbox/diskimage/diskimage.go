@@ -21,6 +21,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // MinBytes is the smallest image: ext4 with its journal needs some itself.
@@ -65,9 +67,11 @@ func Attach(ctx context.Context, dir string, size int64) error {
 		return err
 	}
 	defer release()
+	failpoint.At(failpoint.DiskLooped)
 	if err := unix.Mount(device, dir, "ext4", unix.MS_NOSUID|unix.MS_NODEV, "discard"); err != nil {
 		return fmt.Errorf("mount %s: %w: %w", image, err, errdefs.ErrFailedPrecondition)
 	}
+	failpoint.At(failpoint.DiskMounted)
 	if err := os.Remove(filepath.Join(dir, "lost+found")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return errors.Join(fmt.Errorf("tidy disk image: %w", err), Detach(dir))
 	}
@@ -92,6 +96,7 @@ func Remove(dir string) error {
 	if err := Detach(dir); err != nil {
 		return err
 	}
+	failpoint.At(failpoint.DiskRemoving)
 	if err := os.Remove(dir + Suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove disk image: %w", err)
 	}
@@ -187,6 +192,7 @@ func makeImage(ctx context.Context, image string, size int64) (err error) {
 	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
 		return fmt.Errorf("make disk image: %w", err)
 	}
+	failpoint.At(failpoint.DiskMaking)
 	ctx, cancel := context.WithTimeoutCause(ctx, makeBudget, errors.New("mkfs takes too long"))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "-q", "-F", "-m", "0", "-N", strconv.FormatInt(max(size/bytesPerInode, 1024), 10), //nolint:gosec // our own arguments
@@ -198,5 +204,6 @@ func makeImage(ctx context.Context, image string, size int64) (err error) {
 	if err := os.Rename(making, image); err != nil {
 		return fmt.Errorf("make disk image: %w", err)
 	}
+	failpoint.At(failpoint.DiskMade)
 	return nil
 }

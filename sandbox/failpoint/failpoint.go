@@ -39,6 +39,11 @@ const (
 	GateOutcomeAfter  Point = "gate/outcome-after"  // it is on disk
 	GateKept          Point = "gate/kept"           // its result is kept for those who ask again
 	RPCReply          Point = "rpc/reply"           // its result is about to be sent
+	StreamRequest     Point = "stream/request"      // a streamed call has come in
+	StreamReply       Point = "stream/reply"        // its result is about to be sent
+	StreamAttached    Point = "stream/attached"     // somebody follows a call
+	DetachBegun       Point = "detach/begun"        // a call goes on without a request
+	DetachReply       Point = "detach/reply"        // its host is about to be told that it runs
 	GateRecoverBefore Point = "gate/recover-before" // at start: a call is about to be recorded as UNKNOWN
 	GateRecoverAfter  Point = "gate/recover-after"  // that is on disk
 )
@@ -63,14 +68,57 @@ const (
 	JournalCheckpoint     Point = "journal/checkpoint"      // a checkpoint is recorded, and not yet in its file
 )
 
-// The points of sessions and approvals.
+// The points of sessions.
 const (
 	SessionWorkspace Point = "session/workspace" // its workspace is there, and not yet the program's
-	SessionBefore    Point = "session/before"    // that it is made or has ended is about to be recorded
+	SessionBefore    Point = "session/before"    // what becomes of it or its files is about to be recorded
 	SessionAfter     Point = "session/after"     // it is on disk
+	SessionQuiet     Point = "session/quiet"     // its calls have ended, and its end is about to be recorded
+	SessionEnding    Point = "session/ending"    // its end is on disk, and its cells and files are there
 	SessionTrash     Point = "session/trash"     // the files of one that has ended are moved away
-	ApprovalBefore   Point = "approval/before"   // what an approver is asked or says is about to be recorded
-	ApprovalAfter    Point = "approval/after"    // it is on disk
+
+	SnapshotPacked   Point = "snapshot/packed"   // its files are packed, and nothing says what they are
+	SnapshotTaken    Point = "snapshot/taken"    // it is whole, and not recorded
+	SnapshotRemoving Point = "snapshot/removing" // it is none any more, and its files are there
+	RestoreUnpacked  Point = "restore/unpacked"  // it is unpacked beside the workspace
+	RestoreReplacing Point = "restore/replacing" // that it is put back is on disk, and the workspace is that of before
+	RestoreReplaced  Point = "restore/replaced"  // the workspace is replaced, and that of before is there
+	ForkRecorded     Point = "fork/recorded"     // that it is being made is on disk
+	ForkCopied       Point = "fork/copied"       // its files are there, and not yet its workspace
+	ForkMade         Point = "fork/made"         // it is whole, and nobody knows
+
+	TreeUnpacked Point = "tree/unpacked" // a working tree is there, and not yet a session's workspace
+	TreePacked   Point = "tree/packed"   // what was committed in it is packed in the workspace
+	TreeTaken    Point = "tree/taken"    // its objects are in the repository, without a branch
+	TreeKept     Point = "tree/kept"     // the branch is there, and the session has not ended
+
+	DiskMaking   Point = "disk/making"   // the image of a quota is a file without a file system
+	DiskMade     Point = "disk/made"     // it has one
+	DiskLooped   Point = "disk/looped"   // and a device
+	DiskMounted  Point = "disk/mounted"  // and is mounted
+	DiskRemoving Point = "disk/removing" // it is not mounted any more, and there
+)
+
+// The points of approvals and grants.
+const (
+	ApprovalFrozen  Point = "approval/frozen"  // the files that a question is about are looked at
+	ApprovalBefore  Point = "approval/before"  // what an approver is asked or says is about to be recorded
+	ApprovalAfter   Point = "approval/after"   // it is on disk
+	ApprovalAsked   Point = "approval/asked"   // the question is, and nobody knows
+	ApprovalDecided Point = "approval/decided" // what became of it is, and nobody knows
+	ApprovalTaken   Point = "approval/taken"   // a call has taken it for its run, without an intent
+	GrantGiving     Point = "grant/giving"     // a call is approved, and the grant with it is not made
+	GrantBefore     Point = "grant/before"     // that one is given or revoked is about to be recorded
+	GrantAfter      Point = "grant/after"      // it is on disk
+	GrantRevoking   Point = "grant/revoking"   // nobody can use it any more, which is not on disk
+	GrantTaken      Point = "grant/taken"      // a call has taken a use of it for its run, without an intent
+)
+
+// The points of what is kept of outputs.
+const (
+	SpoolFile   Point = "spool/file"   // the output of a running call goes to a file
+	SpoolStore  Point = "spool/store"  // that of calls that have ended is about to be stored
+	SpoolStored Point = "spool/stored" // it is, and is read from where it was meanwhile
 )
 
 // The points of a call in its cell, in their order.
@@ -87,6 +135,8 @@ const (
 
 // The points of a transactional call's changes, in their order.
 const (
+	CommitRead   Point = "commit/read"   // they are known, and nothing is decided
+	CommitMerged Point = "commit/merged" // policy lets them be made, and nothing is in their way
 	CommitCopied Point = "commit/copied" // they are copied beside the workspace
 	CommitStaged Point = "commit/staged" // and are on disk there, with the plan
 	CommitStep   Point = "commit/step"   // one of them is about to be made in the workspace
@@ -94,6 +144,7 @@ const (
 
 	CommitRecorded  Point = "commit/recorded"  // that they are about to be made is on disk
 	CommitEnded     Point = "commit/ended"     // the call's outcome is on disk, and its stage is there
+	CommitRemoved   Point = "commit/removed"   // and that is gone
 	CommitRecover   Point = "commit/recover"   // at start: an interrupted commit is about to be ended
 	CommitRecovered Point = "commit/recovered" // that it was is on disk, and its stage is there
 )
@@ -133,12 +184,16 @@ func All() []Point {
 	return []Point{
 		RPCRequest, GateValidated, GateClaimed, GateFacts, GateDecided, GateRefusalBefore, GateRefusalAfter, GateAdmitted,
 		GateIntentBefore, GateIntentAfter, GateAsked, GateReleased, GateRan, GateOutcomeBefore, GateOutcomeAfter, GateKept,
-		RPCReply, GateRecoverBefore, GateRecoverAfter,
+		RPCReply, StreamRequest, StreamReply, StreamAttached, DetachBegun, DetachReply, GateRecoverBefore, GateRecoverAfter,
 		JournalQueued, JournalBatch, JournalTorn, JournalWritten, JournalDurable, JournalAnswered, JournalAhead, JournalOpened,
 		JournalTurnBefore, JournalTurnBetween, JournalTurnAfter, JournalSnapshotBefore, JournalSnapshotAfter, JournalRemove, JournalCheckpoint,
-		SessionWorkspace, SessionBefore, SessionAfter, SessionTrash, ApprovalBefore, ApprovalAfter,
+		SessionWorkspace, SessionBefore, SessionAfter, SessionQuiet, SessionEnding, SessionTrash,
+		SnapshotPacked, SnapshotTaken, SnapshotRemoving, RestoreUnpacked, RestoreReplacing, RestoreReplaced, ForkRecorded, ForkCopied, ForkMade,
+		TreeUnpacked, TreePacked, TreeTaken, TreeKept, DiskMaking, DiskMade, DiskLooped, DiskMounted, DiskRemoving,
+		ApprovalFrozen, ApprovalBefore, ApprovalAfter, ApprovalAsked, ApprovalDecided, ApprovalTaken,
+		GrantGiving, GrantBefore, GrantAfter, GrantRevoking, GrantTaken, SpoolFile, SpoolStore, SpoolStored,
 		SandboxClaimed, SandboxLimits, SandboxWorkspace, SandboxReady, SandboxStarted, SandboxExited, SandboxCollected, SandboxGivenBack,
-		CommitCopied, CommitStaged, CommitStep, CommitDone, CommitRecorded, CommitEnded, CommitRecover, CommitRecovered,
+		CommitRead, CommitMerged, CommitCopied, CommitStaged, CommitStep, CommitDone, CommitRecorded, CommitEnded, CommitRemoved, CommitRecover, CommitRecovered,
 		CellLinked, CellContainer, CellTask, CellStarted, CellGreeted, CellStaged, CellKilled, CellDeleted, CellDestroyed,
 		StartJournal, StartPolicy, StartReaped, StartContainerd, StartContainers, StartGate, StartListening,
 		StopDraining, StopDrained, StopPart,
