@@ -158,7 +158,7 @@ labels contains "seen" if input.session.seq > 10
 	tenant := "package sandgate.tenants.strict\n\nimport data.sandgate.lib.shell\n\n" +
 		"deny contains {\"rule\": \"theirs\", \"message\": command.base} if {\n\tsome command in input.call.shell.commands\n\tshell.network(command)\n}\n"
 	modes := `{"modes": {"outside-workspace": "warn", "network": "shadow", "not-read-only": {"default": "warn", "environments": {"production": "enforce"}}},
-		"ask": {"approvers": ["role:operator"], "quorum": 1, "ttl_ms": 600000, "on_timeout": "deny"}}`
+		"ask": {"approvers": ["role:operator"], "quorum": 1, "on_timeout": "deny"}}`
 	return map[string]string{
 		"library": libraryWith(tb, nil),
 		"modes":   libraryWith(tb, map[string]string{"sandgate/config/data.json": modes}),

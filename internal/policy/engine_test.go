@@ -99,6 +99,16 @@ func TestEmbeddedPolicyIsReadyAndDecides(t *testing.T) {
 	}
 }
 
+// TestTheDaemonSaysHowLongAnApprovalIsWaitedFor: the library's own terms name no time,
+// or approvals.ttl of the daemon's configuration would never count.
+func TestTheDaemonSaysHowLongAnApprovalIsWaitedFor(t *testing.T) {
+	e := newEngine(t, Config{Version: "test"})
+	d := e.Decide(t.Context(), input("readonly"))
+	if d.Outcome != Ask || d.Ask == nil || d.Ask.TTLMs != 0 || d.Ask.OnTimeout != Deny || d.Ask.Quorum != 1 {
+		t.Errorf("got %s on the terms %+v, want an ask for one approval without a time of its own", d.Outcome, d.Ask)
+	}
+}
+
 func TestTheLibraryFitsUnderEveryCeiling(t *testing.T) {
 	// An operator who lowers the ceiling must not lose the default library.
 	low := SandboxObligations{Reuse: "never", Network: "none", Workspace: "ro"}
