@@ -215,14 +215,17 @@ type Approver struct {
 	UID   *int     // of a unix socket's peer
 	Roles []string // as the configuration has them
 	Admin bool     // administrators may approve where the terms name nobody
+	// Identities tell which other identities are the same principal.
+	Identities Identities
 }
 
 // May says why somebody may not approve the call; nil: he may. The error is
 // errdefs.ErrPermissionDenied.
 func (a *Approval) May(by Approver) error {
-	if by.ID == a.Caller && !a.Bound.Terms.Self {
-		return fmt.Errorf("%s proposed this call and may not approve it itself: somebody else has to, by another user's socket connection (sudo) or an approver's token; or policy sets self in its ask terms: %w",
-			by.ID, errdefs.ErrPermissionDenied)
+	if !a.Bound.Terms.Self {
+		if err := a.other(&by); err != nil {
+			return err
+		}
 	}
 	named := a.Bound.Terms.Approvers
 	if len(named) == 0 {

@@ -98,16 +98,21 @@ var (
 
 func (b *bench) ask(t *testing.T, call string, terms policy.AskTerms) approval.Approval {
 	t.Helper()
-	d := policy.Decision{Outcome: policy.Ask, Revision: "rev1", Ask: &terms, Reasons: []policy.Reason{{Rule: "r", Message: "m"}}}
-	a, err := b.Ask(t.Context(), approval.Approval{
-		CallID: call, Caller: requester, Session: "s", Bound: approval.BoundBy("sha256:"+call, &d, nil), Decision: d,
-		Call:  approval.Call{Tool: "bash", Args: json.RawMessage(`{"command":"x"}`), Profile: "readonly"},
-		Offer: &grant.Class{Tool: "bash", Profile: "readonly", Rules: []string{"r"}, Summary: "x"},
-	}, nil)
+	a, err := b.Ask(t.Context(), b.asking(call, terms), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// asking is what is asked about a call.
+func (b *bench) asking(call string, terms policy.AskTerms) approval.Approval {
+	d := policy.Decision{Outcome: policy.Ask, Revision: "rev1", Ask: &terms, Reasons: []policy.Reason{{Rule: "r", Message: "m"}}}
+	return approval.Approval{
+		CallID: call, Caller: requester, Session: "s", Bound: approval.BoundBy("sha256:"+call, &d, nil), Decision: d,
+		Call:  approval.Call{Tool: "bash", Args: json.RawMessage(`{"command":"x"}`), Profile: "readonly"},
+		Offer: &grant.Class{Tool: "bash", Profile: "readonly", Rules: []string{"r"}, Summary: "x"},
+	}
 }
 
 func (b *bench) state(t *testing.T, id string) approval.State {

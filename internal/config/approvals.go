@@ -32,6 +32,14 @@ type Approvals struct {
 	// its owner only. Whoever sends "authorization: Bearer TOKEN" over the unix socket is the
 	// caller "token:SUBJECT" then, and not its user. Callers have to name it. Default: none.
 	TokensFile string `json:"tokens_file"`
+	// Identities name principals, a person or an agent each, by the patterns of caller ids
+	// under which it can come: alice: ["unix:uid:1000", "token:alice"]. Where policy lets
+	// nobody approve its own calls, and where it wants several approvers, principals are
+	// compared and not caller ids. Once one is named, a caller or approver that is of none
+	// cannot be told from the others, and does not approve: name all of them. The id
+	// "tcp:anonymous" is nobody's that could be told, unless it is named. Default: none, and
+	// each caller id is a principal of its own.
+	Identities map[string][]string `json:"identities"`
 }
 
 func (a Approvals) withDefaults() Approvals {
@@ -59,7 +67,32 @@ func (a *Approvals) problems() []string {
 			}
 		}
 	}
+	for _, principal := range sortedKeys(a.Identities) {
+		if !profileName.MatchString(principal) {
+			bad = append(bad, fmt.Sprintf("approvals.identities: %q: want 1 to 64 characters of [a-z0-9_-]", principal))
+		}
+		if len(a.Identities[principal]) == 0 {
+			bad = append(bad, fmt.Sprintf("approvals.identities.%s: is empty: want patterns of caller ids, such as \"unix:uid:1000\"", principal))
+		}
+		for i, pattern := range a.Identities[principal] {
+			if pattern == "" {
+				bad = append(bad, fmt.Sprintf("approvals.identities.%s[%d]: is empty: want a pattern of caller ids, such as \"unix:uid:1000\"", principal, i))
+			}
+		}
+	}
 	return bad
+}
+
+// PrincipalsOf returns the principals that a caller id is of, sorted. What matches the
+// patterns of several is each of them.
+func (a *Approvals) PrincipalsOf(id string) []string {
+	var out []string
+	for _, principal := range sortedKeys(a.Identities) {
+		if slices.ContainsFunc(a.Identities[principal], func(pattern string) bool { return glob(pattern, id) }) {
+			out = append(out, principal)
+		}
+	}
+	return out
 }
 
 // RolesOf returns the roles of a caller, sorted. admin tells that it is an administrator.

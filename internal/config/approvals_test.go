@@ -39,7 +39,10 @@ func TestApprovalsThatAreRefused(t *testing.T) {
 		"approvals.roles.a[1]: is empty": {
 			Roles: map[string][]string{"a": {"*", ""}},
 		},
-		"approvals.tokens_file": {TokensFile: "tokens"},
+		"approvals.tokens_file":                 {TokensFile: "tokens"},
+		"approvals.identities: \"Alice\"":        {Identities: map[string][]string{"Alice": {"x"}}},
+		"approvals.identities.bob: is empty":    {Identities: map[string][]string{"bob": nil}},
+		"approvals.identities.bob[1]: is empty": {Identities: map[string][]string{"bob": {"x", ""}}},
 	} {
 		a = a.withDefaults()
 		if got := strings.Join(a.problems(), "; "); !strings.Contains(got, want) {
@@ -49,5 +52,18 @@ func TestApprovalsThatAreRefused(t *testing.T) {
 	fine := Approvals{}.withDefaults()
 	if got := fine.problems(); len(got) > 0 {
 		t.Errorf("the defaults: got %q, want no problem", got)
+	}
+}
+
+func TestPrincipalsOfACaller(t *testing.T) {
+	a := Approvals{Identities: map[string][]string{
+		"alice": {"unix:uid:1000", "token:alice*"}, "ops": {"token:*"}, "bob": {"spiffe://td/bob"},
+	}}
+	for id, want := range map[string][]string{
+		"unix:uid:1000": {"alice"}, "token:alice-phone": {"alice", "ops"}, "spiffe://td/bob": {"bob"}, "unix:uid:10001": nil, "tcp:anonymous": nil,
+	} {
+		if diff := cmp.Diff(want, a.PrincipalsOf(id)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", id, diff)
+		}
 	}
 }

@@ -30,3 +30,11 @@ func (d *Daemon) roles(c gate.Caller) gate.Roles {
 	}
 	return gate.Roles{Names: d.cfg.Approvals.RolesOf(c.ID, r.Admin), Admin: r.Admin}
 }
+
+// identities are the principals that the configuration names.
+func (d *Daemon) identities() approval.Identities {
+	if len(d.cfg.Approvals.Identities) == 0 {
+		return approval.Identities{}
+	}
+	return approval.Identities{Of: d.cfg.Approvals.PrincipalsOf}
+}

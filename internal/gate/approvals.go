@@ -26,12 +26,15 @@ type AskedCall struct {
 	Changed []string
 	// Refusal is why who looks may not approve it; empty: he may.
 	Refusal string
+	// Principal is that of the caller, Principals those of the votes; empty: none is named.
+	Principal  string
+	Principals []string
 }
 
 var errNoApprovals = fmt.Errorf("this daemon takes no approvals: %w", errdefs.ErrNotImplemented)
 
 func (g *Gate) approver(c Caller) approval.Approver {
-	by := approval.Approver{ID: c.ID, UID: c.UID}
+	by := approval.Approver{ID: c.ID, UID: c.UID, Identities: g.cfg.Identities}
 	if g.cfg.Roles != nil {
 		roles := g.cfg.Roles(c)
 		by.Roles, by.Admin = roles.Names, roles.Admin
@@ -46,7 +49,10 @@ func sees(by approval.Approver, a *approval.Approval) bool {
 }
 
 func (g *Gate) shown(by approval.Approver, a approval.Approval) AskedCall {
-	out := AskedCall{Approval: a}
+	out := AskedCall{Approval: a, Principal: g.cfg.Identities.Name(a.Caller)}
+	for i := range a.Votes {
+		out.Principals = append(out.Principals, g.cfg.Identities.Name(a.Votes[i].By))
+	}
 	if err := a.May(by); err != nil {
 		out.Refusal = err.Error()
 	}

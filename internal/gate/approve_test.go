@@ -36,11 +36,17 @@ type asking struct {
 	outcome   atomic.Pointer[string] // instead of ask
 	beforeRun func()                 // between the last look of the gate before the cell and the run
 	clock     atomic.Int64           // seconds
+	set       func(*gate.Config)     // changes what start makes the gate of
 }
 
 func newAsking(t *testing.T) *asking {
 	t.Helper()
-	b := &asking{dir: t.TempDir(), ws: t.TempDir(), revision: "rev1"}
+	return newAskingWith(t, nil)
+}
+
+func newAskingWith(t *testing.T, set func(*gate.Config)) *asking {
+	t.Helper()
+	b := &asking{dir: t.TempDir(), ws: t.TempDir(), revision: "rev1", set: set}
 	b.write(t, "s.sh", "echo hi")
 	b.start(t)
 	return b
@@ -63,6 +69,9 @@ func (b *asking) start(t *testing.T) {
 		c.WorkspaceDirs = func(gate.Caller, string) error { return nil }
 		c.Roles = func(who gate.Caller) gate.Roles { return gate.Roles{Admin: who.ID == alice.ID || who.ID == bob.ID} }
 		c.Runtime = late{c.Runtime, b}
+		if b.set != nil {
+			b.set(c)
+		}
 	})
 	b.policy.decide = b.decide
 }

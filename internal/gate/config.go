@@ -107,6 +107,8 @@ type Config struct {
 	Grants *grant.Manager
 	// Roles tells what somebody may approve. nil: nothing.
 	Roles func(Caller) Roles
+	// Identities tell which callers are the same principal. Optional: each is one of its own.
+	Identities approval.Identities
 
 	// Replay is what the journal told at start. Optional.
 	Replay *Replay

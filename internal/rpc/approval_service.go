@@ -201,7 +201,8 @@ func approvalProto(a *gate.AskedCall) *sandgatev1.Approval {
 		ApprovalId: a.ID, State: stateProto(a.State), Digest: a.Bound.Digest, CallerId: validText(a.Caller), Decision: decisionProto(a.Decision),
 		CreateTime: timeProto(a.CreatedAt), ExpireTime: timeProto(a.ExpiresAt), BindingDigest: a.Binding,
 		Quorum: int32of(a.Quorum()), DeniedBy: validText(a.By), Message: validText(a.Message), GrantId: a.GrantID,
-		NoGrantReason: validText(a.NoOffer), MayNotApprove: validText(a.Refusal), StdinDigest: c.StdinDigest, StdinBytes: c.StdinBytes, ArgumentsCut: c.Cut,
+		CallerPrincipal: validText(a.Principal),
+		NoGrantReason:   validText(a.NoOffer), MayNotApprove: validText(a.Refusal), StdinDigest: c.StdinDigest, StdinBytes: c.StdinBytes, ArgumentsCut: c.Cut,
 		Call: &sandgatev1.Call{
 			CallId: a.CallID, SessionId: a.Session, Profile: c.Profile, Tool: c.Tool, ArgsJson: validText(string(c.Args)), Cwd: validText(c.Cwd),
 			WorkspaceDir: validText(c.WorkspaceDir),
@@ -226,6 +227,9 @@ func approvalProto(a *gate.AskedCall) *sandgatev1.Approval {
 	for i := range a.Votes {
 		v := &a.Votes[i]
 		vote := &sandgatev1.ApprovalVote{Approver: validText(v.By), Time: timeProto(v.At), Comment: validText(v.Comment)}
+		if i < len(a.Principals) {
+			vote.Principal = validText(a.Principals[i])
+		}
 		if v.Grant != nil {
 			vote.Grant = termsProto(*v.Grant)
 		}
