@@ -283,7 +283,7 @@ func (g *Gate) ForkSession(ctx context.Context, caller Caller, id, snapshot, for
 		terms.Dir, terms.Tree = "", nil
 		recorded := false
 		record := func() error {
-			data := session.Created(state.Profile, &terms)
+			data := session.WithFiles(state.Profile, &terms)
 			data.Labels, data.From, data.Snapshot = state.Labels, id, snapshot
 			err := g.recordSession(ctx, caller.ID, fork, data)
 			recorded = err == nil
@@ -300,13 +300,16 @@ func (g *Gate) ForkSession(ctx context.Context, caller Caller, id, snapshot, for
 				return err
 			}
 			failpoint.At(failpoint.ForkCopied)
-			return made.FinishWorkspace()
+			if err := made.FinishWorkspace(); err != nil {
+				return err
+			}
+			failpoint.At(failpoint.ForkMade)
+			return g.recordSession(ctx, caller.ID, fork, session.Made())
 		}
 		_, err := g.cfg.Sessions.Create(caller.ID, fork, state.Profile, terms, record, finish)
 		if err != nil && recorded {
 			err = errors.Join(err, g.recordSession(ctx, caller.ID, fork, session.HasEnded(session.EndedFailed, "")))
 		}
-		failpoint.At(failpoint.ForkMade)
 		return err
 	})
 	if err != nil {

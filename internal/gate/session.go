@@ -59,7 +59,11 @@ func (g *Gate) CreateSession(ctx context.Context, caller Caller, spec SessionSpe
 	}
 	recorded := false
 	record := func() error {
-		err := g.recordSession(ctx, caller.ID, spec.ID, session.Created(spec.Profile, &terms))
+		data := session.Created(spec.Profile, &terms)
+		if terms.Kind == session.Worktree {
+			data = session.WithFiles(spec.Profile, &terms)
+		}
+		err := g.recordSession(ctx, caller.ID, spec.ID, data)
 		recorded = err == nil
 		return err
 	}
@@ -227,10 +231,14 @@ func (g *Gate) ExpireSessions(ctx context.Context) int {
 // makeWorkspace makes the files of a new session where that takes more than a
 // directory, which its first call makes.
 func (g *Gate) makeWorkspace(ctx context.Context, caller Caller, s *session.Session) error {
-	if terms := s.Terms(); terms.Kind == session.Worktree {
-		return g.makeTree(ctx, caller, s, *terms.Tree)
+	terms := s.Terms()
+	if terms.Kind != session.Worktree {
+		return nil
 	}
-	return nil
+	if err := g.makeTree(ctx, caller, s, *terms.Tree); err != nil {
+		return err
+	}
+	return g.recordSession(ctx, caller.ID, s.Snapshot().ID, session.Made())
 }
 
 // keepWork saves what outlives the session.

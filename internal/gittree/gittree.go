@@ -199,7 +199,8 @@ func (r *Repository) Pack(ctx context.Context, commit string, to io.Writer) erro
 }
 
 // Take takes the objects of a pack in and makes the branch at the commit. Where
-// there is such a branch by now, another name is found; it is returned.
+// there is such a branch by now at another commit, another name is found; it is
+// returned. A second time changes nothing.
 func (r *Repository) Take(ctx context.Context, pack io.Reader, commit, branch string) (string, error) {
 	if !commitForm.MatchString(commit) {
 		return "", fmt.Errorf("the commit of the branch is %.80q, which is none: %w", commit, errdefs.ErrFailedPrecondition)
@@ -216,6 +217,9 @@ func (r *Repository) Take(ctx context.Context, pack io.Reader, commit, branch st
 	for _, name := range []string{branch, branch + "-" + commit[:8]} {
 		if _, err = r.run(ctx, nil, "update-ref", "refs/heads/"+name, commit, strings.Repeat("0", len(commit))); err == nil {
 			return name, nil
+		}
+		if at, rerr := r.run(ctx, nil, "rev-parse", "--verify", "--quiet", "refs/heads/"+name); rerr == nil && at == commit {
+			return name, nil // whoever did it before could not say so
 		}
 	}
 	return "", errors.Join(fmt.Errorf("make the branch %q: %w", branch, errdefs.ErrFailedPrecondition), err)

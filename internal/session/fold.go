@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 // Events of session records.
 const (
 	eventCreated = "created"
+	eventMade    = "made" // its workspace, where it was created without
 	eventEnded   = "ended"
 )
 
@@ -35,6 +37,7 @@ type EventData struct {
 	Event   string `json:"event"`
 	Profile string `json:"profile,omitempty"` // of created
 	Terms   *Terms `json:"terms,omitempty"`   // of created
+	Making  bool   `json:"making,omitempty"`  // of created: it is none before it is made as well
 	Reason  string `json:"reason,omitempty"`  // of ended
 	By      string `json:"by,omitempty"`      // of ended: who closed it, where that is not its caller
 
@@ -55,6 +58,18 @@ type EventData struct {
 func Created(profile string, terms *Terms) EventData {
 	return EventData{Event: eventCreated, Profile: profile, Terms: terms}
 }
+
+// WithFiles is Created for a session whose workspace has something in it from the
+// beginning. There is no such session unless it is Made as well: one of which the daemon
+// died in between has ended.
+func WithFiles(profile string, terms *Terms) EventData {
+	data := Created(profile, terms)
+	data.Making = true
+	return data
+}
+
+// Made is the data of the record that such a session has its workspace.
+func Made() EventData { return EventData{Event: eventMade} }
 
 // HasEnded is the data of the record that a session has ended.
 func HasEnded(reason, by string) EventData {
@@ -128,8 +143,12 @@ func (f *Fold) event(rec journal.Record) error {
 	case eventCreated:
 		f.forgetEnd(n)
 		s := newState(rec.Caller, rec.Session, data.Profile, data.Terms, rec.Time)
-		s.Labels = data.Labels
+		s.Labels, s.Making = data.Labels, data.Making
 		f.open[n] = &s
+	case eventMade:
+		if s := f.open[n]; s != nil {
+			s.Making = false
+		}
 	case eventEnded:
 		f.end(n, data.Reason, rec.Time)
 	}
@@ -177,15 +196,17 @@ func cpuOf(userMs, systemMs float64) time.Duration {
 
 // restarted ends what does not outlive the daemon.
 func (f *Fold) restarted(at time.Time) {
-	var gone []name
+	gone := map[name]string{}
 	for n, s := range f.open {
-		if s.Kind() == Ephemeral {
-			gone = append(gone, n)
+		switch {
+		case s.Making:
+			gone[n] = EndedFailed
+		case s.Kind() == Ephemeral:
+			gone[n] = EndedRestart
 		}
 	}
-	slices.SortFunc(gone, name.compare)
-	for _, n := range gone {
-		f.end(n, EndedRestart, at)
+	for _, n := range slices.SortedFunc(maps.Keys(gone), name.compare) {
+		f.end(n, gone[n], at)
 	}
 }
 

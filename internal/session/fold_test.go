@@ -146,6 +146,40 @@ func TestRestartEndsEphemeralSessions(t *testing.T) {
 	}
 }
 
+// TestHalfMadeSessionHasNeverBeen: the daemon died before its workspace was what it
+// was to be.
+func TestHalfMadeSessionHasNeverBeen(t *testing.T) {
+	f := NewFold()
+	past(t, f, `start`,
+		`session half {"event":"created","profile":"open","making":true,"from":"s"}`,
+		`session whole {"event":"created","profile":"open","making":true,"from":"s"}`,
+		`session whole {"event":"made"}`,
+		`session older {"event":"created","profile":"open","from":"s"}`)
+	var saved bytes.Buffer
+	if err := f.Save(&saved); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Load(&saved); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, Key("c", "half"), "workspace"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	m := manager(t, Config{Dir: dir, Fold: f})
+	if _, err := m.Get("c", "half"); err == nil || !strings.Contains(err.Error(), "could not get its workspace") {
+		t.Errorf("half: got %v", err)
+	}
+	for _, id := range []string{"whole", "older"} {
+		if _, err := m.Get("c", id); err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left are %v (%v)", left, err)
+	}
+}
+
 func TestEndsAreBounded(t *testing.T) {
 	f := NewFold()
 	for i := range maxEnds + 10 {

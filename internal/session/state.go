@@ -100,6 +100,8 @@ type State struct {
 	// LastUsed is when the last call was decided or ended; of a session without one,
 	// when it was made.
 	LastUsed time.Time `json:"last_used"`
+	// Making: its workspace is not there yet. If the daemon dies now it has never been.
+	Making bool `json:"making,omitempty"`
 }
 
 func newState(caller, id, profile string, terms *Terms, at time.Time) State {

@@ -85,7 +85,7 @@ const (
 	RestoreReplaced  Point = "restore/replaced"  // the workspace is replaced, and that of before is there
 	ForkRecorded     Point = "fork/recorded"     // that it is being made is on disk
 	ForkCopied       Point = "fork/copied"       // its files are there, and not yet its workspace
-	ForkMade         Point = "fork/made"         // it is whole, and nobody knows
+	ForkMade         Point = "fork/made"         // it is whole, which is not on disk
 
 	TreeUnpacked Point = "tree/unpacked" // a working tree is there, and not yet a session's workspace
 	TreePacked   Point = "tree/packed"   // what was committed in it is packed in the workspace
