@@ -275,6 +275,10 @@ func (g *Gate) ForkSession(ctx context.Context, caller Caller, id, snapshot, for
 	if err != nil {
 		return session.Info{}, &FieldError{"fork_id", "is not valid", fmt.Sprintf("1 to %d characters of [A-Za-z0-9._-]", maxCallIDBytes)}
 	}
+	if err := g.endIfOver(ctx, caller.ID, fork); err != nil {
+		return session.Info{}, err
+	}
+	var info session.Info
 	err = g.alone(caller, id, func(s *session.Session, d *workspace.Dir) error {
 		state, terms := s.Snapshot(), s.Terms()
 		if terms.Kind != session.Ephemeral {
@@ -306,16 +310,14 @@ func (g *Gate) ForkSession(ctx context.Context, caller Caller, id, snapshot, for
 			failpoint.At(failpoint.ForkMade)
 			return g.recordSession(ctx, caller.ID, fork, session.Made())
 		}
-		_, err := g.cfg.Sessions.Create(caller.ID, fork, state.Profile, terms, record, finish)
+		var err error
+		info, err = g.cfg.Sessions.Create(caller.ID, fork, state.Profile, terms, record, finish)
 		if err != nil && recorded {
 			err = errors.Join(err, g.recordSession(ctx, caller.ID, fork, session.HasEnded(session.EndedFailed, "")))
 		}
 		return err
 	})
-	if err != nil {
-		return session.Info{}, err
-	}
-	return g.cfg.Sessions.Get(caller.ID, fork)
+	return info, err
 }
 
 // copyWorkspace begins a workspace with all files of another.

@@ -57,6 +57,9 @@ func (g *Gate) CreateSession(ctx context.Context, caller Caller, spec SessionSpe
 	if err != nil {
 		return session.Info{}, err
 	}
+	if err := g.endIfOver(ctx, caller.ID, spec.ID); err != nil {
+		return session.Info{}, err
+	}
 	recorded := false
 	record := func() error {
 		data := session.Created(spec.Profile, &terms)
@@ -68,13 +71,28 @@ func (g *Gate) CreateSession(ctx context.Context, caller Caller, spec SessionSpe
 		return err
 	}
 	finish := func(s *session.Session) error { return g.makeWorkspace(ctx, caller, s) }
-	if _, err := g.cfg.Sessions.Create(caller.ID, spec.ID, spec.Profile, terms, record, finish); err != nil {
+	info, err := g.cfg.Sessions.Create(caller.ID, spec.ID, spec.Profile, terms, record, finish)
+	if err != nil {
 		if recorded {
 			err = errors.Join(err, g.recordSession(ctx, caller.ID, spec.ID, session.HasEnded(session.EndedFailed, "")))
 		}
 		return session.Info{}, err
 	}
-	return g.cfg.Sessions.Get(caller.ID, spec.ID)
+	return info, nil
+}
+
+// endIfOver ends a session whose time is over before the next look would, so that its
+// id can be taken again by who was told that it has ended.
+func (g *Gate) endIfOver(ctx context.Context, owner, id string) error {
+	reason := g.cfg.Sessions.Over(owner, id)
+	if reason == "" {
+		return nil
+	}
+	err := g.endSession(ctx, owner, id, reason, "", false)
+	if errdefs.IsNotFound(err) || errdefs.IsAborted(err) {
+		return nil // somebody else does it
+	}
+	return err
 }
 
 // checkTerms checks what a host wishes and brings it within the bounds.

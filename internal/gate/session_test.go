@@ -225,6 +225,13 @@ func TestExpiredSessionsAreEndedAndRecorded(t *testing.T) {
 	if _, err := b.Execute(t.Context(), within("idle", "c2", "true"), nil); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "not used for too long") {
 		t.Errorf("a call before it is cleaned up: got %v", err)
 	}
+	if _, err := b.GetSession(t.Context(), alice.ID, "short"); !errdefs.IsNotFound(err) {
+		t.Errorf("before it is cleaned up: got %v", err)
+	}
+	makeSession(t, b, "short", session.Terms{TTL: time.Minute}) // anew, before the old one is
+	mu.Lock()
+	now = now.Add(time.Minute)
+	mu.Unlock()
 	if n := b.ExpireSessions(t.Context()); n != 2 || b.sessions.Count() != 0 {
 		t.Errorf("%d ended, %d are left", n, b.sessions.Count())
 	}
@@ -240,7 +247,7 @@ func TestExpiredSessionsAreEndedAndRecorded(t *testing.T) {
 		reasons = append(reasons, rec.Session+" "+data.Event+" "+data.Reason)
 	}
 	slices.Sort(reasons)
-	if want := []string{"idle ended idle", "short created ", "short ended idle"}; !slices.Equal(reasons, want) {
+	if want := []string{"idle ended idle", "short created ", "short created ", "short ended idle", "short ended ttl"}; !slices.Equal(reasons, want) {
 		t.Errorf("recorded %q, want %q", reasons, want)
 	}
 }

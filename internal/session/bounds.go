@@ -67,16 +67,16 @@ func (b *Bounds) of(s *State) Terms {
 	return b.Within(Terms{})
 }
 
-// over returns why a session has to end now, empty if it has not. A session that
-// calls use is not idle.
-func (t *Terms) over(s *State, inUse bool, now time.Time) string {
-	switch {
-	case t.IdleTimeout > 0 && !inUse && !now.Before(s.LastUsed.Add(t.IdleTimeout)):
-		return EndedIdle
-	case t.TTL > 0 && !now.Before(s.Created.Add(t.TTL)):
-		return EndedTTL
+// over returns why a session has to end now and since when, empty if it has not. A
+// session that calls use is not idle.
+func (t *Terms) over(s *State, inUse bool, now time.Time) (reason string, since time.Time) {
+	if since = s.LastUsed.Add(t.IdleTimeout); t.IdleTimeout > 0 && !inUse && !now.Before(since) {
+		return EndedIdle, since
 	}
-	return ""
+	if since = s.Created.Add(t.TTL); t.TTL > 0 && !now.Before(since) {
+		return EndedTTL, since
+	}
+	return "", time.Time{}
 }
 
 // QuotaError tells which quota of a session is used up. It is

@@ -17,19 +17,19 @@ import (
 // where that was finish's the caller of Create has to record its end. An id that
 // is in use is errdefs.ErrAlreadyExists; that of a session that has ended may be
 // taken again.
-func (m *Manager) Create(caller, id, profile string, terms Terms, record func() error, finish func(*Session) error) (State, error) {
+func (m *Manager) Create(caller, id, profile string, terms Terms, record func() error, finish func(*Session) error) (Info, error) {
 	if err := ValidateID(id); err != nil {
-		return State{}, err
+		return Info{}, err
 	}
 	n := name{caller, id}
 	m.mu.Lock()
 	if m.sessions[n] != nil {
 		m.mu.Unlock()
-		return State{}, fmt.Errorf("session %q is there already: use it, or choose another id: %w", id, errdefs.ErrAlreadyExists)
+		return Info{}, fmt.Errorf("session %q is there already: use it, or choose another id: %w", id, errdefs.ErrAlreadyExists)
 	}
 	if err := m.room(caller); err != nil {
 		m.mu.Unlock()
-		return State{}, err
+		return Info{}, err
 	}
 	s := &Session{name: n, manager: m, state: newState(caller, id, profile, &terms, m.cfg.Now()), stage: being}
 	m.add(s)
@@ -46,11 +46,11 @@ func (m *Manager) Create(caller, id, profile string, terms Terms, record func() 
 	defer m.mu.Unlock()
 	if err != nil {
 		m.remove(s)
-		return State{}, errors.Join(err, m.removeFiles(n))
+		return Info{}, errors.Join(err, m.removeFiles(n))
 	}
 	m.forgetEnd(n)
 	s.stage = alive
-	return s.Snapshot(), nil
+	return s.info(), nil
 }
 
 // Close takes a session out of use: from then on no call may begin in it. The
@@ -131,13 +131,28 @@ func (m *Manager) Expired(limit int) []Due {
 		if s.stage != alive || now.Before(s.rests) {
 			continue
 		}
-		if reason := s.due(now); reason != "" {
-			if out = append(out, Due{n.caller, n.id, reason}); len(out) == limit {
+		if end := s.due(now); end != nil {
+			if out = append(out, Due{n.caller, n.id, end.Reason}); len(out) == limit {
 				break
 			}
 		}
 	}
 	return out
+}
+
+// Over is why a session that is there has to end now; empty: it has not, or there is
+// none.
+func (m *Manager) Over(caller, id string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.sessions[name{caller, id}]
+	if s == nil || s.stage != alive {
+		return ""
+	}
+	if end := s.due(m.cfg.Now()); end != nil {
+		return end.Reason
+	}
+	return ""
 }
 
 // Info is what a host is told of a session.
@@ -166,8 +181,8 @@ func (s *Session) info() Info {
 	return i
 }
 
-// Get returns what is known of a session; errdefs.ErrNotFound if there is none,
-// with what became of it if that is known.
+// Get returns what is known of a session; errdefs.ErrNotFound if there is none, or its
+// time is over, with what became of it if that is known.
 func (m *Manager) Get(caller, id string) (Info, error) {
 	if err := ValidateID(id); err != nil {
 		return Info{}, err
@@ -175,13 +190,18 @@ func (m *Manager) Get(caller, id string) (Info, error) {
 	n := name{caller, id}
 	m.mu.Lock()
 	s := m.sessions[n]
-	end := m.endOf(n)
+	var end *End
+	if s != nil {
+		end = s.due(m.cfg.Now())
+	} else {
+		end = m.endOf(n)
+	}
 	m.mu.Unlock()
 	switch {
-	case s != nil:
-		return s.info(), nil
 	case end != nil:
 		return Info{}, fmt.Errorf("%s: %w", end.Text(), errdefs.ErrNotFound)
+	case s != nil:
+		return s.info(), nil
 	}
 	return Info{}, fmt.Errorf("session %q: %w", id, errdefs.ErrNotFound)
 }
@@ -190,13 +210,15 @@ func (m *Manager) Get(caller, id string) (Info, error) {
 type Page struct{ Caller, ID string }
 
 // List returns sessions sorted by caller and id: the caller's, or everybody's if
-// it is empty; those behind after, at most limit. more tells whether there are more.
+// it is empty; those behind after, at most limit, without those whose time is over.
+// more tells whether there are more.
 func (m *Manager) List(caller string, after Page, limit int) (list []Info, more bool) {
 	from := name{after.Caller, after.ID}
+	now := m.cfg.Now()
 	m.mu.Lock()
 	var found []*Session
 	for n, s := range m.sessions {
-		if (caller == "" || n.caller == caller) && n.compare(from) > 0 && s.stage != being {
+		if (caller == "" || n.caller == caller) && n.compare(from) > 0 && s.stage != being && s.due(now) == nil {
 			found = append(found, s)
 		}
 	}

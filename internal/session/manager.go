@@ -128,20 +128,23 @@ func (m *Manager) find(n name) (*Session, error) {
 		return nil, fmt.Errorf("session %q is being closed: %w", n.id, errdefs.ErrFailedPrecondition)
 	case alive:
 	}
-	if reason := s.due(m.cfg.Now()); reason != "" {
-		end := End{ID: n.id, Reason: reason, At: m.cfg.Now()}
+	if end := s.due(m.cfg.Now()); end != nil {
 		return nil, fmt.Errorf("%s: %w", end.Text(), errdefs.ErrFailedPrecondition)
 	}
 	return s, nil
 }
 
-// due returns why the session has to end now, empty if it has not. The manager's
-// mutex is held.
-func (s *Session) due(now time.Time) string {
+// due returns the end of a session whose time is over, though nobody has cleaned up
+// after it yet; nil if it is not. The manager's mutex is held.
+func (s *Session) due(now time.Time) *End {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	terms := s.manager.cfg.Bounds.of(&s.state)
-	return terms.over(&s.state, s.users > 0, now)
+	reason, since := terms.over(&s.state, s.users > 0, now)
+	if reason == "" {
+		return nil
+	}
+	return &End{Caller: s.name.caller, ID: s.name.id, Reason: reason, At: since, Kind: s.state.Kind()}
 }
 
 // Release ends one Use. A session that its first call made and in which no call

@@ -202,11 +202,11 @@ func end(t *testing.T, m *Manager, caller, id, reason string) {
 func create(t *testing.T, m *Manager, caller, id string, terms Terms) State {
 	t.Helper()
 	nothing := func(*Session) error { return nil }
-	state, err := m.Create(caller, id, "p", m.Within(terms), func() error { return nil }, nothing)
+	info, err := m.Create(caller, id, "p", m.Within(terms), func() error { return nil }, nothing)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return state
+	return info.State
 }
 
 func TestEndRemovesFilesButFollowsNoLink(t *testing.T) {
@@ -330,6 +330,45 @@ func TestExpiry(t *testing.T) {
 	now = time.Unix(1000, 0).Add(time.Minute)
 	if _, err := m.Use("c", "short", "p"); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "time to live") {
 		t.Errorf("use after its time: got %v", err)
+	}
+}
+
+// TestWhatIsOverIsNotShown: a session is not told as there once its time is over,
+// however long its cleaning up takes.
+func TestWhatIsOverIsNotShown(t *testing.T) {
+	made := time.Unix(1000, 0)
+	now := made
+	m := manager(t, Config{Now: func() time.Time { return now }})
+	create(t, m, "c", "idle", Terms{IdleTimeout: time.Minute})
+	create(t, m, "c", "ttl", Terms{TTL: time.Minute})
+	create(t, m, "c", "lives", Terms{})
+	used := use(t, m, "c", "idle", "p")
+	now = made.Add(time.Hour)
+	listed := func() (ids []string) {
+		list, _ := m.List("c", Page{}, 10)
+		for _, i := range list {
+			ids = append(ids, i.ID)
+		}
+		return ids
+	}
+	if got := listed(); !slices.Equal(got, []string{"idle", "lives"}) {
+		t.Errorf("listed while a call is in one: %v", got)
+	}
+	m.Release(used)
+	now = now.Add(time.Hour)
+	if got := listed(); !slices.Equal(got, []string{"lives"}) {
+		t.Errorf("listed: %v", got)
+	}
+	for id, want := range map[string]string{
+		"ttl":  "reached the end of its time to live at 1970-01-01T00:17:40Z",
+		"idle": "was not used for too long at 1970-01-01T01:17:40Z",
+	} {
+		if _, err := m.Get("c", id); !errdefs.IsNotFound(err) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want not found and %q", id, err, want)
+		}
+	}
+	if _, err := m.Get("c", "lives"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -170,10 +170,29 @@ func TestIdleSessionsEndByThemselves(t *testing.T) {
 	for {
 		_, err := client.GetSession(ctx, &sandgatev1.GetSessionRequest{SessionId: "s"})
 		if status.Code(err) == codes.NotFound && strings.Contains(err.Error(), "not used for too long") {
-			return
+			break
 		}
 		if err != nil {
 			t.Fatal(err)
+		}
+	}
+	// It is told as over at once; that it is also cleaned up the journal tells.
+	conn, err := daemontest.Dial("unix://" + d.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // nothing is lost with it
+	tail, err := sandgatev1.NewAuditServiceClient(conn).TailRecords(ctx, &sandgatev1.TailRecordsRequest{FromSequence: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		got, err := tail.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := got.GetRecord(); r.GetKind() == "session" && r.GetSessionId() == "s" && strings.Contains(r.GetJson(), `"reason":"idle"`) {
+			return
 		}
 	}
 }
