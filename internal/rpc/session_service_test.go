@@ -91,8 +91,15 @@ func TestCreateSession(t *testing.T) {
 		got.GetWorkspace().GetKind() != sandgatev1.WorkspaceKind_WORKSPACE_KIND_GIT_WORKTREE || got.GetLastUsedTime() != nil {
 		t.Errorf("session: %v", got)
 	}
+	// Whatever is beyond ten years is taken back to them.
+	resp, err = client.CreateSession(t.Context(), &sandgatev1.CreateSessionRequest{
+		SessionId: "s", Ttl: durationpb.New(longestSpan + 1), IdleTimeout: &durationpb.Duration{Seconds: 9_000 * 365 * 86400},
+	})
+	if err != nil || f.spec.Terms.TTL != longestSpan || resp.GetSession().GetIdleTimeout().AsDuration() != longestSpan {
+		t.Errorf("longer than may be: %+v, %v", f.spec.Terms, err)
+	}
 	_, err = client.CreateSession(t.Context(), &sandgatev1.CreateSessionRequest{
-		SessionId: "../x", Ttl: durationpb.New(-1), IdleTimeout: durationpb.New(longestSpan + 1),
+		SessionId: "../x", Ttl: durationpb.New(-1), IdleTimeout: &durationpb.Duration{Seconds: 1 << 60},
 		Quota: &sandgatev1.SessionQuota{DiskBytes: -1}, Workspace: &sandgatev1.WorkspaceSpec{Kind: 77, Directory: strings.Repeat("x", maxPathBytes+1)},
 	})
 	wantCode(t, err, codes.InvalidArgument, "session_id", "ttl", "idle_timeout", "quota.disk_bytes", "workspace.kind", "workspace.directory")
