@@ -164,6 +164,68 @@ func (Stream) EnumDescriptor() ([]byte, []int) {
 	return file_sandgate_v1_result_proto_rawDescGZIP(), []int{1}
 }
 
+// ChangesUnknown says why it is not known what a call changed.
+type ChangesUnknown int32
+
+const (
+	// It is known, or there is nothing to know.
+	ChangesUnknown_CHANGES_UNKNOWN_UNSPECIFIED ChangesUnknown = 0
+	// The host asked not to look.
+	ChangesUnknown_CHANGES_UNKNOWN_NOT_WANTED ChangesUnknown = 1
+	// The workspace is too large to look at in passing, or at all. One of at most 20,000
+	// paths is known from some call on, or from the one that has want_changes.
+	ChangesUnknown_CHANGES_UNKNOWN_TOO_LARGE ChangesUnknown = 2
+	// It could not be looked at.
+	ChangesUnknown_CHANGES_UNKNOWN_FAILED ChangesUnknown = 3
+	// The result is no longer kept whole.
+	ChangesUnknown_CHANGES_UNKNOWN_FORGOTTEN ChangesUnknown = 4
+)
+
+// Enum value maps for ChangesUnknown.
+var (
+	ChangesUnknown_name = map[int32]string{
+		0: "CHANGES_UNKNOWN_UNSPECIFIED",
+		1: "CHANGES_UNKNOWN_NOT_WANTED",
+		2: "CHANGES_UNKNOWN_TOO_LARGE",
+		3: "CHANGES_UNKNOWN_FAILED",
+		4: "CHANGES_UNKNOWN_FORGOTTEN",
+	}
+	ChangesUnknown_value = map[string]int32{
+		"CHANGES_UNKNOWN_UNSPECIFIED": 0,
+		"CHANGES_UNKNOWN_NOT_WANTED":  1,
+		"CHANGES_UNKNOWN_TOO_LARGE":   2,
+		"CHANGES_UNKNOWN_FAILED":      3,
+		"CHANGES_UNKNOWN_FORGOTTEN":   4,
+	}
+)
+
+func (x ChangesUnknown) Enum() *ChangesUnknown {
+	p := new(ChangesUnknown)
+	*p = x
+	return p
+}
+
+func (x ChangesUnknown) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ChangesUnknown) Descriptor() protoreflect.EnumDescriptor {
+	return file_sandgate_v1_result_proto_enumTypes[2].Descriptor()
+}
+
+func (ChangesUnknown) Type() protoreflect.EnumType {
+	return &file_sandgate_v1_result_proto_enumTypes[2]
+}
+
+func (x ChangesUnknown) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ChangesUnknown.Descriptor instead.
+func (ChangesUnknown) EnumDescriptor() ([]byte, []int) {
+	return file_sandgate_v1_result_proto_rawDescGZIP(), []int{2}
+}
+
 // EffectsState is what became of the changes of a transactional call.
 type EffectsState int32
 
@@ -209,11 +271,11 @@ func (x EffectsState) String() string {
 }
 
 func (EffectsState) Descriptor() protoreflect.EnumDescriptor {
-	return file_sandgate_v1_result_proto_enumTypes[2].Descriptor()
+	return file_sandgate_v1_result_proto_enumTypes[3].Descriptor()
 }
 
 func (EffectsState) Type() protoreflect.EnumType {
-	return &file_sandgate_v1_result_proto_enumTypes[2]
+	return &file_sandgate_v1_result_proto_enumTypes[3]
 }
 
 func (x EffectsState) Number() protoreflect.EnumNumber {
@@ -222,7 +284,7 @@ func (x EffectsState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use EffectsState.Descriptor instead.
 func (EffectsState) EnumDescriptor() ([]byte, []int) {
-	return file_sandgate_v1_result_proto_rawDescGZIP(), []int{2}
+	return file_sandgate_v1_result_proto_rawDescGZIP(), []int{3}
 }
 
 // Result is the one structured answer to a call, a denied one included.
@@ -250,7 +312,9 @@ type Result struct {
 	ResultSizeBytes int64 `protobuf:"varint,10,opt,name=result_size_bytes,json=resultSizeBytes,proto3" json:"result_size_bytes,omitempty"`
 	// What the call used. Unset when nothing ran.
 	Usage *Usage `protobuf:"bytes,11,opt,name=usage,proto3" json:"usage,omitempty"`
-	// Files of the workspace that the call changed. Unset when it is not known.
+	// Files of the workspace that the call changed, also when there are none. Unset when
+	// it is not known, for changes_unknown says why, or nothing ran, or the workspace is
+	// gone with the call.
 	Changes *Changes `protobuf:"bytes,12,opt,name=changes,proto3" json:"changes,omitempty"`
 	// Always set. What policy said.
 	Decision *Decision `protobuf:"bytes,13,opt,name=decision,proto3" json:"decision,omitempty"`
@@ -270,9 +334,12 @@ type Result struct {
 	ApprovalId string `protobuf:"bytes,18,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
 	// What became of the changes of a transactional call, one with the obligation
 	// sandbox.workspace "transaction". Unset: it was none, or how it ended is not known.
-	Effects       *Effects `protobuf:"bytes,19,opt,name=effects,proto3" json:"effects,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Effects *Effects `protobuf:"bytes,19,opt,name=effects,proto3" json:"effects,omitempty"`
+	// Why changes are not set, or are not all there were. Unset: they are all, or there is
+	// nothing to know.
+	ChangesUnknown ChangesUnknown `protobuf:"varint,20,opt,name=changes_unknown,json=changesUnknown,proto3,enum=sandgate.v1.ChangesUnknown" json:"changes_unknown,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
@@ -436,6 +503,13 @@ func (x *Result) GetEffects() *Effects {
 		return x.Effects
 	}
 	return nil
+}
+
+func (x *Result) GetChangesUnknown() ChangesUnknown {
+	if x != nil {
+		return x.ChangesUnknown
+	}
+	return ChangesUnknown_CHANGES_UNKNOWN_UNSPECIFIED
 }
 
 // Output is what was kept of one stream: its beginning and its end.
@@ -844,7 +918,11 @@ type Changes struct {
 	// Files that are gone.
 	Deleted []string `protobuf:"bytes,3,rep,name=deleted,proto3" json:"deleted,omitempty"`
 	// True when there were more than are listed.
-	Truncated     bool `protobuf:"varint,4,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	Truncated bool `protobuf:"varint,4,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	// True when other calls worked in the same directory, or in one above or below,
+	// meanwhile: some of the changes may be theirs. What else of the machine changed
+	// files there, or an upload, is among the changes and not told apart.
+	Shared        bool `protobuf:"varint,5,opt,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -903,6 +981,13 @@ func (x *Changes) GetDeleted() []string {
 func (x *Changes) GetTruncated() bool {
 	if x != nil {
 		return x.Truncated
+	}
+	return false
+}
+
+func (x *Changes) GetShared() bool {
+	if x != nil {
+		return x.Shared
 	}
 	return false
 }
@@ -1131,7 +1216,7 @@ var File_sandgate_v1_result_proto protoreflect.FileDescriptor
 
 const file_sandgate_v1_result_proto_rawDesc = "" +
 	"\n" +
-	"\x18sandgate/v1/result.proto\x12\vsandgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asandgate/v1/decision.proto\"\xbb\x06\n" +
+	"\x18sandgate/v1/result.proto\x12\vsandgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1asandgate/v1/decision.proto\"\x81\a\n" +
 	"\x06Result\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12.\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x14.sandgate.v1.OutcomeR\aoutcome\x12\x1b\n" +
@@ -1155,7 +1240,8 @@ const file_sandgate_v1_result_proto_rawDesc = "" +
 	"redactions\x12\x1f\n" +
 	"\vapproval_id\x18\x12 \x01(\tR\n" +
 	"approvalId\x12.\n" +
-	"\aeffects\x18\x13 \x01(\v2\x14.sandgate.v1.EffectsR\aeffects\x1a=\n" +
+	"\aeffects\x18\x13 \x01(\v2\x14.sandgate.v1.EffectsR\aeffects\x12D\n" +
+	"\x0fchanges_unknown\x18\x14 \x01(\x0e2\x1b.sandgate.v1.ChangesUnknownR\x0echangesUnknown\x1a=\n" +
 	"\x0fRedactionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"o\n" +
@@ -1192,12 +1278,13 @@ const file_sandgate_v1_result_proto_rawDesc = "" +
 	"\rdeleted_count\x18\a \x01(\x03R\fdeletedCount\x12\x1f\n" +
 	"\vtotal_bytes\x18\b \x01(\x03R\n" +
 	"totalBytes\x12\x14\n" +
-	"\x05paths\x18\t \x03(\tR\x05paths\"w\n" +
+	"\x05paths\x18\t \x03(\tR\x05paths\"\x8f\x01\n" +
 	"\aChanges\x12\x18\n" +
 	"\acreated\x18\x01 \x03(\tR\acreated\x12\x1a\n" +
 	"\bmodified\x18\x02 \x03(\tR\bmodified\x12\x18\n" +
 	"\adeleted\x18\x03 \x03(\tR\adeleted\x12\x1c\n" +
-	"\ttruncated\x18\x04 \x01(\bR\ttruncated\"\xc0\x06\n" +
+	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x12\x16\n" +
+	"\x06shared\x18\x05 \x01(\bR\x06shared\"\xc0\x06\n" +
 	"\aReceipt\x12\x17\n" +
 	"\acell_id\x18\x01 \x01(\tR\x06cellId\x12\x1d\n" +
 	"\n" +
@@ -1249,7 +1336,13 @@ const file_sandgate_v1_result_proto_rawDesc = "" +
 	"\x06Stream\x12\x16\n" +
 	"\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTREAM_STDOUT\x10\x01\x12\x11\n" +
-	"\rSTREAM_STDERR\x10\x02*\x98\x01\n" +
+	"\rSTREAM_STDERR\x10\x02*\xab\x01\n" +
+	"\x0eChangesUnknown\x12\x1f\n" +
+	"\x1bCHANGES_UNKNOWN_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aCHANGES_UNKNOWN_NOT_WANTED\x10\x01\x12\x1d\n" +
+	"\x19CHANGES_UNKNOWN_TOO_LARGE\x10\x02\x12\x1a\n" +
+	"\x16CHANGES_UNKNOWN_FAILED\x10\x03\x12\x1d\n" +
+	"\x19CHANGES_UNKNOWN_FORGOTTEN\x10\x04*\x98\x01\n" +
 	"\fEffectsState\x12\x1d\n" +
 	"\x19EFFECTS_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12EFFECTS_STATE_NONE\x10\x01\x12\x1b\n" +
@@ -1269,55 +1362,57 @@ func file_sandgate_v1_result_proto_rawDescGZIP() []byte {
 	return file_sandgate_v1_result_proto_rawDescData
 }
 
-var file_sandgate_v1_result_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_sandgate_v1_result_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_sandgate_v1_result_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_sandgate_v1_result_proto_goTypes = []any{
 	(Outcome)(0),                // 0: sandgate.v1.Outcome
 	(Stream)(0),                 // 1: sandgate.v1.Stream
-	(EffectsState)(0),           // 2: sandgate.v1.EffectsState
-	(*Result)(nil),              // 3: sandgate.v1.Result
-	(*Output)(nil),              // 4: sandgate.v1.Output
-	(*Durations)(nil),           // 5: sandgate.v1.Durations
-	(*Usage)(nil),               // 6: sandgate.v1.Usage
-	(*Effects)(nil),             // 7: sandgate.v1.Effects
-	(*Changes)(nil),             // 8: sandgate.v1.Changes
-	(*Receipt)(nil),             // 9: sandgate.v1.Receipt
-	nil,                         // 10: sandgate.v1.Result.RedactionsEntry
-	nil,                         // 11: sandgate.v1.Receipt.EnforcedEntry
-	nil,                         // 12: sandgate.v1.Receipt.NamespacesEntry
-	(*Decision)(nil),            // 13: sandgate.v1.Decision
-	(*durationpb.Duration)(nil), // 14: google.protobuf.Duration
-	(*Reason)(nil),              // 15: sandgate.v1.Reason
-	(*Mount)(nil),               // 16: sandgate.v1.Mount
+	(ChangesUnknown)(0),         // 2: sandgate.v1.ChangesUnknown
+	(EffectsState)(0),           // 3: sandgate.v1.EffectsState
+	(*Result)(nil),              // 4: sandgate.v1.Result
+	(*Output)(nil),              // 5: sandgate.v1.Output
+	(*Durations)(nil),           // 6: sandgate.v1.Durations
+	(*Usage)(nil),               // 7: sandgate.v1.Usage
+	(*Effects)(nil),             // 8: sandgate.v1.Effects
+	(*Changes)(nil),             // 9: sandgate.v1.Changes
+	(*Receipt)(nil),             // 10: sandgate.v1.Receipt
+	nil,                         // 11: sandgate.v1.Result.RedactionsEntry
+	nil,                         // 12: sandgate.v1.Receipt.EnforcedEntry
+	nil,                         // 13: sandgate.v1.Receipt.NamespacesEntry
+	(*Decision)(nil),            // 14: sandgate.v1.Decision
+	(*durationpb.Duration)(nil), // 15: google.protobuf.Duration
+	(*Reason)(nil),              // 16: sandgate.v1.Reason
+	(*Mount)(nil),               // 17: sandgate.v1.Mount
 }
 var file_sandgate_v1_result_proto_depIdxs = []int32{
 	0,  // 0: sandgate.v1.Result.outcome:type_name -> sandgate.v1.Outcome
-	4,  // 1: sandgate.v1.Result.stdout:type_name -> sandgate.v1.Output
-	4,  // 2: sandgate.v1.Result.stderr:type_name -> sandgate.v1.Output
-	5,  // 3: sandgate.v1.Result.duration:type_name -> sandgate.v1.Durations
-	6,  // 4: sandgate.v1.Result.usage:type_name -> sandgate.v1.Usage
-	8,  // 5: sandgate.v1.Result.changes:type_name -> sandgate.v1.Changes
-	13, // 6: sandgate.v1.Result.decision:type_name -> sandgate.v1.Decision
-	9,  // 7: sandgate.v1.Result.receipt:type_name -> sandgate.v1.Receipt
-	10, // 8: sandgate.v1.Result.redactions:type_name -> sandgate.v1.Result.RedactionsEntry
-	7,  // 9: sandgate.v1.Result.effects:type_name -> sandgate.v1.Effects
-	14, // 10: sandgate.v1.Durations.queue:type_name -> google.protobuf.Duration
-	14, // 11: sandgate.v1.Durations.decide:type_name -> google.protobuf.Duration
-	14, // 12: sandgate.v1.Durations.start:type_name -> google.protobuf.Duration
-	14, // 13: sandgate.v1.Durations.run:type_name -> google.protobuf.Duration
-	14, // 14: sandgate.v1.Durations.total:type_name -> google.protobuf.Duration
-	14, // 15: sandgate.v1.Usage.cpu_user:type_name -> google.protobuf.Duration
-	14, // 16: sandgate.v1.Usage.cpu_system:type_name -> google.protobuf.Duration
-	2,  // 17: sandgate.v1.Effects.state:type_name -> sandgate.v1.EffectsState
-	15, // 18: sandgate.v1.Effects.reasons:type_name -> sandgate.v1.Reason
-	11, // 19: sandgate.v1.Receipt.enforced:type_name -> sandgate.v1.Receipt.EnforcedEntry
-	12, // 20: sandgate.v1.Receipt.namespaces:type_name -> sandgate.v1.Receipt.NamespacesEntry
-	16, // 21: sandgate.v1.Receipt.mounts:type_name -> sandgate.v1.Mount
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	5,  // 1: sandgate.v1.Result.stdout:type_name -> sandgate.v1.Output
+	5,  // 2: sandgate.v1.Result.stderr:type_name -> sandgate.v1.Output
+	6,  // 3: sandgate.v1.Result.duration:type_name -> sandgate.v1.Durations
+	7,  // 4: sandgate.v1.Result.usage:type_name -> sandgate.v1.Usage
+	9,  // 5: sandgate.v1.Result.changes:type_name -> sandgate.v1.Changes
+	14, // 6: sandgate.v1.Result.decision:type_name -> sandgate.v1.Decision
+	10, // 7: sandgate.v1.Result.receipt:type_name -> sandgate.v1.Receipt
+	11, // 8: sandgate.v1.Result.redactions:type_name -> sandgate.v1.Result.RedactionsEntry
+	8,  // 9: sandgate.v1.Result.effects:type_name -> sandgate.v1.Effects
+	2,  // 10: sandgate.v1.Result.changes_unknown:type_name -> sandgate.v1.ChangesUnknown
+	15, // 11: sandgate.v1.Durations.queue:type_name -> google.protobuf.Duration
+	15, // 12: sandgate.v1.Durations.decide:type_name -> google.protobuf.Duration
+	15, // 13: sandgate.v1.Durations.start:type_name -> google.protobuf.Duration
+	15, // 14: sandgate.v1.Durations.run:type_name -> google.protobuf.Duration
+	15, // 15: sandgate.v1.Durations.total:type_name -> google.protobuf.Duration
+	15, // 16: sandgate.v1.Usage.cpu_user:type_name -> google.protobuf.Duration
+	15, // 17: sandgate.v1.Usage.cpu_system:type_name -> google.protobuf.Duration
+	3,  // 18: sandgate.v1.Effects.state:type_name -> sandgate.v1.EffectsState
+	16, // 19: sandgate.v1.Effects.reasons:type_name -> sandgate.v1.Reason
+	12, // 20: sandgate.v1.Receipt.enforced:type_name -> sandgate.v1.Receipt.EnforcedEntry
+	13, // 21: sandgate.v1.Receipt.namespaces:type_name -> sandgate.v1.Receipt.NamespacesEntry
+	17, // 22: sandgate.v1.Receipt.mounts:type_name -> sandgate.v1.Mount
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_sandgate_v1_result_proto_init() }
@@ -1331,7 +1426,7 @@ func file_sandgate_v1_result_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sandgate_v1_result_proto_rawDesc), len(file_sandgate_v1_result_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,

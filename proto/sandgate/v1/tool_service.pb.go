@@ -422,11 +422,14 @@ type ExecuteRequest struct {
 	// Optional. True: when the RPC ends before the call does, the call goes on, as
 	// with detach; its deadline stays that of other calls. False: it is cancelled.
 	DetachOnDisconnect bool `protobuf:"varint,4,opt,name=detach_on_disconnect,json=detachOnDisconnect,proto3" json:"detach_on_disconnect,omitempty"`
-	// Optional. True: the result tells which files of the workspace were changed, also
-	// of a call that is no transaction. The workspace is looked at before and after the
-	// call, which takes some 3 ms for each 1,000 files; of one with more than 20,000
-	// nothing is told. False: only transactional calls tell it.
-	WantChanges   bool `protobuf:"varint,5,opt,name=want_changes,json=wantChanges,proto3" json:"want_changes,omitempty"`
+	// Optional. True: all of the workspace is looked at before the call if that is needed
+	// to tell what it changes, which takes some 1 ms for each 1,000 files; of one with
+	// more than 20,000 nothing is told. False: as much as takes about 1 ms, once for each
+	// workspace; of a large one nothing is told until it has been looked at beside.
+	WantChanges bool `protobuf:"varint,5,opt,name=want_changes,json=wantChanges,proto3" json:"want_changes,omitempty"`
+	// Optional. True: the result of a call that is no transaction does not tell which
+	// files were changed. Not beside want_changes.
+	NoChanges     bool `protobuf:"varint,6,opt,name=no_changes,json=noChanges,proto3" json:"no_changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -492,6 +495,13 @@ func (x *ExecuteRequest) GetDetachOnDisconnect() bool {
 func (x *ExecuteRequest) GetWantChanges() bool {
 	if x != nil {
 		return x.WantChanges
+	}
+	return false
+}
+
+func (x *ExecuteRequest) GetNoChanges() bool {
+	if x != nil {
+		return x.NoChanges
 	}
 	return false
 }
@@ -787,14 +797,15 @@ type ExecuteStart struct {
 	// Optional. True: when the stream ends before the call does, the call goes on, its
 	// standard input at its end; Attach follows it. False: it is cancelled.
 	DetachOnDisconnect bool `protobuf:"varint,3,opt,name=detach_on_disconnect,json=detachOnDisconnect,proto3" json:"detach_on_disconnect,omitempty"`
-	// Optional. True: the result tells which files of the workspace were changed, as in
-	// ExecuteRequest.
+	// Optional. True: all of the workspace is looked at, as in ExecuteRequest.
 	WantChanges bool `protobuf:"varint,4,opt,name=want_changes,json=wantChanges,proto3" json:"want_changes,omitempty"`
 	// Optional. Set: the program gets a terminal as its standard input, output and error;
 	// all its output comes as standard output. The call must still say stdin for what is
 	// typed. Not to be had with isolation gvisor: FAILED_PRECONDITION. Policy sees that
 	// there is a terminal, and the digest of the call covers it.
-	Terminal      *Terminal `protobuf:"bytes,5,opt,name=terminal,proto3" json:"terminal,omitempty"`
+	Terminal *Terminal `protobuf:"bytes,5,opt,name=terminal,proto3" json:"terminal,omitempty"`
+	// Optional. True: changes are not told, as in ExecuteRequest.
+	NoChanges     bool `protobuf:"varint,6,opt,name=no_changes,json=noChanges,proto3" json:"no_changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -862,6 +873,13 @@ func (x *ExecuteStart) GetTerminal() *Terminal {
 		return x.Terminal
 	}
 	return nil
+}
+
+func (x *ExecuteStart) GetNoChanges() bool {
+	if x != nil {
+		return x.NoChanges
+	}
+	return false
 }
 
 // Terminal says what the terminal of a call is like.
@@ -2211,13 +2229,15 @@ const file_sandgate_v1_tool_service_proto_rawDesc = "" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x121\n" +
 	"\bdecision\x18\x03 \x01(\v2\x15.sandgate.v1.DecisionR\bdecision\x12\x1d\n" +
 	"\n" +
-	"input_json\x18\x04 \x01(\tR\tinputJson\"\xba\x01\n" +
+	"input_json\x18\x04 \x01(\tR\tinputJson\"\xd9\x01\n" +
 	"\x0eExecuteRequest\x12%\n" +
 	"\x04call\x18\x01 \x01(\v2\x11.sandgate.v1.CallR\x04call\x12\x14\n" +
 	"\x05stdin\x18\x02 \x01(\fR\x05stdin\x12\x16\n" +
 	"\x06detach\x18\x03 \x01(\bR\x06detach\x120\n" +
 	"\x14detach_on_disconnect\x18\x04 \x01(\bR\x12detachOnDisconnect\x12!\n" +
-	"\fwant_changes\x18\x05 \x01(\bR\vwantChanges\"r\n" +
+	"\fwant_changes\x18\x05 \x01(\bR\vwantChanges\x12\x1d\n" +
+	"\n" +
+	"no_changes\x18\x06 \x01(\bR\tnoChanges\"r\n" +
 	"\x0fExecuteResponse\x12+\n" +
 	"\x06result\x18\x01 \x01(\v2\x13.sandgate.v1.ResultR\x06result\x122\n" +
 	"\arunning\x18\x02 \x01(\v2\x18.sandgate.v1.RunningCallR\arunning\"\xdc\x01\n" +
@@ -2235,13 +2255,15 @@ const file_sandgate_v1_tool_service_proto_rawDesc = "" +
 	"stdinClose\x12\x18\n" +
 	"\x06signal\x18\x04 \x01(\tH\x00R\x06signal\x123\n" +
 	"\x06resize\x18\x05 \x01(\v2\x19.sandgate.v1.TerminalSizeH\x00R\x06resizeB\a\n" +
-	"\x05event\"\xd3\x01\n" +
+	"\x05event\"\xf2\x01\n" +
 	"\fExecuteStart\x12%\n" +
 	"\x04call\x18\x01 \x01(\v2\x11.sandgate.v1.CallR\x04call\x12\x14\n" +
 	"\x05stdin\x18\x02 \x01(\bR\x05stdin\x120\n" +
 	"\x14detach_on_disconnect\x18\x03 \x01(\bR\x12detachOnDisconnect\x12!\n" +
 	"\fwant_changes\x18\x04 \x01(\bR\vwantChanges\x121\n" +
-	"\bterminal\x18\x05 \x01(\v2\x15.sandgate.v1.TerminalR\bterminal\"M\n" +
+	"\bterminal\x18\x05 \x01(\v2\x15.sandgate.v1.TerminalR\bterminal\x12\x1d\n" +
+	"\n" +
+	"no_changes\x18\x06 \x01(\bR\tnoChanges\"M\n" +
 	"\bTerminal\x12-\n" +
 	"\x04size\x18\x01 \x01(\v2\x19.sandgate.v1.TerminalSizeR\x04size\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\tR\x04term\"6\n" +
