@@ -102,7 +102,7 @@ func newServer(in, out int) (*server, error) {
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0o600); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("raise oom score: %w", err)
 	}
-	if err := buildTemplate(); err != nil {
+	if err := buildTemplate(in == out); err != nil {
 		return nil, err
 	}
 	s := &server{in: in, out: out, digest: seccomp.Join(first, last).SHA256()}

@@ -42,10 +42,15 @@ func callFilesystems(w cell.WorkspaceKind) []string {
 
 // buildTemplate makes what the views of all calls have in common, in the cell's
 // own mount namespace: its root turns read-only as a whole, with a /dev that has
-// nothing but harmless devices and an empty /sys over it. What it covers, the
-// host's socket among it, no call can reach.
-func buildTemplate() error {
-	for _, step := range []func() error{lockRoot, buildDev, hideSys} {
+// nothing but harmless devices and an empty /sys over it. The cell's own /dev, the host's
+// socket in it, is taken away, or covered where mounts cannot be moved: no call can reach
+// it.
+func buildTemplate(moves bool) error {
+	dev := coverDev
+	if moves {
+		dev = replaceDev
+	}
+	for _, step := range []func() error{lockRoot, dev, hideSys} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -61,17 +66,42 @@ func hideSys() error {
 	return nil
 }
 
-func buildDev() error {
+// aside is where the new /dev is made where the old one can be taken away: a directory
+// that each cell has, and each call gets a file system of its own over.
+const aside = "/tmp"
+
+// replaceDev puts a new /dev in the place of the cell's own. That and what is mounted in it
+// is taken away: each call's mount namespace would get a copy of it, though covered, which
+// costs as much as all else that is copied.
+func replaceDev() error {
+	if err := buildDev(aside); err != nil {
+		return err
+	}
+	// What the kernel has locked stays, covered.
+	if err := unix.Unmount("/dev", unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("take the cell's /dev away: %w", err)
+	}
+	if err := unix.Mount(aside, "/dev", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("move the new /dev to its place: %w", err)
+	}
+	return nil
+}
+
+// coverDev puts the new /dev over the old one: gVisor cannot move a mount.
+func coverDev() error { return buildDev("/dev") }
+
+// buildDev makes a new /dev at a directory.
+func buildDev(at string) error {
 	// From the old /dev as working directory its devices can still be named when
 	// the new one lies over it.
 	if err := unix.Chdir("/dev"); err != nil {
 		return fmt.Errorf("enter /dev: %w", err)
 	}
-	if err := unix.Mount("tmpfs", "/dev", "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=0755,size=64k,nr_inodes=64"); err != nil {
+	if err := unix.Mount("tmpfs", at, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=0755,size=64k,nr_inodes=64"); err != nil {
 		return fmt.Errorf("mount /dev: %w", err)
 	}
 	for _, name := range deviceNames {
-		to := "/dev/" + name
+		to := at + "/" + name
 		if err := touch(to); err != nil {
 			return err
 		}
@@ -82,23 +112,23 @@ func buildDev() error {
 	if err := unix.Chdir("/"); err != nil {
 		return fmt.Errorf("leave /dev: %w", err)
 	}
-	for _, dir := range []string{"/dev/shm", "/dev/pts"} {
-		if err := unix.Mkdir(dir, 0o755); err != nil {
-			return fmt.Errorf("make %s: %w", dir, err)
+	for _, dir := range []string{"/shm", "/pts"} {
+		if err := unix.Mkdir(at+dir, 0o755); err != nil {
+			return fmt.Errorf("make %s: %w", at+dir, err)
 		}
 	}
-	if err := unix.Mount("devpts", terminals, "devpts", terminalFlags, terminalOption); err != nil {
+	if err := unix.Mount("devpts", at+"/pts", "devpts", terminalFlags, terminalOption); err != nil {
 		return fmt.Errorf("mount %s: %w", terminals, err)
 	}
 	for to, from := range map[string]string{
-		"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1",
-		"/dev/stderr": "/proc/self/fd/2", "/dev/ptmx": "pts/ptmx",
+		"/fd": "/proc/self/fd", "/stdin": "/proc/self/fd/0", "/stdout": "/proc/self/fd/1",
+		"/stderr": "/proc/self/fd/2", "/ptmx": "pts/ptmx",
 	} {
-		if err := unix.Symlink(from, to); err != nil {
-			return fmt.Errorf("link %s: %w", to, err)
+		if err := unix.Symlink(from, at+to); err != nil {
+			return fmt.Errorf("link %s: %w", at+to, err)
 		}
 	}
-	return readOnly("/dev", unix.MS_NOSUID|unix.MS_NOEXEC)
+	return readOnly(at, unix.MS_NOSUID|unix.MS_NOEXEC)
 }
 
 const procFlags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
