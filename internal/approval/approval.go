@@ -62,6 +62,8 @@ type Bound struct {
 	// workspace and session, as the host sent them; Runs of what policy made of it.
 	Digest string `json:"digest"`
 	Runs   string `json:"runs,omitempty"`
+	// Tool is the digest of the tool's declaration: what makes a program of the arguments.
+	Tool string `json:"tool,omitempty"`
 	// Revision of the policy that asked, Rules that made it ask, sorted.
 	Revision string   `json:"revision"`
 	Rules    []string `json:"rules"`
@@ -122,6 +124,9 @@ func (b *Bound) Differs(a *Bound) []string {
 	var out []string
 	if a.Digest != b.Digest || a.Runs != b.Runs {
 		out = append(out, "the call is another one")
+	}
+	if a.Tool != b.Tool {
+		out = append(out, "the declaration of its tool is another one")
 	}
 	if a.Revision != b.Revision {
 		out = append(out, fmt.Sprintf("the policy is another one (%s, was %s)", b.Revision, a.Revision))

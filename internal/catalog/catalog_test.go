@@ -343,3 +343,28 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestDigestOfADeclaration: it changes with whatever decides what runs, and with nothing else.
+func TestDigestOfADeclaration(t *testing.T) {
+	const text = "name: x\ndescription: d\ninput_schema: {type: object, additionalProperties: false, properties: {a: {type: string}}}\n" +
+		"effects: [read]\nrisk: low\nexec: {argv: [echo, {arg: a}]}\n"
+	of := func(text string) string {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "x.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return lookup(t, mustNew(t, Options{Dir: dir}), "x").Digest
+	}
+	base := of(text)
+	if !strings.HasPrefix(base, "sha256:") || of("# a note\n"+text) != base {
+		t.Errorf("the digest is %q, with a comment %q", base, of("# a note\n"+text))
+	}
+	for old, with := range map[string]string{
+		"[echo,": "[rm,", "{arg: a}]": "{arg: a, flag: --x}]", "{type: string}": "{type: string, maxLength: 9}",
+		"risk: low": "risk: high", "exec: {": "image: tools\nexec: {env: [A=b], ", "[read]": "[write]",
+	} {
+		if got := of(strings.Replace(text, old, with, 1)); got == base {
+			t.Errorf("with %q for %q the digest is the same", with, old)
+		}
+	}
+}

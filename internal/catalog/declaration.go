@@ -2,6 +2,8 @@ package catalog
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -108,11 +110,28 @@ func parseDeclaration(raw []byte, source, initPath string) (Tool, error) {
 			d.Exec.Argv[i] = argvItem{Literal: initPath}
 		}
 	}
+	digest, err := d.digest(source)
+	if err != nil {
+		return Tool{}, err
+	}
 	return Tool{
-		Name: d.Name, Title: d.Title, Description: strings.TrimSpace(d.Description), InputSchema: d.InputSchema,
+		Name: d.Name, Digest: digest, Title: d.Title, Description: strings.TrimSpace(d.Description), InputSchema: d.InputSchema,
 		Annotations: d.Annotations, Effects: d.Effects, Risk: d.Risk, Source: source, Image: d.Image,
 		Defaults: d.Defaults, Facts: d.Facts, exec: d.Exec, schema: schema, maxArgs: DefaultMaxArgsBytes,
 	}, nil
+}
+
+// digest names all that the declaration says, in whatever form it was written.
+func (d *declaration) digest(source string) (string, error) {
+	raw, err := json.Marshal(struct {
+		Source      string
+		Declaration *declaration
+	}{source, d})
+	if err != nil {
+		return "", fmt.Errorf("encode: %w", err)
+	}
+	sum := sha256.Sum256(raw)
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
 }
 
 func (d *declaration) check(props []string) error {

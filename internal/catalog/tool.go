@@ -37,6 +37,9 @@ type Tool struct {
 	Image    string
 	Defaults Defaults
 	Facts    Facts
+	// Digest is of the whole declaration, "sha256:…": another one under the same name is
+	// another tool to whoever has approved calls of this one.
+	Digest string
 
 	exec    execution
 	schema  *jsonschema.Schema

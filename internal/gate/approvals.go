@@ -148,6 +148,9 @@ func (g *Gate) outdated(a *AskedCall) string {
 	if len(a.Changed) > 0 {
 		return a.Changed[0]
 	}
+	if tool, err := g.cfg.Catalog.Lookup(a.Call.Tool); err != nil || tool.Digest != a.Bound.Tool {
+		return "the declaration of its tool is another one"
+	}
 	if p, ok := g.cfg.Policy.(interface{ Status() policy.Status }); ok {
 		if now := p.Status().Revision; now != a.Bound.Revision {
 			return fmt.Sprintf("the policy is another one (%s, was %s)", now, a.Bound.Revision)

@@ -48,7 +48,7 @@ func (w *way) mayRun() bool {
 		if w.approval == nil {
 			return false
 		}
-		bound := approval.BoundBy(w.digest, &w.decision, w.approval.Bound.Files)
+		bound := w.bound(w.approval.Bound.Files)
 		sum, err := bound.Sum()
 		return err == nil && sum == w.approval.Binding
 	}
@@ -122,7 +122,7 @@ func (w *way) question(ctx context.Context) (_ approval.Approval, fresh bool, _ 
 		return approval.Approval{}, false, fmt.Errorf("look at the files of call %q: %w: %w", w.call.ID, err, errdefs.ErrUnavailable)
 	}
 	failpoint.At(failpoint.ApprovalFrozen)
-	bound := approval.BoundBy(w.digest, &w.decision, files)
+	bound := w.bound(files)
 	old, known, err := m.Of(ctx, w.call.Caller.ID, w.call.ID)
 	if err != nil {
 		return approval.Approval{}, false, err
@@ -173,8 +173,16 @@ func (w *way) offer(a *approval.Approval) {
 			a.NoOffer = err.Error()
 			return
 		}
+		class.ToolDigest = w.tool.Digest
 		a.Offer = &class
 	}
+}
+
+// bound is what an approval of the call holds for, as it was decided last.
+func (w *way) bound(files []approval.File) approval.Bound {
+	b := approval.BoundBy(w.digest, &w.decision, files)
+	b.Tool = w.tool.Digest
+	return b
 }
 
 func voidReason(why string) policy.Reason {

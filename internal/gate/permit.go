@@ -134,7 +134,7 @@ func (w *way) voided(ctx context.Context, cause *voidError) (Result, error) {
 func (w *way) kind() grant.Kind { return kindOf(w.prepared) }
 
 func kindOf(p *prepared) grant.Kind {
-	return grant.Kind{Caller: p.call.Caller.ID, Session: p.call.SessionID, Profile: p.profile, Tool: p.tool.Name}
+	return grant.Kind{Caller: p.call.Caller.ID, Session: p.call.SessionID, Profile: p.profile, Tool: p.tool.Name, ToolDigest: p.tool.Digest}
 }
 
 // putGrants tells policy of the grants that live for the call. One that was given with

@@ -36,7 +36,10 @@ const (
 // Class is what a grant allows: calls of one tool, under one profile, that policy
 // asks about by certain rules and that fit a pattern over their facts.
 type Class struct {
-	Tool    string   `json:"tool"`
+	Tool string `json:"tool"`
+	// ToolDigest is of the tool's declaration: of another one nothing is granted.
+	ToolDigest string `json:"tool_digest,omitempty"`
+
 	Cwd     string   `json:"cwd"`
 	Profile string   `json:"profile"`
 	Rules   []string `json:"rules"` // whose questions it answers, sorted
@@ -126,7 +129,7 @@ func (g *Grant) Live(now time.Time) bool {
 // covers reports whether the grant is for calls of this kind at all; whether it is for this
 // very call, the policy says.
 func (g *Grant) covers(k Kind) bool {
-	return g.Caller == k.Caller && g.Class.Tool == k.Tool && g.Class.Profile == k.Profile &&
+	return g.Caller == k.Caller && g.Class.Tool == k.Tool && g.Class.ToolDigest == k.ToolDigest && g.Class.Profile == k.Profile &&
 		(g.Terms.Scope == ScopeCaller || g.Terms.Scope == ScopeSession && g.Session == k.Session && k.Session != "")
 }
 
@@ -139,7 +142,7 @@ func (g *Grant) Input() policy.GrantInput {
 }
 
 // Kind is what of a call says which grants can be for it.
-type Kind struct{ Caller, Session, Profile, Tool string }
+type Kind struct{ Caller, Session, Profile, Tool, ToolDigest string }
 
 func (g *Grant) clone() Grant {
 	own := *g

@@ -118,6 +118,7 @@ func TestScopes(t *testing.T) {
 			{grant.Kind{Caller: "bob", Session: "s", Profile: "readonly", Tool: "bash"}, nil},
 			{grant.Kind{Caller: "alice", Session: "s", Profile: "open", Tool: "bash"}, nil},
 			{grant.Kind{Caller: "alice", Session: "s", Profile: "readonly", Tool: "python"}, nil},
+			{grant.Kind{Caller: "alice", Session: "s", Profile: "readonly", Tool: "bash", ToolDigest: "sha256:other"}, nil},
 		} {
 			got := ids(b.For(tc.kind))
 			if len(got) == 2 && got[0] != session.ID {

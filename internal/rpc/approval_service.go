@@ -250,7 +250,7 @@ func termsProto(t grant.Terms) *sandgatev1.GrantTerms {
 func grantProto(g *grant.Grant) *sandgatev1.Grant {
 	return &sandgatev1.Grant{
 		GrantId: g.ID, Summary: validText(g.Class.Summary), Terms: termsProto(g.Terms), CallerId: validText(g.Caller), SessionId: g.Session,
-		Tool: g.Class.Tool, Profile: g.Class.Profile, Rules: validTexts(g.Class.Rules), Used: int32of(g.Used), CreateTime: timeProto(g.CreatedAt),
+		Tool: g.Class.Tool, ToolDigest: g.Class.ToolDigest, Profile: g.Class.Profile, Rules: validTexts(g.Class.Rules), Used: int32of(g.Used), CreateTime: timeProto(g.CreatedAt),
 		ExpireTime: timeProto(g.ExpiresAt), LastUseTime: timeProto(g.LastUsed), ApprovalId: g.ApprovalID, Approvers: validTexts(g.Approvers),
 	}
 }
