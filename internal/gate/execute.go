@@ -81,7 +81,11 @@ func (w *way) check(ctx context.Context, call Call) (err error) {
 		w.gate.cfg.Telemetry.Ended(ctx, &w.trace, telemetry.Call{Class: telemetry.Error})
 		return err
 	}
-	w.live.tape.Keep(w.gate.cfg.Files, call.Detach)
+	if call.Detach || call.DetachOnDisconnect {
+		w.live.tape.KeepNamed(w.gate.cfg.Files, callKey{w.call.Caller.ID, w.call.ID}.log())
+	} else {
+		w.live.tape.Keep(w.gate.cfg.Files, false)
+	}
 	failpoint.At(failpoint.GateValidated)
 	return nil
 }

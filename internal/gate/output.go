@@ -21,6 +21,12 @@ type outputs struct {
 	log    spool.Digest // of what followers were told, where that is more
 }
 
+// in puts them into the record of an outcome.
+func (o outputs) in(data outcomeData) outcomeData {
+	data.OutputDigest, data.LogDigest = o.result.String(), o.log.String()
+	return data
+}
+
 // forgottenMessage is told with a result whose output is gone.
 const forgottenMessage = "the output of this call is no longer kept"
 
@@ -42,18 +48,7 @@ func (w *way) sealed(r *Result) {
 	if w.gate.cfg.Output == nil {
 		return
 	}
-	if r.ResultSizeBytes > 0 {
-		for _, s := range []struct {
-			stream spool.Stream
-			out    *sandbox.Output
-		}{{spool.Stdout, &r.Stdout}, {spool.Stderr, &r.Stderr}} {
-			if len(s.out.Head) > 0 {
-				w.pieces.Add(spool.Piece{Stream: s.stream, Data: s.out.Head})
-			}
-			if n := int64(len(s.out.Tail)); n > 0 {
-				w.pieces.Add(spool.Piece{Stream: s.stream, Offset: s.out.TotalBytes - n, Data: s.out.Tail})
-			}
-		}
+	if w.pieces = piecesOf(r); w.pieces != nil {
 		w.stored.result = w.pieces.Digest()
 	}
 	if w.live.tape.Kept() <= r.ResultSizeBytes {
@@ -69,10 +64,29 @@ func (w *way) sealed(r *Result) {
 	w.live.outlives = true
 }
 
+// piecesOf is the output of a result in the form in which it is stored; nil: it has
+// none.
+func piecesOf(r *Result) (out spool.Stored) {
+	for _, s := range []struct {
+		stream spool.Stream
+		out    *sandbox.Output
+	}{{spool.Stdout, &r.Stdout}, {spool.Stderr, &r.Stderr}} {
+		if len(s.out.Head) > 0 {
+			out.Add(spool.Piece{Stream: s.stream, Data: s.out.Head})
+		}
+		if n := int64(len(s.out.Tail)); n > 0 {
+			out.Add(spool.Piece{Stream: s.stream, Offset: s.out.TotalBytes - n, Data: s.out.Tail})
+		}
+	}
+	return out
+}
+
 // copyTo writes the tape, which has ended, in the form in which it is stored.
-func (l *live) copyTo(to io.Writer) (int64, error) {
+func (l *live) copyTo(to io.Writer) (int64, error) { return copyTape(&l.tape, to) }
+
+func copyTape(tape *spool.Tape, to io.Writer) (int64, error) {
 	out := bufio.NewWriterSize(to, maxPiece+64)
-	read := l.tape.Read(0, 0)
+	read := tape.Read(0, 0)
 	defer read.Close() //nolint:errcheck // only read
 	buf := make([]byte, maxPiece)
 	var size int64

@@ -194,6 +194,8 @@ func (r *Replay) sorted() []placed {
 // become UNKNOWN in the journal first.
 func (g *Gate) recover(ctx context.Context, r *Replay) error {
 	all := r.sorted()
+	left := g.findCuts()
+	defer left.close(g)
 	unknown := 0
 	for _, o := range all {
 		p := r.calls[o.key]
@@ -203,14 +205,18 @@ func (g *Gate) recover(ctx context.Context, r *Replay) error {
 				CallID: o.key.id, Outcome: Outcome(unknownOutcome), ExitCode: -1, IsError: true, Message: unknownMessage,
 				Decision: p.decision, Digest: p.digest,
 			}, g.now()
+			store := g.cut(left, o.key, p)
 			failpoint.At(failpoint.GateRecoverBefore)
 			_, err := g.cfg.Journal.Append(ctx, journal.Entry{
-				Kind: journal.KindOutcome, Caller: o.key.caller, Session: p.session, CallID: o.key.id, Data: outcomeOf(*p.result),
+				Kind: journal.KindOutcome, Caller: o.key.caller, Session: p.session, CallID: o.key.id, Data: p.stored.in(outcomeOf(*p.result)),
 			})
 			failpoint.At(failpoint.GateRecoverAfter)
 			if err != nil {
 				return fmt.Errorf("record that call %q is unknown: %w", o.key.id, err)
 			}
+			store(ctx)
+		} else if p.detached && p.stored.log != (spool.Digest{}) {
+			g.cut(left, o.key, p)(ctx)
 		}
 		g.ledger.restore(o.key, p)
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // Files makes the files of tapes. They have no name, so that nothing of them is
-// left when the process ends in whatever way. It is safe for concurrent use.
+// left when the process ends in whatever way, but for those that Left is to find then.
+// It is safe for concurrent use.
 type Files struct {
 	dir     string
 	perCall int64
@@ -35,6 +36,11 @@ var errFull = errors.New("output files have no room left")
 
 // open returns a new file. release gives its room back.
 func (f *Files) open() (*os.File, error) {
+	return f.take(func() (*os.File, error) { return unnamed(f.dir) })
+}
+
+// take is open with a file that somebody else makes.
+func (f *Files) take(open func() (*os.File, error)) (*os.File, error) {
 	f.mu.Lock()
 	full := f.used >= f.most
 	if !full {
@@ -44,7 +50,7 @@ func (f *Files) open() (*os.File, error) {
 	if full {
 		return nil, errFull
 	}
-	file, err := unnamed(f.dir)
+	file, err := open()
 	if err != nil {
 		f.release()
 		return nil, err

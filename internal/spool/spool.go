@@ -4,7 +4,8 @@
 //
 // What is kept is what hosts are told: whoever writes takes secrets out before.
 // Everything is bounded, in memory, in files and in time. It is best effort and
-// never synced: a crash of the machine may lose any of it, and what is read back
+// never synced: a crash of the machine may lose any of it (one of the process loses
+// nothing of calls that outlive their request, see Files.Left), and what is read back
 // counts only if its digest is the one that the journal has. It must never hold
 // up a call for a reader, and never give anything to anybody but by its key,
 // which only the gate can make.

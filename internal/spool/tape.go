@@ -22,6 +22,8 @@ const maxSpans = 4096
 type Tape struct {
 	files *Files // nil: memory only
 	early bool   // into a file from the first byte on
+	named bool   // which can be read when the process was killed
+	key   Key    // of its name
 
 	mu      sync.Mutex
 	tracks  [streams]track
@@ -29,6 +31,7 @@ type Tape struct {
 	file    *os.File
 	failed  bool   // the file cannot be used: what is in memory is all there is
 	spans   []span // what came, in order
+	marked  int64  // spans that the file tells of
 	dropped int    // spans that are no longer in spans
 	blurred int    // spans before this number are merged ones
 	ended   bool
@@ -47,6 +50,13 @@ type span struct {
 // before anything else, or not at all.
 func (t *Tape) Keep(files *Files, early bool) { t.files, t.early = files, early }
 
+// KeepNamed lets the tape use files from its first byte on, and a later process find
+// it by the key when this one is killed. It is called before anything else, or not at
+// all.
+func (t *Tape) KeepNamed(files *Files, key Key) {
+	t.files, t.early, t.named, t.key = files, true, true, key
+}
+
 // Append keeps what was written. What comes before the end of its stream was
 // kept already; a gap is output that nobody has.
 func (t *Tape) Append(stream Stream, offset int64, data []byte) {
@@ -59,10 +69,10 @@ func (t *Tape) Append(stream Stream, offset int64, data []byte) {
 	if offset < k.end || t.ended {
 		return
 	}
-	t.note(span{stream, offset, offset + int64(len(data))})
 	if t.file == nil && !t.failed && t.files != nil && (t.early || t.memory+len(data) > memoryBytes) {
 		t.toFile()
 	}
+	t.note(span{stream, offset, offset + int64(len(data))})
 	k.advance(offset)
 	if t.file != nil {
 		t.write(stream, k, data)
@@ -90,6 +100,7 @@ func (t *Tape) note(s span) {
 		t.blur()
 	}
 	t.spans = append(t.spans, s)
+	t.markSpan(s)
 }
 
 // blur gives up the order of the older half of the spans: they become one of
@@ -155,6 +166,7 @@ func (t *Tape) closeFile() error {
 		return nil
 	}
 	file := t.file
+	t.unname()
 	t.file, t.failed = nil, true
 	for i := range t.tracks {
 		t.tracks[i].clear()
@@ -200,7 +212,7 @@ func (t *Tape) Ends() (stdout, stderr int64) {
 
 // toFile moves what is in memory to a file.
 func (t *Tape) toFile() {
-	file, err := t.files.open()
+	file, err := t.openFile()
 	if err != nil {
 		t.failed = true // the memory goes on alone
 		return
@@ -218,9 +230,25 @@ func (t *Tape) toFile() {
 	}
 }
 
+// openFile opens the file, without a name where it can have none.
+func (t *Tape) openFile() (*os.File, error) {
+	if t.named && bootID() != "" {
+		file, err := t.files.openNamed(t.key)
+		if err == nil || errors.Is(err, errFull) {
+			return file, err
+		}
+	}
+	t.named = false
+	return t.files.open()
+}
+
 // write puts data at the end of a track in the file.
 func (t *Tape) write(stream Stream, k *track, data []byte) {
 	base := int64(stream.index()) * t.files.region()
+	if end := k.end + int64(len(data)); end-k.ringSize > k.ringFrom {
+		t.mark(k, end) // before the oldest is overwritten
+	}
+	defer t.mark(nil, 0)
 	err := k.place(data, func(p []byte, at int64) error {
 		_, err := t.file.WriteAt(p, base+at)
 		return err

@@ -119,6 +119,8 @@ const (
 	SpoolFile   Point = "spool/file"   // the output of a running call goes to a file
 	SpoolStore  Point = "spool/store"  // that of calls that have ended is about to be stored
 	SpoolStored Point = "spool/stored" // it is, and is read from where it was meanwhile
+	SpoolLeft   Point = "spool/left"   // at start: the output of calls that were cut off is found
+	SpoolKept   Point = "spool/kept"   // it is stored, and its file is there
 )
 
 // The points of a call in its cell, in their order.
@@ -191,7 +193,7 @@ func All() []Point {
 		SnapshotPacked, SnapshotTaken, SnapshotRemoving, RestoreUnpacked, RestoreReplacing, RestoreReplaced, ForkRecorded, ForkCopied, ForkMade,
 		TreeUnpacked, TreePacked, TreeTaken, TreeKept, DiskMaking, DiskMade, DiskLooped, DiskMounted, DiskRemoving,
 		ApprovalFrozen, ApprovalBefore, ApprovalAfter, ApprovalAsked, ApprovalDecided, ApprovalTaken,
-		GrantGiving, GrantBefore, GrantAfter, GrantRevoking, GrantTaken, SpoolFile, SpoolStore, SpoolStored,
+		GrantGiving, GrantBefore, GrantAfter, GrantRevoking, GrantTaken, SpoolFile, SpoolStore, SpoolStored, SpoolLeft, SpoolKept,
 		SandboxClaimed, SandboxLimits, SandboxWorkspace, SandboxReady, SandboxStarted, SandboxExited, SandboxCollected, SandboxGivenBack,
 		CommitRead, CommitMerged, CommitCopied, CommitStaged, CommitStep, CommitDone, CommitRecorded, CommitEnded, CommitRemoved, CommitRecover, CommitRecovered,
 		CellLinked, CellContainer, CellTask, CellStarted, CellGreeted, CellStaged, CellKilled, CellDeleted, CellDestroyed,
