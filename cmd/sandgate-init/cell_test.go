@@ -102,7 +102,7 @@ type testCell struct {
 func startCell(tb testing.TB) *testCell { return startCellBy(tb, true) }
 
 // startCellByStdio makes one whose init is reached by its stdin and stdout, as in
-// gVisor: its holders look at themselves, and no two processes of it share memory.
+// gVisor: its holders look at themselves.
 func startCellByStdio(tb testing.TB) *testCell { return startCellBy(tb, false) }
 
 func startCellBy(tb testing.TB, bySocket bool) *testCell {

@@ -187,7 +187,7 @@ func newPlan(first, last seccomp.Program, selfProof bool) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{arena: arena, selfProof: selfProof, shared: raw.SharesMemory && !selfProof}
+	p := &plan{arena: arena, selfProof: selfProof, shared: raw.SharesMemory}
 	// A message with descriptors: struct msghdr, the iovec, the control buffer.
 	control := arena.Reserve(unix.CmsgSpace(4 * fdCount))
 	for i := range p.fds {
