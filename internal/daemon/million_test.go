@@ -124,7 +124,7 @@ func (d *Daemon) fillJournal(t *testing.T, j *journal.Journal, records int) {
 		"id": "0198c0de-0000-7000-8000-000000000000", "outcome": "allow", "profile": "workspace", "revision": "sha256:0123456789abcdef",
 		"reasons": []any{map[string]any{"rule": "sandgate.workspace", "message": message}},
 	}
-	var open []*journal.Pending
+	var open []journal.Pending
 	for i := range records {
 		call := i / 2
 		e := journal.Entry{

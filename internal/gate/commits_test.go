@@ -24,6 +24,10 @@ func (j *notedJournal) Append(_ context.Context, e journal.Entry) (int64, error)
 	return int64(100 + len(j.entries)), nil
 }
 
+func (*notedJournal) Begin(context.Context, journal.Entry) journal.Pending {
+	panic("a commit is no intent")
+}
+
 // interrupted is a transactional call of which the journal tells that its commit was
 // about to be made.
 func interrupted(t *testing.T) (c *Commits, r *Replay, dir string, commit commitData) {

@@ -36,6 +36,8 @@ type decider interface {
 type recorder interface {
 	// Append returns when the record is on disk; after an error it does not count.
 	Append(ctx context.Context, e journal.Entry) (int64, error)
+	// Begin puts a record in line for the disk and returns.
+	Begin(ctx context.Context, e journal.Entry) journal.Pending
 }
 
 // measurer is what the gate needs of telemetry.Recorder, of which nil is one

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +33,8 @@ type decider struct {
 	decide func(policy.Input) policy.Decision
 	hide   []string
 	forget bool // what it was asked
+	// revision is that of the policy in force; nil: it does not tell.
+	revision atomic.Pointer[string]
 
 	mu    sync.Mutex
 	asked []policy.Input
@@ -40,6 +43,13 @@ type decider struct {
 func (d *decider) Complete(in policy.Input) policy.Input {
 	in.Schema, in.DecisionID = policy.InputSchema, "decision-1"
 	return in
+}
+
+func (d *decider) Revision() string {
+	if rev := d.revision.Load(); rev != nil {
+		return *rev
+	}
+	return ""
 }
 
 func (d *decider) Decide(_ context.Context, in policy.Input) policy.Decision {
@@ -87,6 +97,18 @@ func (b *brokenJournal) Append(ctx context.Context, e journal.Entry) (int64, err
 	}
 	return b.inner.Append(ctx, e)
 }
+
+func (b *brokenJournal) Begin(ctx context.Context, e journal.Entry) journal.Pending {
+	if slices.Contains(b.broken, e.Kind) {
+		return brokenEntry{b.err}
+	}
+	return b.inner.Begin(ctx, e)
+}
+
+// brokenEntry cannot be written.
+type brokenEntry struct{ err error }
+
+func (b brokenEntry) Wait(context.Context) (int64, error) { return 0, b.err }
 
 // bench is a gate with everything around it.
 type bench struct {

@@ -98,6 +98,7 @@ func sessionInput(p *prepared, state *session.State) policy.SessionInput {
 	in.Seq = state.Seq
 	maps.Copy(in.Counts, state.Counts)
 	in.Labels = append(in.Labels, state.Labels...)
+	in.Recent = make([]policy.RecentCall, 0, len(state.Recent))
 	for _, r := range state.Recent {
 		in.Recent = append(in.Recent, policy.RecentCall{
 			Seq: r.Seq, Time: timeText(r.At), Tool: r.Tool, Outcome: r.Outcome, Digest: r.Digest,

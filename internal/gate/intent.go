@@ -3,21 +3,26 @@ package gate
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
 // intent is the record that a call is about to run. It is written while the
-// sandbox makes a cell ready, and nothing runs before it is on disk.
+// sandbox makes a cell ready, and nothing runs before it is on disk. It belongs to the
+// goroutine that runs the call.
 type intent struct {
-	done chan struct{} // closed when it was written or could not be
-	err  error         // valid after done
+	id       string // of the call
+	pending  journal.Pending
+	deadline time.Time
+	settled  bool  // it was written or could not be, or the deadline has passed
+	err      error // valid once it is settled
 
-	// Of the goroutine that runs the call.
 	asked, passed bool // the sandbox asked whether the program may run; it may
 }
 
@@ -30,18 +35,34 @@ func (i *intent) written() error {
 	if i == nil {
 		return errNoIntent
 	}
-	<-i.done
+	return i.wait(context.Background())
+}
+
+// wait is written, until ctx ends: that settles nothing.
+func (i *intent) wait(ctx context.Context) error {
+	if i.settled {
+		return i.err
+	}
+	bound, cancel := context.WithDeadlineCause(ctx, i.deadline, errRecordTimeout)
+	defer cancel()
+	_, err := i.pending.Wait(bound)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if i.settled = true; err != nil {
+		i.err = recordError(journal.KindIntent, i.id, err)
+	}
+	failpoint.At(failpoint.GateIntentAfter)
 	return i.err
 }
 
-// begin begins to write the intent.
+// begin begins to write the intent, also when the host has gone away meanwhile.
 func (w *way) begin(ctx context.Context, call sandbox.Call) *intent {
-	i := &intent{done: make(chan struct{})}
-	go func() {
-		defer close(i.done)
-		i.err = w.recordIntent(ctx, call)
-		failpoint.At(failpoint.GateIntentAfter)
-	}()
+	failpoint.At(failpoint.GateIntentBefore)
+	i := &intent{id: w.call.ID, deadline: time.Now().Add(recordTimeout)}
+	bound, cancel := context.WithDeadlineCause(context.WithoutCancel(ctx), i.deadline, errRecordTimeout)
+	defer cancel()
+	i.pending = w.gate.cfg.Journal.Begin(bound, w.entry(journal.KindIntent, w.intentData(call)))
 	return i
 }
 
@@ -50,13 +71,8 @@ func (w *way) begin(ctx context.Context, call sandbox.Call) *intent {
 func (w *way) ready(ctx context.Context) error {
 	w.intent.asked = true
 	failpoint.At(failpoint.GateAsked)
-	select {
-	case <-w.intent.done:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	if w.intent.err != nil {
-		return w.intent.err
+	if err := w.intent.wait(ctx); err != nil {
+		return err
 	}
 	if err := w.counted(); err != nil {
 		return err

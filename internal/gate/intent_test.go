@@ -23,13 +23,35 @@ type slowJournal struct {
 }
 
 func (s *slowJournal) Append(ctx context.Context, e journal.Entry) (int64, error) {
-	if e.Kind == journal.KindIntent {
-		s.came <- struct{}{}
-		if err := <-s.let; err != nil {
-			return 0, err
-		}
-	}
 	return s.inner.Append(ctx, e)
+}
+
+func (s *slowJournal) Begin(ctx context.Context, e journal.Entry) journal.Pending {
+	p := &slowEntry{done: make(chan struct{})}
+	s.came <- struct{}{}
+	go func() {
+		defer close(p.done)
+		if p.err = <-s.let; p.err == nil {
+			p.seq, p.err = s.inner.Append(context.WithoutCancel(ctx), e)
+		}
+	}()
+	return p
+}
+
+// slowEntry is an intent that is held up.
+type slowEntry struct {
+	done chan struct{}
+	seq  int64
+	err  error
+}
+
+func (p *slowEntry) Wait(ctx context.Context) (int64, error) {
+	select {
+	case <-p.done:
+		return p.seq, p.err
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
 }
 
 // slow makes a gate with a slow journal, whose runtime tells when it was entered.

@@ -320,6 +320,8 @@ func TestRememberedCallsTakeLittleMemory(t *testing.T) {
 type nowhere struct{}
 
 func (nowhere) Append(context.Context, journal.Entry) (int64, error) { return 1, nil }
+func (nowhere) Begin(context.Context, journal.Entry) journal.Pending { return nowhere{} }
+func (nowhere) Wait(context.Context) (int64, error)                  { return 1, nil }
 
 // forgetful is a runtime that keeps nothing.
 type forgetful struct {

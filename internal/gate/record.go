@@ -114,15 +114,17 @@ func (w *way) append(ctx context.Context, e journal.Entry) error {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordTimeout, errRecordTimeout)
 	defer cancel()
 	if _, err := w.gate.cfg.Journal.Append(ctx, e); err != nil {
-		return fmt.Errorf("record %s of call %q: %w", e.Kind, w.call.ID, err)
+		return recordError(e.Kind, w.call.ID, err)
 	}
 	return nil
 }
 
-// recordIntent writes what is about to run, with its decision. Nothing may run
-// when it fails.
-func (w *way) recordIntent(ctx context.Context, c sandbox.Call) error {
-	failpoint.At(failpoint.GateIntentBefore)
+func recordError(kind journal.Kind, call string, err error) error {
+	return fmt.Errorf("record %s of call %q: %w", kind, call, err)
+}
+
+// intentData is what is about to run, with its decision.
+func (w *way) intentData(c sandbox.Call) callData {
 	data := w.callData()
 	l := c.Limits
 	data.Cage = &cageData{
@@ -131,7 +133,7 @@ func (w *way) recordIntent(ctx context.Context, c sandbox.Call) error {
 		OutputBytes: l.OutputBytes, OutputTotalBytes: l.OutputTotalBytes, DiskBytes: l.DiskBytes, FileBytes: l.FileBytes, OpenFiles: l.OpenFiles,
 	}
 	data.Permit = w.permit
-	return w.append(ctx, w.entry(journal.KindIntent, data))
+	return data
 }
 
 func (w *way) recordDecision(ctx context.Context, outcome Outcome) error {

@@ -10,52 +10,54 @@ import (
 )
 
 // Pending is an entry on its way to the disk.
-type Pending struct {
-	j   *Journal
-	req *request
-	err error // why it is not on its way
+type Pending interface {
+	// Wait returns the record's number once it is on disk. Its errors are those of
+	// Append. It may be called more than once, and by several goroutines.
+	Wait(ctx context.Context) (int64, error)
 }
+
+// refused is an entry that is not on its way.
+type refused struct{ err error }
+
+// Wait implements Pending.
+func (r refused) Wait(context.Context) (int64, error) { return 0, r.err }
 
 // Begin puts the entry in line for the disk and returns. Its place among the records
 // is settled then, also if nobody waits. The entry is encoded in the caller's
-// goroutine; Begin only waits while very many entries are in line. It never returns
-// nil: Wait tells what went wrong.
-func (j *Journal) Begin(ctx context.Context, e Entry) *Pending {
+// goroutine; Begin only waits while very many entries are in line, and gives up when ctx
+// ends meanwhile. It never returns nil: Wait tells what went wrong.
+func (j *Journal) Begin(ctx context.Context, e Entry) Pending {
 	if ctx.Err() != nil {
-		return &Pending{j: j, err: context.Cause(ctx)}
+		return refused{context.Cause(ctx)}
 	}
 	data, err := encodeData(e.Data)
 	if err != nil {
-		return &Pending{j: j, err: err}
+		return refused{err}
 	}
-	p := &Pending{j: j, req: &request{
-		rec:  Record{Kind: e.Kind, Caller: e.Caller, Session: e.Session, CallID: e.CallID, Data: data},
+	r := &request{
+		j: j, rec: Record{Kind: e.Kind, Caller: e.Caller, Session: e.Session, CallID: e.CallID, Data: data},
 		done: make(chan struct{}),
-	}}
+	}
 	failpoint.At(failpoint.JournalQueued)
 	select {
 	case <-j.closing:
-		p.err = errClosed()
+		return refused{errClosed()}
 	case <-ctx.Done():
-		p.err = context.Cause(ctx)
-	case j.requests <- p.req:
+		return refused{context.Cause(ctx)}
+	case j.requests <- r:
 	}
-	return p
+	return r
 }
 
-// Wait returns the record's number once it is on disk. Its errors are those of
-// Append. It may be called more than once, and by several goroutines.
-func (p *Pending) Wait(ctx context.Context) (int64, error) {
-	if p.err != nil {
-		return 0, p.err
-	}
+// Wait implements Pending.
+func (r *request) Wait(ctx context.Context) (int64, error) {
 	select {
-	case <-p.req.done:
-		return p.req.seq, p.req.err
-	case <-p.j.done:
+	case <-r.done:
+		return r.seq, r.err
+	case <-r.j.done:
 		select {
-		case <-p.req.done:
-			return p.req.seq, p.req.err
+		case <-r.done:
+			return r.seq, r.err
 		default:
 			return 0, errClosed()
 		}

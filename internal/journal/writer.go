@@ -24,6 +24,7 @@ const (
 // request is one record on its way to the disk. seq and err are set before done
 // is closed.
 type request struct {
+	j    *Journal
 	rec  Record
 	seq  int64
 	err  error

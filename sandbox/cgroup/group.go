@@ -17,7 +17,7 @@ type Group struct {
 	path string
 	own  int64 // processes in it that are not the call's
 
-	files  map[string]*os.File
+	files  map[string]kept
 	buf    []byte
 	limits Limits
 	shown  map[string]int64
@@ -27,6 +27,13 @@ type Group struct {
 	begun  bool
 	memory int64 // in use, at the first Begin
 	resets bool  // the peak of memory was reset at Begin
+}
+
+// kept is a file that stays open. Its descriptor is asked for once: os.File asks the
+// kernel about it each time.
+type kept struct {
+	*os.File
+	fd int
 }
 
 // What a call may leave behind before a later one's peaks would no longer be its
@@ -48,7 +55,7 @@ func (m *Manager) Group(path string, own int) (*Group, error) {
 
 // At is Group for a group that was made before, or is gone.
 func (m *Manager) At(path string, own int) *Group {
-	return &Group{m: m, path: path, own: int64(own), files: make(map[string]*os.File, 12)}
+	return &Group{m: m, path: path, own: int64(own), files: make(map[string]kept, 12)}
 }
 
 // Path is the group's path from the root of each hierarchy.
@@ -66,7 +73,15 @@ func (g *Group) Close() {
 func (g *Group) Add(pid int) error { return g.m.Add(g.path, pid) }
 
 // Procs returns the processes in the group.
-func (g *Group) Procs() ([]int, error) { return g.m.Procs(g.path) }
+func (g *Group) Procs() ([]int, error) {
+	// The file is opened anew each time: v1 shows who has it open a list that it made
+	// for him before.
+	return readProcs(func(file string) ([]byte, error) {
+		var err error
+		g.buf, err = AppendKernelFile(g.buf[:0], file)
+		return g.buf, err
+	}, g.m.b.dirs(g.path)[0])
+}
 
 // SetLimits is that of Manager, and does nothing when the limits are the same as
 // before. The map is the caller's.
@@ -165,8 +180,8 @@ func (g *Group) Worn(u Usage) bool {
 		g.m.b.memoryNow(g.path, g.read) > g.memory+leftoverBytes
 }
 
-func (g *Group) open(file string) (*os.File, error) {
-	if f := g.files[file]; f != nil {
+func (g *Group) open(file string) (kept, error) {
+	if f, ok := g.files[file]; ok {
 		return f, nil
 	}
 	f, err := os.OpenFile(file, os.O_RDWR, 0)                               //nolint:gosec // below the control groups' root
@@ -174,10 +189,11 @@ func (g *Group) open(file string) (*os.File, error) {
 		f, err = os.Open(file) //nolint:gosec // likewise
 	}
 	if err != nil {
-		return nil, err
+		return kept{}, err
 	}
-	g.files[file] = f
-	return f, nil
+	k := kept{f, int(f.Fd())}
+	g.files[file] = k
+	return k, nil
 }
 
 // read is a reader on files that stay open.
@@ -209,7 +225,7 @@ func (g *Group) read(file string) ([]byte, error) {
 
 // readAt is one read into buf from n on. os.File would read until it sees the end, which
 // doubles the system calls.
-func (g *Group) readAt(f *os.File, n int) (int, error) {
-	more, err := again(func() (int, error) { return syscall.Pread(int(f.Fd()), g.buf[n:], int64(n)) })
+func (g *Group) readAt(f kept, n int) (int, error) {
+	more, err := again(func() (int, error) { return syscall.Pread(f.fd, g.buf[n:], int64(n)) })
 	return max(0, more), err
 }

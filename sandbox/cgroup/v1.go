@@ -90,7 +90,7 @@ func (b *v1) file(ctrl, path, name string) string {
 	if !ok {
 		mount = filepath.Join(b.root, ctrl)
 	}
-	return filepath.Join(mount, path, name)
+	return fileAt(mount, path, name)
 }
 
 func (b *v1) dirs(path string) []string {

@@ -40,7 +40,7 @@ func (b *v2) controllers() []string        { return b.names }
 func (b *v2) dirs(path string) []string    { return []string{filepath.Join(b.root, path)} }
 func (b *v2) allDirs(path string) []string { return b.dirs(path) }
 func (b *v2) file(path, n string) string {
-	return filepath.Join(b.root, path, n)
+	return fileAt(b.root, path, n)
 }
 
 // prepareParent enables the controllers for the groups below path, from the root
@@ -93,7 +93,7 @@ func (b *v2) moveToLeaf(path string) error {
 		return err
 	}
 	for range 100 {
-		pids, err := readProcs(b.file(path, ""))
+		pids, err := readProcs(ReadKernelFile, b.file(path, ""))
 		if err != nil {
 			return err
 		}

@@ -50,6 +50,7 @@ type aCell struct {
 	slots   [cell.Slots]slot // owned by the claiming goroutine, and by staging while that is not done
 	next    int64            // number of the next call's control group; as slots
 	staging *staging         // the next stage, being made or ready
+	look    []byte           // memory for a look at a process; staging's
 	outer   cgroup.Limits    // of the cell as a whole, as last written and read back
 	disk    int64            // bytes of its last call's file systems, 0 before; as slots
 
@@ -221,10 +222,11 @@ func (r *Runtime) findStage(c *aCell, s *staging, p cell.Prepared) error {
 	}
 	slices.Sort(pids)
 	for _, at := range []int{1, 0} { // the holder is the younger one, until pids begin again
-		status, err := readStatus(pids[at])
+		status, err := readStatusInto(c.look[:0], pids[at])
 		if err != nil {
 			return fmt.Errorf("look for the stage of cell %s: %w", c.id, err)
 		}
+		c.look = status.text
 		if n := len(status.ids); n < 2 || status.ids[n-1] != p.HolderPID || string(status.field("PPid")) != strconv.Itoa(pids[1-at]) {
 			continue
 		}

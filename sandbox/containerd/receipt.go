@@ -38,10 +38,13 @@ type status struct {
 }
 
 // readStatus reads it.
-func readStatus(pid int) (status, error) {
+func readStatus(pid int) (status, error) { return readStatusInto(nil, pid) }
+
+// readStatusInto reads it into memory that the caller has.
+func readStatusInto(into []byte, pid int) (status, error) {
 	s := status{pid: pid}
 	var err error
-	if s.text, err = cgroup.ReadKernelFile("/proc/" + strconv.Itoa(pid) + "/status"); err != nil {
+	if s.text, err = cgroup.AppendKernelFile(into, "/proc/"+strconv.Itoa(pid)+"/status"); err != nil {
 		return s, fmt.Errorf("inspect process: %w", err)
 	}
 	for f := range bytes.FieldsSeq(s.field("NSpid")) {
