@@ -16,6 +16,13 @@ import (
 // goroutine, and more than mostly passes between the calls of a busy client.
 const quietly = 8
 
+// quietlyInGVisor is the same where each system call of the runtime's own takes turns
+// with the program on one processor: there it is longer than mostly passes between two
+// calls of a session. What else the runtime has to do (a collection, the answer to
+// SIGTERM) waits as long at most. The monitor must not interrupt goroutines there:
+// sandbox/containerd says so in their environment.
+const quietlyInGVisor = 250
+
 // poll waits for one of the descriptors. A wait that a signal ended is one that has
 // seen nothing.
 func (s *server) poll(wait int) error {
@@ -35,11 +42,11 @@ func (s *server) wait(wait int) error {
 		s.idle = false
 		return err
 	}
-	short := quietly
+	short := s.quiet
 	if wait >= 0 {
-		short = min(wait, quietly)
+		short = min(wait, s.quiet)
 	}
-	limit := unix.Timespec{Nsec: int64(short) * 1e6}
+	limit := unix.NsecToTimespec(int64(short) * 1e6)
 	n, _, e := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&s.fds[0])), uintptr(len(s.fds)), //nolint:gosec // as ppoll(2) wants them
 		uintptr(unsafe.Pointer(&limit)), 0, 0, 0) //nolint:gosec // likewise
 	if e != 0 {

@@ -54,9 +54,10 @@ type server struct {
 	strain strain // of the machine
 	spare  []byte // for the records of a stage to come
 
-	fds  []unix.PollFd
-	idle bool      // a short wait has seen nothing
-	now  time.Time // of this round of the loop
+	fds   []unix.PollFd
+	quiet int       // milliseconds of a short wait
+	idle  bool      // a short wait has seen nothing
+	now   time.Time // of this round of the loop
 }
 
 // runInit serves the host until it hangs up. As PID 1 it takes everything in the
@@ -105,7 +106,10 @@ func newServer(in, out int) (*server, error) {
 	if err := buildTemplate(in == out); err != nil {
 		return nil, err
 	}
-	s := &server{in: in, out: out, digest: seccomp.Join(first, last).SHA256()}
+	s := &server{in: in, out: out, quiet: quietly, digest: seccomp.Join(first, last).SHA256()}
+	if in != out { // gVisor
+		s.quiet = quietlyInGVisor
+	}
 	if s.plan, err = newPlan(first, last, in != out); err != nil {
 		return nil, err
 	}

@@ -56,6 +56,9 @@ type Cell struct {
 	Socket string
 	// InitArgs are its arguments after argv[0]. Optional.
 	InitArgs []string
+	// InitEnv is what its environment has beside PATH, of which no call's program gets
+	// anything. Optional.
+	InitEnv []string
 	// Workspace is a directory of the machine that is mounted at WorkspacePath.
 	// Optional: where the runtime can, a workspace is attached later.
 	Workspace         string
@@ -102,7 +105,7 @@ func Build(c Cell) (*specs.Spec, error) {
 		Root:     &specs.Root{Path: c.Rootfs, Readonly: true},
 		Process: &specs.Process{
 			Args:            append([]string{InitPath}, c.InitArgs...),
-			Env:             []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+			Env:             append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, c.InitEnv...),
 			Cwd:             "/",
 			NoNewPrivileges: true,
 			Capabilities: &specs.LinuxCapabilities{

@@ -139,3 +139,15 @@ func TestBuildRefusesBadCells(t *testing.T) {
 		}
 	}
 }
+
+func TestInitEnvComesBesidePath(t *testing.T) {
+	c := hostCell()
+	c.InitEnv = []string{"GODEBUG=asyncpreemptoff=1"}
+	spec, err := oci.Build(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if env := spec.Process.Env; len(env) != 2 || !strings.HasPrefix(env[0], "PATH=") || env[1] != c.InitEnv[0] {
+		t.Errorf("environment %q, want PATH and %q", env, c.InitEnv)
+	}
+}
