@@ -70,7 +70,7 @@ func BenchmarkRunInGVisor(b *testing.B) {
 	}
 	run := func() sandbox.Result {
 		call := gvisorCall("true")
-		call.Workspace.HostDir = dir
+		call.Workspace.HostDir, call.Limits.CPUMillis = dir, 1000 // as the daemon has it if nothing else is said
 		res, err := r.Run(b.Context(), call)
 		if err != nil || res.Outcome != sandbox.OutcomeExited {
 			b.Fatalf("%s %v", res.Outcome, err)

@@ -31,12 +31,15 @@ func hostTopDirs() []string {
 	return []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"}
 }
 
+// hostShell is that of the program's user.
+const hostShell = "/bin/bash"
+
 // hostGenerated are files that the machine's own must not stand in for.
 func hostGenerated() map[string]string {
 	return map[string]string{
 		"passwd": fmt.Sprintf("root:x:0:0:root:/root:/usr/sbin/nologin\n"+
-			"agent:x:%d:%d:agent:%s:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-			cell.PayloadUID, cell.PayloadGID, cell.Home),
+			"agent:x:%d:%d:agent:%s:%s\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+			cell.PayloadUID, cell.PayloadGID, cell.Home, hostShell),
 		"group":         fmt.Sprintf("root:x:0:\ntty:x:5:\nagent:x:%d:\nnogroup:x:65534:\n", cell.PayloadGID),
 		"hosts":         "127.0.0.1 localhost\n::1 localhost\n",
 		"hostname":      "sandgate\n",

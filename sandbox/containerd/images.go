@@ -56,11 +56,30 @@ func (r *Runtime) resolve(ctx context.Context, call *sandbox.Call) (class, []str
 		imageEnv = spec.Config.Env
 	}
 	cl, err := r.bind(cl, call.Workspace)
-	return cl, environment(call.Env, imageEnv), err
+	return cl, environment(call.Env, imageEnv, defaults(cl)), err
 }
 
-// environment adds what a program needs and the call has not set.
-func environment(env, imageEnv []string) []string {
+// defaults are the variables that a program gets if nothing else is said. In gVisor,
+// where each system call costs several times as much, they spare programs what they
+// would look up with the same result: C.UTF-8 has only the kinds of characters of its
+// own (twelve more files say what C does), and bash asks the list of users for a shell
+// that is not named.
+func defaults(cl class) [][2]string {
+	out := [][2]string{{"HOME", cell.Home}, {"PATH", defaultPath}, {"TMPDIR", "/tmp"}}
+	if !cl.veiled() {
+		return append(out, [2]string{"LANG", "C.UTF-8"})
+	}
+	out = append(out, [2]string{"LC_CTYPE", "C.UTF-8"})
+	if cl.digest == "" {
+		out = append(out, [2]string{"SHELL", hostShell})
+	}
+	return out
+}
+
+// environment adds what a program needs and the call has not set. Of an image it takes
+// the value of PATH. Who names a language means all of it, and who names a home is a user
+// whose shell is not known.
+func environment(env, imageEnv []string, defaults [][2]string) []string {
 	value := func(list []string, name, otherwise string) string {
 		for _, e := range list {
 			if v, ok := strings.CutPrefix(e, name+"="); ok {
@@ -70,11 +89,16 @@ func environment(env, imageEnv []string) []string {
 		return otherwise
 	}
 	out := slices.Clone(env)
-	for _, d := range [][2]string{
-		{"HOME", cell.Home}, {"PATH", value(imageEnv, "PATH", defaultPath)}, {"TMPDIR", "/tmp"}, {"LANG", "C.UTF-8"},
-	} {
-		has := func(e string) bool { return strings.HasPrefix(e, d[0]+"=") }
-		if !slices.ContainsFunc(env, has) {
+	for _, d := range defaults {
+		has := func(e string) bool {
+			name, _, _ := strings.Cut(e, "=")
+			return name == d[0] || name == "LANG" && d[0] == "LC_CTYPE" || name == "HOME" && d[0] == "SHELL"
+		}
+		switch {
+		case slices.ContainsFunc(env, has):
+		case d[0] == "PATH":
+			out = append(out, "PATH="+value(imageEnv, "PATH", d[1]))
+		default:
 			out = append(out, d[0]+"="+d[1])
 		}
 	}
