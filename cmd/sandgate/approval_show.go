@@ -133,6 +133,7 @@ func writeApproval(w io.Writer, a *sandgatev1.Approval, now time.Time) error {
 	t.line("workspace", visible(call.GetWorkspaceDir()))
 	t.line("variables", visible(strings.Join(slices.Sorted(maps.Keys(call.GetEnv())), ", ")))
 	t.stdin(a)
+	t.run(a)
 	t.files(a)
 	for _, r := range a.GetDecision().GetReasons() {
 		t.line("asked", visible(r.GetMessage())+" ["+visible(r.GetRule())+"]")
@@ -141,7 +142,7 @@ func writeApproval(w io.Writer, a *sandgatev1.Approval, now time.Time) error {
 		t.line("warning", visible(r.GetMessage())+" ["+visible(r.GetRule())+"]")
 	}
 	t.votes(a)
-	if g := a.GetSuggestedGrant(); g != nil {
+	if g := a.GetSuggestedGrant(); g != nil && a.GetState() == sandgatev1.ApprovalState_APPROVAL_STATE_PENDING {
 		t.line("grant", fmt.Sprintf("could be given as well (--grant): %s; %s", visible(g.GetSummary()), termsText(g.GetTerms())))
 	}
 	t.line("grant id", visible(a.GetGrantId()))

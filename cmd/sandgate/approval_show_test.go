@@ -90,6 +90,56 @@ func TestWhatAPersonReads(t *testing.T) {
 	}
 }
 
+// TestHowItWouldRunIsShown: what an approver says yes to is the cage, too.
+func TestHowItWouldRunIsShown(t *testing.T) {
+	show := func(a *sandgatev1.Approval) string {
+		t.Helper()
+		var b strings.Builder
+		if err := writeApproval(&b, a, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	a := asked()
+	a.Run = &sandgatev1.ApprovalRun{Terminal: true, Detached: true, Image: "host", Cage: &sandgatev1.SandboxObligations{
+		Isolation: "runc", Reuse: "session", Network: "none", Workspace: "ro", WallTimeMillis: 30_000, CpuMillis: 1500, MemoryBytes: 512 << 20, Pids: 128,
+		Mounts: []*sandgatev1.Mount{{Path: "/workspace/.git\u202e", Mode: "hidden"}},
+	}}
+	text := show(a)
+	for _, want := range []string{
+		"files       the workspace is read-only: approved or not, the call cannot change anything in it\n",
+		"/workspace/.git⟨U+202E⟩ in it is hidden\n", "network     none\n", "cell        isolation runc, image host, other calls of the session may have used it\n",
+		"limits      30s to run, 1.5 processors, 512MiB of memory, 128 processes\n", "terminal    yes: whoever is at it can type anything",
+		"background  it goes on without its host\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in:\n%s", want, text)
+		}
+	}
+	a.Run = &sandgatev1.ApprovalRun{Cage: &sandgatev1.SandboxObligations{Workspace: "rw"}}
+	if text = show(a); !strings.Contains(text, "it can read and change the workspace\n") || !strings.Contains(text, "terminal    none\n") {
+		t.Errorf("a plain call:\n%s", text)
+	}
+	// Of a daemon that did not tell, what policy demands is all that is known.
+	a.Run = nil
+	a.Decision.Obligations = &sandgatev1.Obligations{Sandbox: &sandgatev1.SandboxObligations{Workspace: "transaction"}}
+	if text = show(a); !strings.Contains(text, "policy looks at the changes") || strings.Contains(text, "terminal ") || strings.Contains(text, "network ") {
+		t.Errorf("what policy demands:\n%s", text)
+	}
+}
+
+func TestNoGrantIsOfferedOnceItIsAnswered(t *testing.T) {
+	a := asked()
+	a.State = sandgatev1.ApprovalState_APPROVAL_STATE_DENIED
+	var b strings.Builder
+	if err := writeApproval(&b, a, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(b.String(), "--grant") {
+		t.Errorf("a denied one offers a grant:\n%s", b.String())
+	}
+}
+
 func TestLongLinesAreBrokenHere(t *testing.T) {
 	a := asked()
 	a.Call.ArgsJson = `{"command":"` + strings.Repeat("x", 250) + `"}`

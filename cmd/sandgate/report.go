@@ -69,6 +69,11 @@ func (r reporter) result(res *sandgatev1.Result) error {
 		if err := r.decision(res.GetDecision()); err != nil || res.GetApprovalId() == "" {
 			return err
 		}
+		if res.GetDecision().GetObligations().GetSandbox().GetWorkspace() == "ro" {
+			if _, err := fmt.Fprintln(r.w, "  note: the profile has the workspace read-only: approved or not, the call cannot change anything in it"); err != nil {
+				return err
+			}
+		}
 		_, err := fmt.Fprintf(r.w, "  once it is approved (sandgate approve %s), send it again with --call-id %s\n", visible(res.GetApprovalId()), visible(res.GetCallId()))
 		return err
 	case sandgatev1.Outcome_OUTCOME_DENIED:

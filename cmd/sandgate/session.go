@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -66,8 +67,8 @@ func newSessionCreateCommand(c *client) *cobra.Command {
 		Use:   "create [ID]",
 		Short: "Make a session and print it",
 		Long: `Makes a session and prints it. Without an ID the daemon makes one. Limits beyond
-those of the daemon's configuration are taken back to them: the output tells what
-it got.
+those of the daemon's configuration are taken back to them: stderr tells which, the
+output what it got.
 
 Its workspace is a directory of the daemon's own that lives as long as the session,
 or, with --ephemeral, not over a restart of the daemon; with --directory a directory
@@ -82,6 +83,9 @@ its own.`,
 			return c.sessions(func(service sandgatev1.SessionServiceClient) error {
 				resp, err := service.CreateSession(cmd.Context(), req)
 				if err != nil {
+					return err
+				}
+				if err := tellCut(cmd.ErrOrStderr(), req, resp.GetSession()); err != nil {
 					return err
 				}
 				return printSession(cmd.OutOrStdout(), resp.GetSession(), asJSON)
@@ -101,7 +105,7 @@ its own.`,
 	f.DurationVar(&w.idle, "idle", 0, "how long it lives without a call")
 	f.Int64Var(&w.calls, "calls", 0, "how many calls may run in all its life")
 	f.DurationVar(&w.cpu, "cpu", 0, "processor time of all its calls")
-	f.Int64Var(&w.disk, "disk-bytes", 0, "size of its workspace")
+	f.Var(sizeValue{&w.disk}, "disk-bytes", "size of its workspace, as 64MiB, 1GiB or a number of bytes")
 	f.Int64Var(&w.concurrent, "concurrent", 0, "how many calls may run at once")
 	f.Int64Var(&w.background, "background", 0, "how many of them may be detached")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
@@ -150,6 +154,34 @@ func (w *sessionWishes) request(args []string) (*sandgatev1.CreateSessionRequest
 		req.Workspace.GitWorktree = &sandgatev1.GitWorktree{Repository: dir, Branch: w.branch, Base: w.base, KeepBranch: w.keepBranch}
 	}
 	return req, nil
+}
+
+// tellCut says which wishes were taken back to what the daemon's configuration allows.
+func tellCut(w io.Writer, req *sandgatev1.CreateSessionRequest, got *sandgatev1.Session) error {
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	span := func(n int64) string { return time.Duration(n).String() }
+	wish, have := req.GetQuota(), got.GetQuota()
+	for _, f := range []struct {
+		flag      string
+		wish, got int64
+		text      func(int64) string
+	}{
+		{"ttl", int64(req.GetTtl().AsDuration()), int64(got.GetTtl().AsDuration()), span},
+		{"idle", int64(req.GetIdleTimeout().AsDuration()), int64(got.GetIdleTimeout().AsDuration()), span},
+		{"calls", wish.GetCalls(), have.GetCalls(), number},
+		{"cpu", int64(wish.GetCpuTime().AsDuration()), int64(have.GetCpuTime().AsDuration()), span},
+		{"disk-bytes", wish.GetDiskBytes(), have.GetDiskBytes(), sizeText},
+		{"concurrent", wish.GetConcurrentCalls(), have.GetConcurrentCalls(), number},
+		{"background", wish.GetBackgroundCalls(), have.GetBackgroundCalls(), number},
+	} {
+		if f.wish <= f.got {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "sandgate: --%s %s is more than this daemon gives: it is %s\n", f.flag, f.text(f.wish), f.text(f.got)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func wished(d time.Duration) *durationpb.Duration {
@@ -246,6 +278,10 @@ func printSessions(w io.Writer, sessions []*sandgatev1.Session, asJSON bool) err
 		}
 		return writeIndented(w, map[string]any{"sessions": list})
 	}
+	if len(sessions) == 0 {
+		_, err := fmt.Fprintln(w, "no sessions")
+		return err
+	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if _, err := fmt.Fprintln(table, "ID\tOWNER\tPROFILE\tWORKSPACE\tCALLS\tRUNNING\tLAST USED\tENDS"); err != nil {
 		return err
@@ -305,7 +341,7 @@ func printSession(w io.Writer, s *sandgatev1.Session, asJSON bool) error {
 		{"cpu time", u.GetCpuTime().AsDuration().String() + ofMostTime(q.GetCpuTime())},
 	}
 	if q.GetDiskBytes() > 0 {
-		lines = append(lines, [2]string{"disk", fmt.Sprintf("at most %d bytes", q.GetDiskBytes())})
+		lines = append(lines, [2]string{"disk", "at most " + sizeText(q.GetDiskBytes())})
 	}
 	if len(s.GetLabels()) > 0 {
 		lines = append(lines, [2]string{"labels", strings.Join(s.GetLabels(), ", ")})

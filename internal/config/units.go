@@ -66,7 +66,16 @@ func (b Bytes) MarshalJSON() ([]byte, error) { return json.Marshal(b.String()) }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (b *Bytes) UnmarshalJSON(raw []byte) error {
-	text := strings.Trim(string(raw), `"`)
+	v, err := ParseBytes(strings.Trim(string(raw), `"`))
+	if err != nil {
+		return err
+	}
+	*b = v
+	return nil
+}
+
+// ParseBytes reads a size, such as "512MiB", or a number of bytes, up to 2^50.
+func ParseBytes(text string) (Bytes, error) {
 	digits, unit := text, Bytes(1)
 	for _, u := range []struct {
 		name string
@@ -79,8 +88,7 @@ func (b *Bytes) UnmarshalJSON(raw []byte) error {
 	}
 	v, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || v < 0 || v > int64(1<<50)/int64(unit) {
-		return fmt.Errorf("size %s: want a number of bytes or one with KiB, MiB or GiB, such as \"512MiB\"", raw)
+		return 0, fmt.Errorf("size %q: want a number of bytes or one with KiB, MiB or GiB, such as \"512MiB\"", text)
 	}
-	*b = Bytes(v) * unit
-	return nil
+	return Bytes(v) * unit, nil
 }

@@ -254,8 +254,16 @@ func (w *way) unanswered(ctx context.Context, a *approval.Approval, fresh bool) 
 		CallID: w.call.ID, Outcome: OutcomeApprovalRequired, ExitCode: -1, IsError: true, Decision: w.decision, Digest: w.digest,
 		ApprovalID: a.ID, Duration: Durations{Decide: w.decided},
 		Message: "not run yet: it needs an approval, which was asked for (" + a.ID + "): " + reasonsText(w.decision.Reasons) +
-			"; send the same call with the same call id again once it is approved, or do it in a way that is allowed",
+			"; send the same call with the same call id again once it is approved, or do it in a way that is allowed" + w.uselessly(),
 	}, nil
+}
+
+// uselessly tells who asks for an approval what the call cannot do even with one.
+func (w *way) uselessly() string {
+	if w.cage().Workspace != "ro" {
+		return ""
+	}
+	return "; the workspace is read-only under the profile " + w.profile + ": approved or not, the call cannot change anything in it"
 }
 
 // turnedDown is the result of a call that approvers did not let run.
