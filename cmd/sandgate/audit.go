@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -63,14 +64,23 @@ func (f *auditFilter) register(cmd *cobra.Command) {
 	fl.StringVar(&f.req.SessionId, "session", "", "records of this session")
 	fl.StringVar(&f.req.CallId, "call", "", "records of this call")
 	fl.StringVar(&f.req.Tool, "tool", "", "records that name this tool")
-	fl.StringVar(&f.req.Outcome, "outcome", "", "records with this outcome, as EXITED or DENIED")
-	fl.StringVar(&f.req.Kind, "kind", "", "records of this kind, as intent, decision, outcome")
+	fl.StringVar(&f.req.Outcome, "outcome", "", "records with this outcome: "+strings.Join(audit.Outcomes(), ", "))
+	fl.StringVar(&f.req.Kind, "kind", "", "records of this kind: "+strings.Join(audit.Kinds(), ", "))
 	fl.StringVar(&f.since, "since", "", "not before this time (2026-01-31T15:04:05Z), or this long ago (24h)")
 	fl.StringVar(&f.until, "until", "", "before this time, or this long ago")
 }
 
 // request is what the flags say.
 func (f *auditFilter) request(now time.Time) (*sandgatev1.QueryRecordsRequest, error) {
+	f.req.Outcome, f.req.Kind = strings.ToUpper(f.req.GetOutcome()), strings.ToLower(f.req.GetKind())
+	for _, w := range []struct {
+		flag, word string
+		known      []string
+	}{{"--outcome", f.req.GetOutcome(), audit.Outcomes()}, {"--kind", f.req.GetKind(), audit.Kinds()}} {
+		if w.word != "" && !slices.Contains(w.known, w.word) {
+			return nil, fmt.Errorf("%s %q is not known: want one of %s", w.flag, w.word, strings.Join(w.known, ", "))
+		}
+	}
 	for _, b := range []struct {
 		flag, text string
 		to         **timestamppb.Timestamp
@@ -132,7 +142,11 @@ func newAuditQueryCommand(c *client) *cobra.Command {
 			err = c.audit(func(service sandgatev1.AuditServiceClient) error {
 				return each(cmd.Context(), service, req, limit, out.print)
 			})
-			return errors.Join(err, out.flush())
+			if err := errors.Join(err, out.flush()); err != nil || out.printed {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.ErrOrStderr(), "no record matches")
+			return err
 		},
 	}
 	f.register(cmd)
@@ -181,9 +195,10 @@ func newAuditTailCommand(c *client) *cobra.Command {
 
 // recordPrinter prints records as a table or as they are.
 type recordPrinter struct {
-	out    io.Writer
-	table  *tabwriter.Writer // nil: lines of JSON
-	headed bool
+	out     io.Writer
+	table   *tabwriter.Writer // nil: lines of JSON
+	headed  bool
+	printed bool // something at all
 }
 
 func newRecordPrinter(out io.Writer, asJSON bool) *recordPrinter {
@@ -195,6 +210,7 @@ func newRecordPrinter(out io.Writer, asJSON bool) *recordPrinter {
 }
 
 func (p *recordPrinter) print(r *sandgatev1.Record) error {
+	p.printed = true
 	if p.table == nil {
 		_, err := fmt.Fprintln(p.out, r.GetJson())
 		return err

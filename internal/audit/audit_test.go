@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -243,5 +244,23 @@ func TestMembersOfData(t *testing.T) {
 		if tool, outcome := members([]byte(data)); [2]string{tool, outcome} != want {
 			t.Errorf("%s: got %q %q, want %q", data, tool, outcome, want)
 		}
+	}
+}
+
+// TestKindsAreAll: what the journal has can be asked for.
+func TestKindsAreAll(t *testing.T) {
+	src, err := os.ReadFile("../journal/record.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, m := range regexp.MustCompile(`Kind\w+ +Kind = "(\w+)"`).FindAllStringSubmatch(string(src), -1) {
+		want = append(want, m[1])
+	}
+	got := Kinds()
+	slices.Sort(got)
+	slices.Sort(want)
+	if len(want) < 10 || !slices.Equal(got, want) {
+		t.Errorf("got %v, the journal has %v", got, want)
 	}
 }

@@ -43,6 +43,27 @@ type Query struct {
 	Token string
 }
 
+// Kinds are the kinds of records that there are, as Query.Kind has them.
+func Kinds() []string {
+	var out []string
+	for _, k := range []journal.Kind{
+		journal.KindIntent, journal.KindDecision, journal.KindOutcome, journal.KindCommit, journal.KindSession, journal.KindApproval, journal.KindGrant,
+		journal.KindPolicy, journal.KindStart, journal.KindStop, journal.KindRecovery, journal.KindCheckpoint, journal.KindSnapshot, journal.KindRetention,
+	} {
+		out = append(out, string(k))
+	}
+	return out
+}
+
+// Outcomes are what records of calls have as their outcome, as Query.Outcome has them:
+// those of results, and NOT_RUN of an intent that came to nothing.
+func Outcomes() []string {
+	return []string{
+		"EXITED", "SIGNALED", "TIMED_OUT", "OUT_OF_MEMORY", "OUTPUT_LIMIT", "DISK_LIMIT", "DENIED", "APPROVAL_REQUIRED", "CANCELLED",
+		"START_FAILED", "UNKNOWN", "NOT_RUN",
+	}
+}
+
 // Page is a part of an answer.
 type Page struct {
 	Lines []Line

@@ -69,6 +69,9 @@ func convertQuery(req *sandgatev1.QueryRecordsRequest) (audit.Query, error) {
 			c.bad(field, "has %d bytes: want at most %d", len(text), maxConditionBytes)
 		}
 	}
+	// A word that no record has would find nothing, as if nothing had happened.
+	c.word("outcome", req.GetOutcome(), audit.Outcomes())
+	c.word("kind", req.GetKind(), audit.Kinds())
 	if n := req.GetPageSize(); n < 0 || n > audit.MaxPage {
 		c.bad("page_size", "is %d: want 1 to %d, or 0 for %d", n, audit.MaxPage, audit.DefaultPage)
 	}

@@ -3,6 +3,8 @@ package rpc
 import (
 	"errors"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,6 +129,23 @@ func TestAuditServiceProvesWhatItTells(t *testing.T) {
 		_, err = late.Recv()
 	}
 	wantCode(t, err, codes.OutOfRange, "5000")
+}
+
+// TestWordsThatNoRecordHasAreRefused: they would find nothing, as if nothing had happened.
+func TestWordsThatNoRecordHasAreRefused(t *testing.T) {
+	client, _ := audited(t, 3, Access{Known: true, Admin: true})
+	for _, outcome := range audit.Outcomes() {
+		if _, err := client.QueryRecords(t.Context(), &sandgatev1.QueryRecordsRequest{Outcome: outcome}); err != nil {
+			t.Errorf("%s: %v", outcome, err)
+		}
+	}
+	_, err := client.QueryRecords(t.Context(), &sandgatev1.QueryRecordsRequest{Outcome: "nope", Kind: "Nope"})
+	wantCode(t, err, codes.InvalidArgument, "outcome", `"nope", which is not known: want one of EXITED, `, "kind", "want one of intent, ")
+	for n, name := range sandgatev1.Outcome_name {
+		if word := strings.TrimPrefix(name, "OUTCOME_"); n != 0 && !slices.Contains(audit.Outcomes(), word) {
+			t.Errorf("no record can be asked for by the outcome %s", word)
+		}
+	}
 }
 
 func proofOf(t *testing.T, raw [][]byte) []tlog.Hash {

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -86,6 +87,13 @@ func (c *checker) text(field, value string, limit int) {
 		c.bad(field, "has %d bytes: want at most %d", len(value), limit)
 	} else if i := strings.IndexByte(value, 0); i >= 0 {
 		c.bad(field, "has a NUL byte at %d: want text without it", i)
+	}
+}
+
+// word checks that a text is empty or one of those that are known.
+func (c *checker) word(field, value string, known []string) {
+	if value != "" && !slices.Contains(known, value) {
+		c.bad(field, "is %.80q, which is not known: want one of %s", value, strings.Join(known, ", "))
 	}
 }
 
