@@ -72,7 +72,7 @@ A tool may exit with any of these itself: --json tells them apart.`,
 	fl.StringVar(&o.cwd, "cwd", "", "working directory in the sandbox (default the workspace)")
 	fl.StringArrayVarP(&o.env, "env", "e", nil, "variable NAME=VALUE of the call; may be repeated")
 	fl.DurationVar(&o.timeout, "timeout", 0, "end the call after this long; policy may end it earlier")
-	fl.BoolVar(&o.stdin, "stdin", false, "give this command's stdin to the tool")
+	fl.BoolVar(&o.stdin, "stdin", false, "give this command's stdin to the tool; with --detach all of it is read first, at most 1 MiB")
 	fl.BoolVarP(&o.tty, "tty", "t", false, "give the tool this terminal: what is typed, its size, its Ctrl-C")
 	fl.BoolVar(&o.asJSON, "json", false, "print the whole result as JSON instead of streaming the output")
 	fl.StringVar(&o.id, "call-id", "", "id of the call: the same call under the same id never runs twice")
@@ -80,16 +80,15 @@ A tool may exit with any of these itself: --json tells them apart.`,
 	fl.BoolVar(&o.explain, "explain", false, "with --dry-run --json: also print the input that policy saw")
 	fl.BoolVarP(&o.detach, "detach", "d", false, "run it in the background: print its id once it runs, and return")
 	fl.BoolVar(&o.detachOnDisconnect, "detach-on-disconnect", false, "leaving with Ctrl-C, or losing the connection, does not end the call")
-	cmd.MarkFlagsMutuallyExclusive("detach", "detach-on-disconnect", "dry-run")
-	for _, other := range []string{"detach", "dry-run", "json", "stdin"} {
-		cmd.MarkFlagsMutuallyExclusive("tty", other)
-	}
 	fl.BoolVar(&o.wait, "wait", false, "wait while the call needs an approval, and go on once it is approved")
 	fl.BoolVarP(&o.quiet, "quiet", "q", false, "do not say on stderr what sandgate has to say of the result")
 	return cmd
 }
 
 func runCall(cmd *cobra.Command, c *client, o callOptions, args []string) error {
+	if err := o.conflict(); err != nil {
+		return err
+	}
 	call, err := o.call(cmd.InOrStdin(), args)
 	if err != nil {
 		return err
@@ -110,6 +109,33 @@ func runCall(cmd *cobra.Command, c *client, o callOptions, args []string) error 
 		call.CallId = uuid.NewString() // to say which call goes on
 	}
 	return o.execute(cmd, api, call)
+}
+
+// conflict says which flags exclude each other, and why.
+func (o *callOptions) conflict() error {
+	for _, c := range []struct {
+		both       bool
+		which, why string
+	}{
+		{o.detach && o.dryRun, "--detach and --dry-run", "a dry run runs nothing"},
+		{o.detachOnDisconnect && o.dryRun, "--detach-on-disconnect and --dry-run", "a dry run runs nothing"},
+		{o.detach && o.detachOnDisconnect, "--detach and --detach-on-disconnect", "a call in the background has no connection to lose"},
+		{o.detach && o.wait, "--detach and --wait", "a call in the background is not waited for; once it is approved, send it again under its --call-id"},
+		{o.wait && o.dryRun, "--wait and --dry-run", "a dry run asks nobody"},
+		{o.stdin && o.dryRun, "--stdin and --dry-run", "a dry run reads nothing"},
+		{o.tty && o.detach, "--tty and --detach", "a call in the background has no terminal"},
+		{o.tty && o.dryRun, "--tty and --dry-run", "a dry run runs nothing"},
+		{o.tty && o.asJSON, "--tty and --json", "the terminal shows the output as it comes"},
+		{o.tty && o.stdin, "--tty and --stdin", "what is typed at the terminal is its stdin already"},
+	} {
+		if c.both {
+			return fmt.Errorf("%s exclude each other: %s", c.which, c.why)
+		}
+	}
+	if o.explain && (!o.dryRun || !o.asJSON) {
+		return errors.New("--explain wants --dry-run and --json as well: what policy saw is a part of that output")
+	}
+	return nil
 }
 
 // call makes the call of the flags and arguments.

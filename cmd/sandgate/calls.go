@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -181,13 +182,17 @@ func newKillCommand(c *client) *cobra.Command {
 		Use:   "kill ID...",
 		Short: "End running calls",
 		Long: `Ends calls with their whole process trees; they end as cancelled. A call that has
-ended already is left alone.`,
+ended already is left alone. What became of each is printed.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.tools(func(api sandgatev1.ToolServiceClient) error {
 				var errs []error
 				for _, id := range args {
-					if _, err := api.Cancel(cmd.Context(), &sandgatev1.CancelRequest{CallId: id}); err != nil {
+					text, err := kill(cmd.Context(), api, id)
+					if err == nil {
+						_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", id, text)
+					}
+					if err != nil {
 						errs = append(errs, fmt.Errorf("%s: %s", id, explain(err)))
 					}
 				}
@@ -195,4 +200,35 @@ ended already is left alone.`,
 			})
 		},
 	}
+}
+
+// killWait is how long the end of a call is waited for.
+const killWait = 10 * time.Second
+
+// kill ends a call and says what became of it.
+func kill(ctx context.Context, api sandgatev1.ToolServiceClient, id string) (string, error) {
+	was, err := api.GetCall(ctx, &sandgatev1.GetCallRequest{CallId: id})
+	if err != nil {
+		return "", err
+	}
+	if was.GetState() == sandgatev1.CallState_CALL_STATE_FINISHED {
+		return "it had ended before: " + ended(was.GetResult()), nil
+	}
+	if _, err := api.Cancel(ctx, &sandgatev1.CancelRequest{CallId: id}); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, killWait)
+	defer cancel()
+	// From where its output ends now: it is not wanted.
+	req := &sandgatev1.AttachRequest{CallId: id, StdoutOffset: was.GetStdoutBytes(), StderrOffset: was.GetStderrBytes()}
+	res, err := follow(ctx, api, req, newOutputs(io.Discard, io.Discard), nil)
+	if err != nil {
+		return "it is being ended", nil //nolint:nilerr // that it has ended is not known yet
+	}
+	return ended(res), nil
+}
+
+// ended says how a call ended, as the list of calls does.
+func ended(res *sandgatev1.Result) string {
+	return stateOf(&sandgatev1.CallSummary{State: sandgatev1.CallState_CALL_STATE_FINISHED, Outcome: res.GetOutcome(), ExitCode: res.GetExitCode()})
 }
