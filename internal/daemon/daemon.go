@@ -175,7 +175,7 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	path, err := gate.New(ctx, gate.Config{
 		Catalog: tools, Policy: rules, Runtime: box, Journal: record, Sessions: sessions, Replay: known.calls, Commits: known.commits,
 		Admission: line, Telemetry: measure.recorder,
-		Profiles: d.profiles, WorkspaceDirs: d.workspaceDirs, Repositories: d.repositories, Approvals: permits.approvals, Grants: permits.grants, Roles: d.roles, Identities: d.identities(),
+		Profiles: d.profiles, WorkspaceDirs: d.workspaceDirs, Repositories: d.repositories, Approvals: permits.approvals, Grants: permits.grants, Roles: d.roles, Identities: d.identities(), TurnWait: d.cfg.Admission.MaxWait.Std(),
 		Ceiling: limits(d.cfg.Ceiling), Defaults: defaults(d.cfg.Defaults), Logger: d.root,
 		Memory: gate.Memory{
 			Calls: d.cfg.Results.MaxCount, OutputBytes: d.cfg.Results.MaxSize.Int64(), OutputFor: d.cfg.Results.Keep.Std(),

@@ -9,7 +9,6 @@ import (
 
 	"github.com/sandgate/sandgate/internal/approval"
 	"github.com/sandgate/sandgate/internal/grant"
-	"github.com/sandgate/sandgate/internal/policy"
 )
 
 // Roles are what the configuration lets somebody approve.
@@ -24,6 +23,8 @@ type AskedCall struct {
 	// Changed says what of the frozen files is not any more as it was; only for one that
 	// is live.
 	Changed []string
+	// WaitsFor is what the call waits for that was approved; empty: it does not.
+	WaitsFor string
 	// Refusal is why who looks may not approve it; empty: he may.
 	Refusal string
 	// Principal is that of the caller, Principals those of the votes; empty: none is named.
@@ -52,6 +53,9 @@ func (g *Gate) shown(by approval.Approver, a approval.Approval) AskedCall {
 	out := AskedCall{Approval: a, Principal: g.cfg.Identities.Name(a.Caller)}
 	for i := range a.Votes {
 		out.Principals = append(out.Principals, g.cfg.Identities.Name(a.Votes[i].By))
+	}
+	if a.State == approval.Approved {
+		out.WaitsFor = g.turns.waitsFor(callKey{a.Caller, a.CallID})
 	}
 	if err := a.May(by); err != nil {
 		out.Refusal = err.Error()
@@ -151,10 +155,8 @@ func (g *Gate) outdated(a *AskedCall) string {
 	if tool, err := g.cfg.Catalog.Lookup(a.Call.Tool); err != nil || tool.Digest != a.Bound.Tool {
 		return "the declaration of its tool is another one"
 	}
-	if p, ok := g.cfg.Policy.(interface{ Status() policy.Status }); ok {
-		if now := p.Status().Revision; now != a.Bound.Revision {
-			return fmt.Sprintf("the policy is another one (%s, was %s)", now, a.Bound.Revision)
-		}
+	if g.superseded(a.Bound.Revision) {
+		return "another policy is in force than the one that asked (" + a.Bound.Revision + ")"
 	}
 	return ""
 }

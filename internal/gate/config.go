@@ -109,6 +109,9 @@ type Config struct {
 	Grants *grant.Manager
 	// Roles tells what somebody may approve. nil: nothing.
 	Roles func(Caller) Roles
+	// TurnWait is how long an approved call waits to be alone in its workspace, unless it
+	// has a timeout that is shorter. Default one minute.
+	TurnWait time.Duration
 	// Identities tell which callers are the same principal. Optional: each is one of its own.
 	Identities approval.Identities
 

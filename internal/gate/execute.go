@@ -256,18 +256,18 @@ func (w *way) attempt(ctx context.Context) (Result, error) {
 		}
 		defer leave()
 	}
-	leave, err := w.enterWorkspace(ctx)
+	place, leave, err := w.enter(ctx)
 	if err != nil {
 		return Result{}, err
 	}
 	defer leave()
-	place, err := w.admit(ctx)
-	if err != nil {
-		return Result{}, err
-	}
 	defer place.Leave()
 	failpoint.At(failpoint.GateAdmitted)
-	if !w.mayRun() { // it was decided anew
+	switch {
+	case w.mayRun():
+	case w.decision.Outcome == policy.Ask && w.gate.cfg.Approvals != nil: // it was decided anew
+		return Result{}, errPermitGone
+	default:
 		place.Leave()
 		return w.refuse(ctx)
 	}
@@ -316,6 +316,7 @@ func (w *way) decide(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.decisions++
 	w.mark(telemetry.Decide)
 	failpoint.At(failpoint.GateDecided)
 	w.decided += g.now().Sub(start)
@@ -331,9 +332,8 @@ const maxDecided = 4
 
 // admit waits for a place among the running calls. A call whose session got
 // labels meanwhile is decided anew: it would not have been allowed with a label
-// that it did not see.
-func (w *way) admit(ctx context.Context) (*admission.Ticket, error) {
-	cost := w.cage()
+// that it did not see. So is one that another revision of the policy decided.
+func (w *way) admit(ctx context.Context, cost *policy.SandboxObligations) (*admission.Ticket, error) {
 	place, err := w.gate.cfg.Admission.Enter(ctx, admission.Request{
 		Caller: w.call.Caller.ID, Class: w.profile, CPUMillis: cost.CPUMillis, MemoryBytes: cost.MemoryBytes, Deadline: w.deadline(ctx),
 	})
@@ -341,10 +341,10 @@ func (w *way) admit(ctx context.Context) (*admission.Ticket, error) {
 	if err != nil {
 		return nil, notAdmitted(ctx, err)
 	}
-	for n := 1; w.session != nil && !w.session.Labelled(w.labels); n++ {
+	for n := 1; w.stale(); n++ {
 		err := w.decide(ctx)
 		if err == nil && n == maxDecided {
-			err = fmt.Errorf("the labels of session %q change faster than this call can be decided: %w", w.call.SessionID, errdefs.ErrAborted)
+			err = fmt.Errorf("the policy or the labels of session %q change faster than this call can be decided: %w", w.call.SessionID, errdefs.ErrAborted)
 		}
 		if err != nil {
 			place.Leave()

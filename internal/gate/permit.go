@@ -22,7 +22,10 @@ func (e *voidError) Error() string { return "it is not what was approved any mor
 
 // asking is what of a call's way has to do with approvals and grants.
 type asking struct {
-	input    policy.Input       // what policy saw last
+	input policy.Input // what policy saw last
+	// decisions is how many were made: what was made of an earlier one does not hold.
+	decisions int
+
 	approval *approval.Approval // that lets the call run; nil: none
 	permit   *grant.Permit      // what was taken for the run; nil: nothing
 	back     func()             // gives it back
@@ -93,6 +96,10 @@ func (w *way) withdraw(ctx context.Context) {
 func (w *way) unchanged() error {
 	if w.approval == nil || w.permit == nil {
 		return nil
+	}
+	if w.gate.superseded(w.approval.Bound.Revision) {
+		w.void = &voidError{"another policy is in force"}
+		return w.void
 	}
 	dir, err := w.gate.workspaceOf(w.prepared)
 	var changed []string

@@ -1,13 +1,18 @@
 package gate
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
+
+	"github.com/sandgate/sandgate/internal/admission"
 	"github.com/sandgate/sandgate/internal/approval"
 	"github.com/sandgate/sandgate/internal/telemetry"
 )
@@ -20,16 +25,31 @@ import (
 // mount away with the name. Programs of the machine beside sandgate are not held up by
 // this; they need no approval either.
 
-// aloneWithin is how long an approved call waits for the others in its workspace to end.
-const aloneWithin = 30 * time.Second
+// defaultTurnWait is how long an approved call waits for the others in its workspace to
+// end where the configuration says nothing.
+const defaultTurnWait = time.Minute
+
+// turn is what a call wants of a directory.
+type turn struct {
+	dir   string // empty: nothing
+	alone bool
+}
+
+// worker is a call that works in a directory, or waits to do so alone.
+type worker struct {
+	turn
+	key        callKey // without an id: an upload
+	background bool
+	since      time.Time // it works there, or waits
+}
 
 // turns say who works in which directory. It is safe for concurrent use.
 type turns struct {
 	mu      sync.Mutex
-	shared  map[string]int // calls beside others, by directory; no entry at 0
-	alone   map[string]int // calls that are alone, or wait to be
-	inside  map[string]bool
-	changed chan struct{} // closed and made anew when somebody leaves; nil: nobody waits
+	inside  map[*worker]struct{}
+	waiting map[*worker]struct{} // to be alone
+	alone   int                  // of those inside
+	changed chan struct{}        // closed and made anew when somebody leaves; nil: nobody waits
 }
 
 // related reports whether one directory is the other, or holds it.
@@ -37,28 +57,18 @@ func related(a, b string) bool {
 	return a == b || strings.HasPrefix(a, strings.TrimSuffix(b, "/")+"/") || strings.HasPrefix(b, strings.TrimSuffix(a, "/")+"/")
 }
 
-func anyRelated[V any](dirs map[string]V, dir string) bool {
-	if _, ok := dirs[dir]; ok {
-		return true
-	}
-	for other := range dirs {
-		if related(other, dir) {
-			return true
-		}
-	}
-	return false
-}
-
-// enter waits until the caller may work in the directory, beside others or alone. Those
+// enter waits until the call may work in the directory, beside others or alone. Those
 // that wait to be alone go before those that come later. When ctx ends first, its cause
 // is returned.
-func (t *turns) enter(ctx context.Context, dir string, alone bool) (leave func(), err error) {
-	dir = filepath.Clean(dir)
+func (t *turns) enter(ctx context.Context, w *worker) (leave func(), err error) {
 	t.mu.Lock()
-	if alone {
-		count(&t.alone, dir, 1)
+	if t.inside == nil {
+		t.inside, t.waiting = map[*worker]struct{}{}, map[*worker]struct{}{}
 	}
-	for !t.free(dir, alone) {
+	if w.alone {
+		t.waiting[w] = struct{}{}
+	}
+	for t.holder(w) != nil {
 		if t.changed == nil {
 			t.changed = make(chan struct{})
 		}
@@ -69,42 +79,47 @@ func (t *turns) enter(ctx context.Context, dir string, alone bool) (leave func()
 			t.mu.Lock()
 		case <-ctx.Done():
 			t.mu.Lock()
-			if alone {
-				count(&t.alone, dir, -1)
-				t.wake()
-			}
+			delete(t.waiting, w)
+			t.wake()
 			t.mu.Unlock()
 			return nil, context.Cause(ctx)
 		}
 	}
 	defer t.mu.Unlock()
-	if alone {
-		if t.inside == nil {
-			t.inside = map[string]bool{}
+	delete(t.waiting, w)
+	t.inside[w] = struct{}{}
+	if w.alone {
+		t.alone++
+	}
+	return func() { t.leave(w) }, nil
+}
+
+// holder is a call for which another one has to wait, the one that came first; nil: it
+// need not. t.mu is held.
+func (t *turns) holder(w *worker) *worker {
+	var first *worker
+	look := func(others map[*worker]struct{}, all bool) {
+		for other := range others {
+			if other != w && (all || other.alone) && related(other.dir, w.dir) && (first == nil || other.since.Before(first.since)) {
+				first = other
+			}
 		}
-		t.inside[dir] = true
-	} else {
-		count(&t.shared, dir, 1)
 	}
-	return func() { t.leave(dir, alone) }, nil
+	if w.alone || t.alone > 0 {
+		look(t.inside, w.alone)
+	}
+	if first == nil && !w.alone {
+		look(t.waiting, true)
+	}
+	return first
 }
 
-// free reports whether one more may work in the directory. t.mu is held.
-func (t *turns) free(dir string, alone bool) bool {
-	if alone {
-		return !anyRelated(t.shared, dir) && !anyRelated(t.inside, dir)
-	}
-	return len(t.alone) == 0 || !anyRelated(t.alone, dir)
-}
-
-func (t *turns) leave(dir string, alone bool) {
+func (t *turns) leave(w *worker) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if alone {
-		delete(t.inside, dir)
-		count(&t.alone, dir, -1)
-	} else {
-		count(&t.shared, dir, -1)
+	delete(t.inside, w)
+	if w.alone {
+		t.alone--
 	}
 	t.wake()
 }
@@ -117,47 +132,131 @@ func (t *turns) wake() {
 	}
 }
 
-func count(m *map[string]int, dir string, n int) {
-	if *m == nil {
-		*m = map[string]int{}
+// waitsFor tells which call the given one waits for, to be alone; empty: it does not.
+func (t *turns) waitsFor(key callKey) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for w := range t.waiting {
+		if w.key == key {
+			return t.blocker(w)
+		}
 	}
-	if (*m)[dir] += n; (*m)[dir] == 0 {
-		delete(*m, dir)
-	}
+	return ""
 }
 
-// enterWorkspace waits for the call's turn in its workspace: alone, if it runs by an
-// approval that is bound to files there, else beside others.
-func (w *way) enterWorkspace(ctx context.Context) (leave func(), err error) {
+// blocker names for whom a call waits, as far as its caller may know. t.mu is held.
+func (t *turns) blocker(w *worker) string {
+	other := t.holder(w)
+	switch {
+	case other == nil:
+		return ""
+	case other.key.caller != w.key.caller:
+		return "a call of another caller that works in the same workspace"
+	case other.key.id == "":
+		return "an upload into the same workspace"
+	case other.background:
+		return fmt.Sprintf("call %q, which works in the same workspace in the background since %s", other.key.id, timeText(other.since.Truncate(time.Second)))
+	}
+	return fmt.Sprintf("call %q, which works in the same workspace since %s", other.key.id, timeText(other.since.Truncate(time.Second)))
+}
+
+// upload is a host that writes into a workspace, for turns.
+func (g *Gate) upload(caller Caller, dir string) *worker {
+	return &worker{turn: turn{dir: filepath.Clean(dir)}, key: callKey{caller: caller.ID}, since: g.now()}
+}
+
+// turn is what the call wants of its workspace: to be alone there, if it runs by an
+// approval that is bound to files in it; else to be beside others, if it can write.
+func (w *way) turn() turn {
 	dir := w.call.WorkspaceDir
 	if dir == "" && w.call.SessionID != "" {
 		dir = w.gate.cfg.Sessions.WorkspaceDir(w.call.Caller.ID, w.call.SessionID)
 	}
 	alone := w.approval != nil && bindsContent(w.approval)
 	if dir == "" || !alone && w.onlyReads() {
+		return turn{}
+	}
+	return turn{filepath.Clean(dir), alone}
+}
+
+// enterWorkspace waits for a turn in the call's workspace. To be alone it waits as long as
+// the call is of use, and as others wait in line.
+func (w *way) enterWorkspace(ctx context.Context, want turn) (leave func(), err error) {
+	if want.dir == "" {
 		return func() {}, nil
 	}
-	if !alone {
-		leave, err = w.gate.turns.enter(ctx, dir, false)
-		w.mark(telemetry.Queue)
-		if err != nil {
-			return nil, cancelled(ctx)
+	t := &w.gate.turns
+	me := &worker{turn: want, key: w.key(), background: w.call.Detach, since: w.gate.now()}
+	waiting, cancel := ctx, context.CancelFunc(func() {})
+	if want.alone {
+		until := me.since.Add(cmp.Or(w.gate.cfg.TurnWait, defaultTurnWait))
+		if own := w.deadline(ctx); !own.IsZero() && own.Before(until) {
+			until = own
 		}
-		return leave, nil
+		waiting, cancel = context.WithTimeoutCause(ctx, until.Sub(me.since), errTurn)
 	}
-	tooLong := &BusyError{fmt.Sprintf("call %q was not run: other calls work in the same workspace and could change what was approved; send it again when they have ended, those in the background too",
-		w.call.ID)}
-	waiting, cancel := context.WithTimeoutCause(ctx, aloneWithin, tooLong)
 	defer cancel()
-	leave, err = w.gate.turns.enter(waiting, dir, true)
+	leave, err = t.enter(waiting, me)
 	w.mark(telemetry.Queue)
 	switch {
-	case ctx.Err() != nil && err != nil:
-		return nil, cancelled(ctx)
-	case err != nil:
-		return nil, err
+	case err == nil:
+		return leave, nil
+	case ctx.Err() == nil:
+		t.mu.Lock()
+		blocker := t.blocker(me)
+		t.mu.Unlock()
+		return nil, &BusyError{fmt.Sprintf("call %q was not run: it was approved, and waited for %s, which could change what was approved; send it again when that has ended",
+			w.call.ID, cmp.Or(blocker, "other calls in the same workspace"))}
 	}
-	return leave, nil
+	return nil, cancelled(ctx)
+}
+
+// errTurn is the cause by which a call does not wait any longer for its turn.
+var errTurn = errors.New("other calls work in the same workspace")
+
+// enter waits for the call's turn in its workspace and for its place among those that
+// run. A call that was decided anew meanwhile and wants something else now, because
+// policy or its session's labels have changed, gives both back and waits for that.
+func (w *way) enter(ctx context.Context) (place *admission.Ticket, leave func(), err error) {
+	for n := 1; ; n++ {
+		decisions, want := w.decisions, w.turn()
+		if leave, err = w.enterWorkspace(ctx, want); err != nil {
+			return nil, nil, err
+		}
+		cost := w.cage()
+		if place, err = w.admit(ctx, &cost); err != nil {
+			leave()
+			return nil, nil, err
+		}
+		if w.decisions == decisions || !w.mayRun() {
+			return place, leave, nil
+		}
+		now := w.cage()
+		if w.turn() == want && now.CPUMillis == cost.CPUMillis && now.MemoryBytes == cost.MemoryBytes {
+			return place, leave, nil
+		}
+		place.Leave()
+		leave()
+		if n == maxDecided {
+			return nil, nil, fmt.Errorf("what call %q needs changes faster than it can get it: %w", w.call.ID, errdefs.ErrAborted)
+		}
+	}
+}
+
+// stale reports whether the call would have to be decided anew: its session has got
+// labels since, or another policy is in force.
+func (w *way) stale() bool {
+	return w.session != nil && !w.session.Labelled(w.labels) || w.gate.superseded(w.decision.Revision)
+}
+
+// superseded reports whether another revision of the policy is in force.
+func (g *Gate) superseded(revision string) bool {
+	p, ok := g.cfg.Policy.(interface{ Revision() string })
+	if !ok {
+		return false
+	}
+	now := p.Revision()
+	return now != "" && now != revision
 }
 
 // bindsContent reports whether an approval is bound to the content of files.

@@ -133,6 +133,14 @@ func (e *Engine) Status() Status {
 	return s
 }
 
+// Revision is the id of the policy that decides now; empty: there is none.
+func (e *Engine) Revision() string {
+	if rev := e.current.Load(); rev != nil {
+		return rev.id
+	}
+	return ""
+}
+
 // Ready returns nil when a policy is loaded, otherwise why not.
 func (e *Engine) Ready() error {
 	if e.current.Load() != nil {

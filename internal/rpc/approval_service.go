@@ -198,10 +198,10 @@ func (s *approvalService) RevokeGrant(ctx context.Context, req *sandgatev1.Revok
 func approvalProto(a *gate.AskedCall) *sandgatev1.Approval {
 	c := &a.Call
 	out := &sandgatev1.Approval{
-		ApprovalId: a.ID, State: stateProto(a.State), Digest: a.Bound.Digest, CallerId: validText(a.Caller), Decision: decisionProto(a.Decision),
+		ApprovalId: a.ID, State: stateProto(a.State), Digest: a.Bound.Digest, ToolDigest: a.Bound.Tool, CallerId: validText(a.Caller), Decision: decisionProto(a.Decision),
 		CreateTime: timeProto(a.CreatedAt), ExpireTime: timeProto(a.ExpiresAt), BindingDigest: a.Binding,
 		Quorum: int32of(a.Quorum()), DeniedBy: validText(a.By), Message: validText(a.Message), GrantId: a.GrantID,
-		CallerPrincipal: validText(a.Principal),
+		CallerPrincipal: validText(a.Principal), WaitsFor: validText(a.WaitsFor),
 		NoGrantReason:   validText(a.NoOffer), MayNotApprove: validText(a.Refusal), StdinDigest: c.StdinDigest, StdinBytes: c.StdinBytes, ArgumentsCut: c.Cut,
 		Call: &sandgatev1.Call{
 			CallId: a.CallID, SessionId: a.Session, Profile: c.Profile, Tool: c.Tool, ArgsJson: validText(string(c.Args)), Cwd: validText(c.Cwd),
