@@ -134,7 +134,8 @@ func conclude(cmd *cobra.Command, res *sandgatev1.Result, asJSON, quiet bool) er
 	case asJSON:
 		err = writeIndented(cmd.OutOrStdout(), plainJSON(res))
 	case !quiet:
-		err = newReporter(cmd.ErrOrStderr()).result(res)
+		r := newReporter(cmd.ErrOrStderr())
+		err = errors.Join(r.changes(res), r.result(res))
 	}
 	if err != nil {
 		return err

@@ -63,9 +63,10 @@ type Call struct {
 	Detach bool
 	// DetachOnDisconnect lets the call go on when the context of Execute ends.
 	DetachOnDisconnect bool
-	// WantChanges has the result tell which files of the workspace were changed, which
-	// costs a look at all of them before and after. It is no part of the digest.
-	WantChanges bool
+	// WantChanges has all of the workspace looked at, where that is needed to tell which
+	// files the call changes; else as much is looked at as takes about a millisecond.
+	// NoChanges: they are not told. Neither is a part of the digest.
+	WantChanges, NoChanges bool
 }
 
 // Terminal is what the host says of its own.
@@ -100,7 +101,8 @@ type Result struct {
 	Decision        policy.Decision
 	Receipt         *sandbox.Receipt // nil when nothing ran
 	Effects         *Effects         // of a transactional call; nil: it was none, or what it left is not known
-	Changes         *Changes         // nil: not known
+	Changes         *Changes         // nil: not known, or nothing ran, or there is no workspace that stays
+	ChangesUnknown  ChangesUnknown   // why Changes is nil, or not all
 	Digest          string           // of the call, as the host sent it
 	Redactions      map[string]int64 // how often which secret was taken out of the output; nil: never
 	ApprovalID      string           // of the approval that the call waits for, ran by or was denied for; empty: none

@@ -20,6 +20,7 @@ import (
 	"github.com/sandgate/sandgate/internal/spool"
 	"github.com/sandgate/sandgate/internal/telemetry"
 	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/changeset"
 )
 
 // decider is what the gate needs of policy.Engine.
@@ -174,6 +175,7 @@ type Gate struct {
 	ledger  *ledger
 	commits locks      // by workspace
 	turns   turns      // who works in which workspace
+	watches *changeset.Watches
 	running background // calls that no request waits for
 	// deciding bounds the decisions that are made at once: they do nothing but use
 	// processors, and many of one caller would leave none to the others.
@@ -223,7 +225,7 @@ func New(ctx context.Context, cfg Config) (*Gate, error) {
 	cfg.FileBounds = cfg.FileBounds.withDefaults()
 	g := &Gate{
 		cfg: cfg, log: cfg.Logger.Named("gate"), now: cfg.Now,
-		ledger: newLedger(cfg.Memory.withDefaults(), cfg.Now),
+		ledger: newLedger(cfg.Memory.withDefaults(), cfg.Now), watches: changeset.NewWatches(changeset.WatchOptions{}),
 	}
 	var err error
 	if g.deciding, err = newDecisionLine(); err != nil {

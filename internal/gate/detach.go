@@ -52,6 +52,7 @@ func (g *Gate) Close(ctx context.Context) error {
 	b.closed = true
 	b.mu.Unlock()
 	b.end(ErrStopping)
+	defer g.watches.Close()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -40,6 +40,7 @@ func (w *way) run(ctx context.Context, place *admission.Ticket) (Result, error) 
 	w.intent = w.begin(ctx, call)
 	call.Ready = w.ready
 	before := w.look(&call)
+	defer before.stop()
 	w.mark(telemetry.Prepare)
 	runCtx, cancel := w.withinTimeout(ctx)
 	defer cancel()

@@ -185,6 +185,7 @@ func (g *Gate) endSession(ctx context.Context, owner, id, reason, by string, dis
 	g.forgetPermits(owner, id)
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordTimeout, errCleanTimeout)
 	defer cancel()
+	g.watches.Forget(s.WorkspaceDir())
 	err = g.cfg.Runtime.EndSession(ctx, sessionReuseKey(owner, id))
 	if err = errors.Join(err, g.cfg.Sessions.Closed(s, reason)); err != nil {
 		return fmt.Errorf("clean up after session %q: %w", id, err)

@@ -43,6 +43,9 @@ func (s *summary) result() Result {
 		Stdout: sandbox.Output{TotalBytes: s.stdout}, Stderr: sandbox.Output{TotalBytes: s.stderr}, Duration: s.duration,
 		Decision: policy.Decision{ID: s.decisionID, Outcome: s.decided, Profile: s.profile, Revision: s.revision},
 	}
+	if s.outcome != OutcomeDenied && s.outcome != OutcomeApprovalRequired {
+		r.ChangesUnknown = ChangesForgotten
+	}
 	if s.rule != "" {
 		r.Decision.Reasons = []policy.Reason{{Rule: s.rule, Message: s.reason, Remediation: s.remediation}}
 	}

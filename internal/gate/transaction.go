@@ -299,6 +299,7 @@ func changesOf(set *changeset.Set) *Changes {
 type Changes struct {
 	Created, Modified, Deleted []string
 	Truncated                  bool // there are more
+	Shared                     bool // some may be those of other calls
 }
 
 // maxChanges is how many paths a result lists.

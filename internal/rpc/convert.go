@@ -51,9 +51,21 @@ func convertExecute(req *sandgatev1.ExecuteRequest, caller gate.Caller) (gate.Ca
 		return gate.Call{}, fieldError("detach_on_disconnect", "is set beside detach: want one of them, since a detached call goes on anyway")
 	}
 	call.Detach, call.DetachOnDisconnect = req.GetDetach(), req.GetDetachOnDisconnect()
-	call.WantChanges = req.GetWantChanges()
 	setStdin(&call, stdin)
-	return call, nil
+	return call, setChanges(&call, req)
+}
+
+// setChanges takes up whether the host wants to know what is changed.
+func setChanges(call *gate.Call, req interface {
+	GetWantChanges() bool
+	GetNoChanges() bool
+},
+) error {
+	call.WantChanges, call.NoChanges = req.GetWantChanges(), req.GetNoChanges()
+	if call.WantChanges && call.NoChanges {
+		return fieldError("no_changes", "is set beside want_changes: want one of them")
+	}
+	return nil
 }
 
 // convertEvaluate checks an EvaluateRequest and makes a call of it.
@@ -72,7 +84,10 @@ func convertStart(req *sandgatev1.ExecuteStart, caller gate.Caller) (gate.Call, 
 	if err != nil {
 		return gate.Call{}, err
 	}
-	call.DetachOnDisconnect, call.WantChanges = req.GetDetachOnDisconnect(), req.GetWantChanges()
+	call.DetachOnDisconnect = req.GetDetachOnDisconnect()
+	if err := setChanges(&call, req); err != nil {
+		return gate.Call{}, err
+	}
 	if !req.GetStdin() {
 		setStdin(&call, nil)
 	}

@@ -104,6 +104,7 @@ func TestConvertNamesTheWrongField(t *testing.T) {
 		{"invalid timeout", func(r *sandgatev1.ExecuteRequest) { r.Call.Timeout = &durationpb.Duration{Nanos: -1, Seconds: 1} }, "call.timeout", "no valid"},
 		{"agent", func(r *sandgatev1.ExecuteRequest) { r.Call.Agent = &sandgatev1.Agent{Model: strings.Repeat("x", 257)} }, "call.agent.model", "256"},
 		{"stdin", func(r *sandgatev1.ExecuteRequest) { r.Stdin = make([]byte, maxStdinBytes+1) }, "stdin", "ExecuteStream"},
+		{"changes", func(r *sandgatev1.ExecuteRequest) { r.WantChanges, r.NoChanges = true, true }, "no_changes", "want one of them"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

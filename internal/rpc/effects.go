@@ -11,8 +11,20 @@ func changesProto(c *gate.Changes) *sandgatev1.Changes {
 		return nil
 	}
 	return &sandgatev1.Changes{
-		Created: validTexts(c.Created), Modified: validTexts(c.Modified), Deleted: validTexts(c.Deleted), Truncated: c.Truncated,
+		Created: validTexts(c.Created), Modified: validTexts(c.Modified), Deleted: validTexts(c.Deleted), Truncated: c.Truncated, Shared: c.Shared,
 	}
+}
+
+// changesUnknownProto says why they are not told; what the contract does not name is a
+// failure.
+func changesUnknownProto(why gate.ChangesUnknown) sandgatev1.ChangesUnknown {
+	if why == "" {
+		return sandgatev1.ChangesUnknown_CHANGES_UNKNOWN_UNSPECIFIED
+	}
+	if v, ok := sandgatev1.ChangesUnknown_value["CHANGES_UNKNOWN_"+string(why)]; ok && v != 0 {
+		return sandgatev1.ChangesUnknown(v)
+	}
+	return sandgatev1.ChangesUnknown_CHANGES_UNKNOWN_FAILED
 }
 
 func validTexts(texts []string) []string {

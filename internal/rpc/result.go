@@ -31,7 +31,7 @@ func resultProto(r gate.Result) *sandgatev1.Result {
 	if r.Receipt != nil {
 		out.Receipt, out.Usage = receiptProto(*r.Receipt), usageProto(r.Usage)
 	}
-	out.Changes, out.Effects = changesProto(r.Changes), effectsProto(r.Effects)
+	out.Changes, out.Effects, out.ChangesUnknown = changesProto(r.Changes), effectsProto(r.Effects), changesUnknownProto(r.ChangesUnknown)
 	return out
 }
 

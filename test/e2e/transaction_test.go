@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -115,16 +116,17 @@ func TestTransactionalCalls(t *testing.T) {
 	}
 }
 
-// TestChangesOfPlainCalls are told to a host that asks for them.
+// TestChangesOfPlainCalls are told unless the host does not want them: over gRPC, and by
+// the command in words and as JSON.
 func TestChangesOfPlainCalls(t *testing.T) {
 	d, bound := startCareful(t)
 	in := daemontest.WorkspaceDir(bound)
-	if r := d.Execute(t, daemontest.Bash("echo 1 >a; echo 2 >b", daemontest.Profile("open"), in)); r.GetChanges() != nil {
-		t.Errorf("nobody asked: got %v", r.GetChanges())
+	call := daemontest.Bash("echo 1 >a; echo 2 >b", daemontest.Profile("open"), in)
+	call.NoChanges = true
+	if r := d.Execute(t, call); r.GetChanges() != nil || r.GetChangesUnknown() != sandgatev1.ChangesUnknown_CHANGES_UNKNOWN_NOT_WANTED {
+		t.Errorf("not wanted: got %v, %v", r.GetChanges(), r.GetChangesUnknown())
 	}
-	call := daemontest.Bash("echo more >>a; rm b; mkdir c; echo 3 >c/d", daemontest.Profile("open"), in)
-	call.WantChanges = true
-	c := d.Execute(t, call).GetChanges()
+	c := d.Execute(t, daemontest.Bash("echo more >>a; rm b; mkdir c; echo 3 >c/d", daemontest.Profile("open"), in)).GetChanges()
 	if c == nil || !slices.Equal(c.GetCreated(), []string{"c", "c/d"}) || !slices.Equal(c.GetModified(), []string{"a"}) || !slices.Equal(c.GetDeleted(), []string{"b"}) {
 		t.Errorf("got %v", c)
 	}
@@ -132,5 +134,38 @@ func TestChangesOfPlainCalls(t *testing.T) {
 	call.WantChanges = true
 	if c := d.Execute(t, call).GetChanges(); c == nil || len(c.GetCreated())+len(c.GetModified())+len(c.GetDeleted()) > 0 {
 		t.Errorf("nothing was changed: got %v", c)
+	}
+	told := "sandgate: changed: +e ~a -c/d\n"
+	if _, errOut, code := d.Sandgate(t, "", "call", "bash", "-p", "open", "-w", bound, "-a", "command=echo >e; echo >>a; rm c/d"); code != 0 || errOut != told {
+		t.Errorf("in words: got %q (%d), want %q", errOut, code, told)
+	}
+	if out, errOut, _ := d.Sandgate(t, "", "call", "bash", "-p", "open", "-s", "new", "--json", "-a", "command=echo >f"); !strings.Contains(out, `"f"`) {
+		t.Errorf("as JSON: got %q, %q", out, errOut)
+	}
+	if _, errOut, _ := d.Sandgate(t, "", "call", "bash", "-p", "open", "-w", bound, "-q", "-a", "command=echo >g"); errOut != "" {
+		t.Errorf("quietly: got %q", errOut)
+	}
+}
+
+// TestChangesOfLargeWorkspaces are told from some call on, or from one that demands it.
+func TestChangesOfLargeWorkspaces(t *testing.T) {
+	d, bound := startCareful(t)
+	for i := range 3000 {
+		if err := os.WriteFile(filepath.Join(bound, fmt.Sprint(i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in, open := daemontest.WorkspaceDir(bound), daemontest.Profile("open")
+	first := d.Execute(t, daemontest.Bash("rm 1", open, in))
+	if first.GetChanges() != nil || first.GetChangesUnknown() != sandgatev1.ChangesUnknown_CHANGES_UNKNOWN_TOO_LARGE {
+		t.Errorf("too large to look at in passing: got %v, %v", first.GetChanges(), first.GetChangesUnknown())
+	}
+	demand := daemontest.Bash("rm 2", open, in)
+	demand.WantChanges = true
+	if r := d.Execute(t, demand); !slices.Equal(r.GetChanges().GetDeleted(), []string{"2"}) {
+		t.Errorf("demanded: got %v, %v", r.GetChanges(), r.GetChangesUnknown())
+	}
+	if r := d.Execute(t, daemontest.Bash("rm 3", open, in)); !slices.Equal(r.GetChanges().GetDeleted(), []string{"3"}) {
+		t.Errorf("known from then on: got %v, %v", r.GetChanges(), r.GetChangesUnknown())
 	}
 }
