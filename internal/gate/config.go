@@ -173,8 +173,8 @@ type Gate struct {
 	log     *zap.Logger
 	now     func() time.Time
 	ledger  *ledger
-	commits locks      // by workspace
-	turns   turns      // who works in which workspace
+	commits locks // by workspace
+	turns   turns // who works in which workspace
 	watches *changeset.Watches
 	running background // calls that no request waits for
 	// deciding bounds the decisions that are made at once: they do nothing but use
