@@ -180,9 +180,16 @@ func makeRootfs(rootfs string) ([]oci.Bind, error) {
 		}
 	}
 	init := filepath.Join(rootfs, oci.InitPath)
-	err := errors.Join(
-		os.MkdirAll(filepath.Dir(init), 0o755), //nolint:gosec // as above
-		os.WriteFile(init, nil, 0o644),         //nolint:gosec // as above
+	// As in the daemon's host image; without it ld.so looks for libraries in forty places.
+	libraries, err := os.ReadFile("/etc/ld.so.cache")
+	if err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("make a root: %w", err)
+	}
+	err = errors.Join(
+		os.WriteFile(filepath.Join(rootfs, "etc/ld.so.cache"), libraries, 0o644),                                         //nolint:gosec // as above
+		os.WriteFile(filepath.Join(rootfs, "etc/nsswitch.conf"), []byte("passwd: files\ngroup: files\n"), 0o644),         //nolint:gosec // as above
+		os.MkdirAll(filepath.Dir(init), 0o755),                                                                           //nolint:gosec // as above
+		os.WriteFile(init, nil, 0o644),                                                                                   //nolint:gosec // as above
 		os.WriteFile(filepath.Join(rootfs, "etc/passwd"), []byte("agent:x:1000:1000::"+cell.Home+":/bin/bash\n"), 0o644), //nolint:gosec // as above
 	)
 	if err != nil {
