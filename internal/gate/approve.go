@@ -112,12 +112,8 @@ func (w *way) question(ctx context.Context) (_ approval.Approval, fresh bool, _ 
 	if err != nil {
 		return approval.Approval{}, false, err
 	}
-	if w.transformed != nil { // what runs is what policy made of it
-		if w.input, err = w.gate.input(w.transformed, nil); err != nil {
-			return approval.Approval{}, false, err
-		}
-	}
-	files, unfrozen, err := approval.Freeze(&w.input, dir)
+	runs := w.ran() // what runs is what policy made of it
+	files, unfrozen, err := approval.Freeze(&runs, dir)
 	if err != nil {
 		return approval.Approval{}, false, fmt.Errorf("look at the files of call %q: %w: %w", w.call.ID, err, errdefs.ErrUnavailable)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/sandgate/sandgate/internal/catalog"
+	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/seen"
 	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/sandbox"
@@ -47,6 +48,7 @@ type prepared struct {
 	profile string
 	digest  string
 	looked  *seen.Workspace // what its facts were derived from; nil before
+	saw     *policy.Input   // what policy saw of a call that it made itself; nil: it did not
 }
 
 func (p *prepared) key() callKey { return callKey{p.call.Caller.ID, p.call.ID} }

@@ -152,7 +152,7 @@ func (w *way) decideEffects(ctx context.Context, set *changeset.Set, res *Result
 		e.drop(ruleUndecidable, "this daemon's policy cannot decide on the changes of a call", "")
 		return
 	}
-	in := w.input
+	in := w.ran()
 	in.Ended = &policy.EndedInput{Outcome: string(res.Outcome), ExitCode: res.ExitCode}
 	in.Totals = &policy.TotalsInput{Created: e.Totals.Created, Modified: e.Totals.Modified, Deleted: e.Totals.Deleted, Bytes: e.Totals.Bytes}
 	in.Changes = make([]policy.ChangeInput, len(set.Changes))

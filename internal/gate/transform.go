@@ -36,6 +36,7 @@ func (g *Gate) decision(ctx context.Context, p *prepared, state *session.State, 
 	if err != nil {
 		return policy.Decision{}, nil, err
 	}
+	q.saw = &again
 	again.Call.TransformedFrom, again.DecisionID, again.Time = p.digest, in.DecisionID, in.Time
 	second := g.cfg.Policy.Decide(ctx, again)
 	if second.Transform != nil && second.Outcome != policy.Deny {
@@ -44,6 +45,18 @@ func (g *Gate) decision(ctx context.Context, p *prepared, state *session.State, 
 		}
 	}
 	return boundedDecision(policy.Both(first, second, t)), &q, nil
+}
+
+// ran is what policy saw of the call that ran, for the decision on its effects: where
+// arguments were rewritten the new ones with their facts, and those that were sent beside
+// them.
+func (w *way) ran() policy.Input {
+	if w.transformed == nil || w.transformed.saw == nil {
+		return w.input
+	}
+	in := *w.transformed.saw
+	in.Proposed = &policy.ProposedInput{Args: w.call.Args, Digest: w.digest}
+	return in
 }
 
 // runs is the command of the call as it runs.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -18,6 +19,12 @@ const effectsQuery = "data.sandgate.effects.decision"
 // WorkspaceTransaction is the value of obligations.sandbox.workspace by which the
 // call works on an overlay of its workspace: what it changed is decided afterwards.
 const WorkspaceTransaction = "transaction"
+
+// ProposedInput is what a host sent where policy rewrote the arguments.
+type ProposedInput struct {
+	Args   json.RawMessage `json:"args"`
+	Digest string          `json:"digest"`
+}
 
 // EndedInput is how a transactional call ended.
 type EndedInput struct {
@@ -171,6 +178,7 @@ var (
 	keyExitCode = ast.StringTerm("exit_code")
 	keyLinks    = ast.StringTerm("links")
 	keyModified = ast.StringTerm("modified")
+	keyProposed = ast.StringTerm("proposed")
 	keyOldMode  = ast.StringTerm("old_mode")
 	keySetid    = ast.StringTerm("setid")
 	keySize     = ast.StringTerm("size")
@@ -181,6 +189,12 @@ var (
 
 // effects puts what a call did.
 func (b *valueBuilder) effects(in *Input) {
+	if in.Proposed != nil {
+		mark := len(b.items)
+		b.put(keyArgs, b.args(in.Proposed.Args))
+		b.putText(keyDigest, in.Proposed.Digest)
+		b.put(keyProposed, b.object(mark))
+	}
 	if in.Ended != nil {
 		mark := len(b.items)
 		b.putText(keyOutcome, in.Ended.Outcome)

@@ -9,6 +9,7 @@ import (
 // effectsInput is what the gate asks of a call that changed n files.
 func effectsInput(n int) Input {
 	in := Input{Session: SessionInput{ID: "s", Profile: "workspace"}, Ended: &EndedInput{Outcome: "EXITED"}, Totals: &TotalsInput{Modified: n}}
+	in.Proposed = &ProposedInput{Args: []byte(`{"command":"rm -r d"}`), Digest: "sha256:p"}
 	for i := range n {
 		in.Changes = append(in.Changes, ChangeInput{Path: fmt.Sprintf("src/pkg%d/file%d.go", i/10, i), Kind: "modified", Type: "file", Mode: 0o644, Size: 1000})
 	}
@@ -39,6 +40,10 @@ func TestPoliciesOfEffects(t *testing.T) {
 		{name: "never", effects: `decision := {"outcome": "deny", "reasons": [{"rule": "never", "message": "never"}]}`, rule: "never"},
 		{name: "always", effects: `decision := {"outcome": "allow", "reasons": [{"rule": "all", "message": "all"}]}`, refused: "commits the effects"},
 		{name: "no decision", effects: `decision := {"outcome": "perhaps"}`, refused: "want allow or deny"},
+		{
+			name: "of what was proposed", rule: "proposed-7-8",
+			effects: `decision := {"outcome": "deny", "reasons": [{"rule": sprintf("proposed-%d-%d", [count(input.proposed.args.command), count(input.proposed.digest)]), "message": "m"}]}`,
+		},
 		{name: "unknown member", effects: `decision := {"outcome": "deny", "reasons": [{"rule": "never", "message": "never"}], "obligations": {}}`, refused: "obligations"},
 		{
 			name: "fails", rule: RuleEvaluationError,

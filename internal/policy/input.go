@@ -26,7 +26,10 @@ type Input struct {
 	Sandbox    SandboxInput `json:"sandbox"`
 	Daemon     DaemonInput  `json:"daemon"`
 
-	// What a transactional call did; only for data.sandgate.effects.
+	// What a transactional call did, and what of the call its host sent where policy rewrote
+	// the arguments; only for data.sandgate.effects, whose call is the one that ran.
+	Proposed *ProposedInput `json:"proposed,omitempty"`
+
 	Ended   *EndedInput   `json:"ended,omitempty"`
 	Changes []ChangeInput `json:"changes,omitempty"`
 	Totals  *TotalsInput  `json:"totals,omitempty"`
