@@ -179,6 +179,10 @@ type Tools struct {
 	Dir string `json:"dir"`
 	// Disable names built-in tools that are left out. Default: none.
 	Disable []string `json:"disable"`
+	// GitIdentity is who commits in a cell of the host image of whom its repository, its
+	// variables or its home say nothing else: "NAME <EMAIL>". Default: "sandgate agent
+	// <agent@sandgate.invalid>".
+	GitIdentity string `json:"git_identity"`
 }
 
 // Limits bound one call.
@@ -297,6 +301,7 @@ func (c Config) WithDefaults(uid int) Config {
 	c.Admission = c.Admission.withDefaults(c.Pool.MaxCells)
 	c.Protection = c.Protection.withDefaults()
 	c.Sessions = c.Sessions.withDefaults()
+	fill(&c.Tools.GitIdentity, defaultGitIdentity)
 	c.Approvals = c.Approvals.withDefaults()
 	fill(&c.Tracing.SamplePercent, 100)
 	c.Background = c.Background.withDefaults(c.Ceiling.WallTime)

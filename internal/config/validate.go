@@ -46,6 +46,7 @@ func (c *Config) Validate() error {
 	bad = append(bad, c.Policy.problems()...)
 	bad = append(bad, c.Admission.problems()...)
 	bad = append(bad, c.Sessions.problems()...)
+	bad = append(bad, c.Tools.problems()...)
 	bad = append(bad, c.Journal.problems()...)
 	bad = append(bad, c.Background.problems()...)
 	bad = append(bad, c.Results.problems()...)

@@ -39,10 +39,17 @@ func OpenContainerd(ctx context.Context, cfg config.Config, logger *zap.Logger) 
 		Address: cfg.Containerd.Address, Namespace: cfg.Containerd.Namespace, Runtimes: runtimes, IDBase: cfg.Containerd.IDBase,
 		PoolSize: idle, PoolCeiling: cfg.Pool.IdleMax, IdleMemoryBytes: idleMemory, MaxCells: cfg.Pool.MaxCells, CellsPerShim: cfg.Pool.CellsPerShim,
 		IdleTimeout: cfg.Pool.IdleTimeout.Std(), MaxAge: cfg.Pool.MaxAge.Std(), MaxCalls: cfg.Pool.MaxCalls,
+		HostEtc:      map[string]string{"gitconfig": gitConfig(cfg.Tools.Committer())},
 		CgroupParent: cfg.Containerd.CgroupParent, Logger: logging.Slog(logger),
 		Protection: containerd.Protection{
 			CellsWeight: cfg.Protection.CellsWeight, ServiceWeight: cfg.Protection.ServiceWeight,
 			MemoryBytes: cfg.Protection.Memory.Int64(), Required: cfg.Protection.Required,
 		},
 	})
+}
+
+// gitConfig is git's configuration of the whole system in a cell, which everything else
+// that git reads overrules.
+func gitConfig(name, email string) string {
+	return fmt.Sprintf("[user]\n\tname = \"%s\"\n\temail = \"%s\"\n", name, email)
 }

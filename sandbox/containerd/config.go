@@ -44,6 +44,10 @@ type Config struct {
 	// Default 100000 and 65536. They must belong to nobody else.
 	IDBase, IDCount uint32
 
+	// HostEtc are files that the host image has in /etc beside its own, by name: what
+	// programs are to find there. Cells read them; nothing secret may be in them.
+	HostEtc map[string]string
+
 	// PoolSize is how many cells of the host image wait for their first call at
 	// least. Default 3; negative means that none is ever made ahead.
 	PoolSize int
@@ -111,6 +115,11 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Namespace, defaultNamespace)
 	setDefault(&c.IDBase, oci.DefaultIDBase)
 	setDefault(&c.IDCount, oci.DefaultIDCount)
+	for name := range c.HostEtc {
+		if _, taken := hostGenerated()[name]; taken || name != filepath.Base(name) || !filepath.IsLocal(name) {
+			return c, fmt.Errorf("file %q of the host image: want the name of a file that it does not have: %w", name, errdefs.ErrInvalidArgument)
+		}
+	}
 	setDefault(&c.PoolSize, defaultPoolSize)
 	setDefault(&c.MaxCells, defaultMaxCells)
 	if c.MaxCells < 1 {

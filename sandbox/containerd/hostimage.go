@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -52,8 +53,8 @@ func hostGenerated() map[string]string {
 const maxEtcFileBytes = 8 << 20
 
 // makeHostRootfs makes the host image's root directory anew: mount points,
-// symlinks and small files. It returns the binds that belong to it.
-func makeHostRootfs(rootfs string) ([]oci.Bind, error) {
+// symlinks and small files, with more of /etc. It returns the binds that belong to it.
+func makeHostRootfs(rootfs string, more map[string]string) ([]oci.Bind, error) {
 	if err := os.RemoveAll(rootfs); err != nil {
 		return nil, fmt.Errorf("make host image: %w", err)
 	}
@@ -79,12 +80,14 @@ func makeHostRootfs(rootfs string) ([]oci.Bind, error) {
 		}
 		binds = append(binds, bind...)
 	}
-	etc, err := makeHostEtc(rootfs)
+	etc, err := makeHostEtc(rootfs, more)
 	return append(binds, etc...), err
 }
 
-func makeHostEtc(rootfs string) ([]oci.Bind, error) {
-	for name, text := range hostGenerated() {
+func makeHostEtc(rootfs string, more map[string]string) ([]oci.Bind, error) {
+	files := hostGenerated()
+	maps.Copy(files, more)
+	for name, text := range files {
 		if err := touch(filepath.Join(rootfs, "etc", name), []byte(text)); err != nil {
 			return nil, err
 		}

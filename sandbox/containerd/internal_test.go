@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sandgate/sandgate/sandbox"
@@ -76,7 +77,7 @@ func TestEnvironmentAddsOnlyWhatIsMissing(t *testing.T) {
 
 func TestHostImageHasNoSecrets(t *testing.T) {
 	rootfs := filepath.Join(t.TempDir(), "host")
-	binds, err := makeHostRootfs(rootfs)
+	binds, err := makeHostRootfs(rootfs, map[string]string{"greeting": "hello\n"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +99,14 @@ func TestHostImageHasNoSecrets(t *testing.T) {
 	passwd, err := os.ReadFile(filepath.Join(rootfs, "etc/passwd"))
 	if err != nil || !strings.Contains(string(passwd), "agent:x:1000:1000:") || strings.Count(string(passwd), "\n") != 3 {
 		t.Errorf("passwd is %q, %v, want three users", passwd, err)
+	}
+	if own, err := os.ReadFile(filepath.Join(rootfs, "etc/greeting")); err != nil || string(own) != "hello\n" {
+		t.Errorf("the file of the configuration is %q, %v", own, err)
+	}
+	for _, name := range []string{"passwd", "ssl/x", "..", ""} {
+		if _, err := (Config{DataDir: "/d", HostEtc: map[string]string{name: "x"}}).withDefaults(); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("the file %q: got %v", name, err)
+		}
 	}
 }
 

@@ -161,7 +161,7 @@ func (r *Runtime) prepareMachine() (err error) {
 		return fmt.Errorf("find sandgate-init: %w", err)
 	}
 	r.hostRootfs = filepath.Join(r.cfg.RunDir, "host")
-	if r.hostBinds, err = makeHostRootfs(r.hostRootfs); err != nil {
+	if r.hostBinds, err = makeHostRootfs(r.hostRootfs, r.cfg.HostEtc); err != nil {
 		return err
 	}
 	if err := reachable(r.hostRootfs); err != nil {
