@@ -58,16 +58,32 @@ func TestEnvironmentAddsOnlyWhatIsMissing(t *testing.T) {
 		cl               class
 		env, image, want []string
 	}{
-		{"runc", runc, []string{"A=1", "HOME=/x"}, []string{"PATH=/image/bin", "SECRET=1"},
-			[]string{"A=1", "HOME=/x", "PATH=/image/bin", "TMPDIR=/tmp", "LANG=C.UTF-8"}},
+		{
+			"runc", runc,
+			[]string{"A=1", "HOME=/x"},
+			[]string{"PATH=/image/bin", "SECRET=1"},
+			[]string{"A=1", "HOME=/x", "PATH=/image/bin", "TMPDIR=/tmp", "LANG=C.UTF-8"},
+		},
 		{"the default path", runc, nil, nil, []string{"HOME=/home/agent", "PATH=" + defaultPath, "TMPDIR=/tmp", "LANG=C.UTF-8"}},
-		{"gVisor", gvisor, []string{"A=1"}, nil,
-			[]string{"A=1", "HOME=/home/agent", "PATH=" + defaultPath, "TMPDIR=/tmp", "LC_CTYPE=C.UTF-8", "SHELL=/bin/bash"}},
+		{
+			"gVisor", gvisor,
+			[]string{"A=1"},
+			nil,
+			[]string{"A=1", "HOME=/home/agent", "PATH=" + defaultPath, "TMPDIR=/tmp", "LC_CTYPE=C.UTF-8", "SHELL=/bin/bash"},
+		},
 		{"gVisor, a home", gvisor, []string{"HOME=/x"}, nil, []string{"HOME=/x", "PATH=" + defaultPath, "TMPDIR=/tmp", "LC_CTYPE=C.UTF-8"}},
-		{"gVisor, an image", image, []string{"HOME=/x"}, []string{"PATH=/image/bin"},
-			[]string{"HOME=/x", "PATH=/image/bin", "TMPDIR=/tmp", "LC_CTYPE=C.UTF-8"}},
-		{"gVisor, a language", image, []string{"HOME=/x", "LANG=C"}, []string{"PATH=/image/bin"},
-			[]string{"HOME=/x", "LANG=C", "PATH=/image/bin", "TMPDIR=/tmp"}},
+		{
+			"gVisor, an image", image,
+			[]string{"HOME=/x"},
+			[]string{"PATH=/image/bin"},
+			[]string{"HOME=/x", "PATH=/image/bin", "TMPDIR=/tmp", "LC_CTYPE=C.UTF-8"},
+		},
+		{
+			"gVisor, a language", image,
+			[]string{"HOME=/x", "LANG=C"},
+			[]string{"PATH=/image/bin"},
+			[]string{"HOME=/x", "LANG=C", "PATH=/image/bin", "TMPDIR=/tmp"},
+		},
 	} {
 		if diff := cmp.Diff(tt.want, environment(tt.env, tt.image, defaults(tt.cl))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
