@@ -64,6 +64,8 @@ type Bound struct {
 	Runs   string `json:"runs,omitempty"`
 	// Tool is the digest of the tool's declaration: what makes a program of the arguments.
 	Tool string `json:"tool,omitempty"`
+	// Run is how it runs, as the approvers were shown.
+	Run Run `json:"run,omitzero"`
 	// Revision of the policy that asked, Rules that made it ask, sorted.
 	Revision string   `json:"revision"`
 	Rules    []string `json:"rules"`
@@ -75,6 +77,15 @@ type Bound struct {
 	// Files are the files of the workspace that the call refers to, as they were when
 	// it was asked, sorted by path.
 	Files []File `json:"files,omitempty"`
+}
+
+// Run is how a call runs once it is approved.
+type Run struct {
+	// Cage is what the call is put into: what policy demands, with all defaults and ceilings.
+	Cage     policy.SandboxObligations `json:"cage,omitzero"`
+	Terminal bool                      `json:"terminal,omitempty"`
+	Detached bool                      `json:"detached,omitempty"`
+	Image    string                    `json:"image,omitempty"`
 }
 
 // BoundBy is what policy said of a call, as far as an approval is bound to it.
@@ -127,6 +138,9 @@ func (b *Bound) Differs(a *Bound) []string {
 	}
 	if a.Tool != b.Tool {
 		out = append(out, "the declaration of its tool is another one")
+	}
+	if now, was := digestOf(&Bound{Run: b.Run}), digestOf(&Bound{Run: a.Run}); now != was {
+		out = append(out, "it would run in another cage")
 	}
 	if a.Revision != b.Revision {
 		out = append(out, fmt.Sprintf("the policy is another one (%s, was %s)", b.Revision, a.Revision))

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/internal/telemetry"
+	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
@@ -178,6 +180,9 @@ func (w *way) offer(a *approval.Approval) {
 func (w *way) bound(files []approval.File) approval.Bound {
 	b := approval.BoundBy(w.digest, &w.decision, files)
 	b.Tool = w.tool.Digest
+	b.Run = approval.Run{
+		Cage: w.cage(), Terminal: w.call.Terminal != nil, Detached: w.call.Detach, Image: cmp.Or(w.tool.Image, w.gate.cfg.DefaultImage, sandbox.HostImage),
+	}
 	return b
 }
 

@@ -224,6 +224,9 @@ func approvalProto(a *gate.AskedCall) *sandgatev1.Approval {
 		})
 	}
 	out.NotFrozen, out.Changes = validTexts(a.Unfrozen), validTexts(a.Changed)
+	if run := &a.Bound.Run; !run.Cage.IsZero() {
+		out.Run = &sandgatev1.ApprovalRun{Cage: sandboxProto(run.Cage), Terminal: run.Terminal, Detached: run.Detached, Image: validText(run.Image)}
+	}
 	for i := range a.Votes {
 		v := &a.Votes[i]
 		vote := &sandgatev1.ApprovalVote{Approver: validText(v.By), Time: timeProto(v.At), Comment: validText(v.Comment)}
