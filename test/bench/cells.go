@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/sandgate/sandgate/test/bench/measure"
+	"github.com/sandgate/sandgate/test/bench/parts"
 	"github.com/sandgate/sandgate/test/bench/report"
 )
 
@@ -98,6 +101,50 @@ func (b *bench) cold(policy string) (err error) {
 	return b.measureCell(cell{group: report.GroupCells, name: report.CellCold, base: report.ArmFloor, plan: p}, floor(j), arm)
 }
 
+// isolated measures a job behind one outer wall and, behind that of gVisor, what gVisor
+// by itself takes for it, in the same slices.
+func (b *bench) isolated(t *target, wall string, j job) (err error) {
+	c := cell{on: t, group: report.GroupIsolation, name: wall + j.name, base: report.ArmFloor}
+	arms := []measure.Arm{floor(j), t.arm(j, "isolation")}
+	if j.profile == profileGVisor {
+		plain, stop, err := b.plainArm(t, j)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if err := stop(); err != nil {
+				b.failed("take a plain container away", err)
+			}
+		}()
+		arms = append(arms, plain)
+	}
+	return b.measureCell(c, arms...)
+}
+
+// plainArm runs a job in gVisor without sandgate, with the environment that it has
+// through the daemon.
+func (b *bench) plainArm(t *target, j job) (measure.Arm, func() error, error) {
+	show := jobs()[0]
+	show.tool, show.profile = toolEnv, j.profile
+	res, err := t.execute(b.ctx, 0, show.request("isolation", 0))
+	if err != nil {
+		return measure.Arm{}, nil, fmt.Errorf("ask for the environment in gVisor: %w", err)
+	}
+	dir, err := os.MkdirTemp("/tmp", "sgp-")
+	if err != nil {
+		return measure.Arm{}, nil, fmt.Errorf("make a directory: %w", err)
+	}
+	var p *parts.Part
+	if err = os.Chmod(dir, 0o711); err == nil { //nolint:gosec // the container's ids must get to its root
+		p, err = parts.PlainGVisor(b.ctx, b.binDir, filepath.Join(dir, "plain"), j.argv, strings.Fields(string(res.GetStdout().GetHead())))
+	}
+	if err != nil {
+		return measure.Arm{}, nil, errors.Join(fmt.Errorf("make a plain container: %w", err), os.RemoveAll(dir))
+	}
+	arm := measure.Arm{Name: report.ArmPlain, Op: func(ctx context.Context, _ int) error { return p.Op(ctx) }}
+	return arm, func() error { return errors.Join(p.Close(), os.RemoveAll(dir)) }, nil
+}
+
 // isolation measures the classes of the outer wall.
 func (b *bench) isolation() (err error) {
 	policy := filepath.Join(b.dir, "gvisor")
@@ -125,8 +172,7 @@ func (b *bench) isolation() (err error) {
 		for _, name := range []string{"runc, ", "gVisor, "} {
 			j := j
 			j.profile = wall[name]
-			c := cell{on: t, group: report.GroupIsolation, name: name + j.name, base: report.ArmFloor}
-			if err := b.measureCell(c, floor(j), t.arm(j, "isolation")); err != nil {
+			if err := b.isolated(t, name, j); err != nil {
 				return err
 			}
 		}

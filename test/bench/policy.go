@@ -85,6 +85,9 @@ func callersWith(profiles ...string) string {
 	return fmt.Sprintf("callers: [{match: {uid: %d}, profiles: [%s], admin: true}]\n", os.Getuid(), strings.Join(all, ", "))
 }
 
+// toolEnv shows the environment of a call.
+const toolEnv = "bench_env"
+
 // tools are programs without a shell around them, so that the daemon runs what
 // the floor runs.
 var tools = []struct {
@@ -92,6 +95,7 @@ var tools = []struct {
 	argv []string
 }{
 	{"bench_true", []string{"/bin/true"}},
+	{toolEnv, []string{"/usr/bin/env"}},
 	{"bench_cat", []string{"/bin/cat", catFile}},
 	{"bench_python", []string{"/usr/bin/python3", "-c", "pass"}},
 	{"bench_1m", []string{"/usr/bin/head", "-c", "1048576", "/dev/zero"}},

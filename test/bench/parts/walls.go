@@ -138,14 +138,14 @@ func (w *walls) close() error {
 		// It has gone with its init; this is for what a killed runc has left.
 		_ = exec.Command(w.runc, "--root", filepath.Join(w.dir, "state"), "delete", "--force", w.id).Run() //nolint:gosec // the product's own
 	}
-	return errors.Join(append(errs, w.removeCgroup(), os.RemoveAll(w.dir))...)
+	return errors.Join(append(errs, removeCgroup(w.cgroup), os.RemoveAll(w.dir))...)
 }
 
-// removeCgroup removes the parent of what runc has made and removed.
-func (w *walls) removeCgroup() error {
-	dirs, err := filepath.Glob("/sys/fs/cgroup/*" + w.cgroup)
+// removeCgroup removes the parent of what an OCI runtime has made and removed.
+func removeCgroup(path string) error {
+	dirs, err := filepath.Glob("/sys/fs/cgroup/*" + path)
 	errs := []error{err}
-	for _, dir := range append(dirs, "/sys/fs/cgroup"+w.cgroup) {
+	for _, dir := range append(dirs, "/sys/fs/cgroup"+path) {
 		if err := os.Remove(dir); err != nil && !os.IsNotExist(err) {
 			errs = append(errs, fmt.Errorf("remove the cell's control group: %w", err))
 		}

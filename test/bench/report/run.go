@@ -42,6 +42,7 @@ const (
 	ArmRecords  = "two records alone"
 	ArmEmpty    = "empty call alone"
 	ArmDecision = "decision alone"
+	ArmPlain    = "fork+exec in a plain container"
 	ArmTraced   = "sandgate, asked for its timeline"
 
 	CellTrue         = "true"
