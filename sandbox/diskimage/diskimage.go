@@ -103,13 +103,30 @@ func Remove(dir string) error {
 	return nil
 }
 
-// Probe tries in a directory whether images can be made and mounted here.
+// probePrefix marks the directories of probes.
+const (
+	probePrefix = "disk-probe-"
+	probeName   = "workspace"
+)
+
+// Probe tries in a directory whether images can be made and mounted here. What a probe
+// of before has left there, whose process was killed, it removes; nobody else may probe
+// there at the same time.
 func Probe(ctx context.Context, in string) (err error) {
-	dir, err := os.MkdirTemp(in, "disk-probe-")
+	left, err := filepath.Glob(filepath.Join(in, probePrefix+"*"))
 	if err != nil {
 		return fmt.Errorf("probe disk images: %w", err)
 	}
-	at := filepath.Join(dir, "workspace")
+	for _, dir := range left {
+		if err := errors.Join(Remove(filepath.Join(dir, probeName)), os.RemoveAll(dir)); err != nil {
+			return fmt.Errorf("remove a disk probe of before: %w", err)
+		}
+	}
+	dir, err := os.MkdirTemp(in, probePrefix)
+	if err != nil {
+		return fmt.Errorf("probe disk images: %w", err)
+	}
+	at := filepath.Join(dir, probeName)
 	defer func() { err = errors.Join(err, Remove(at), os.RemoveAll(dir)) }()
 	if err := os.Mkdir(at, 0o700); err != nil {
 		return fmt.Errorf("probe disk images: %w", err)

@@ -178,6 +178,13 @@ func TestRefused(t *testing.T) {
 func TestProbe(t *testing.T) {
 	requireRoot(t)
 	dir := t.TempDir()
+	killed := filepath.Join(dir, "disk-probe-1", "workspace") // in the midst of a probe
+	if err := os.MkdirAll(killed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Attach(t.Context(), killed, MinBytes); err != nil {
+		t.Fatal(err)
+	}
 	if err := Probe(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
