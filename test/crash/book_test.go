@@ -39,19 +39,21 @@ type book struct {
 	wrong    []string
 	errors   map[string]int // attempts that ended with an error, by code
 	sample   map[string]string
-	closed   []string // sessions that have ended
+	closed   []string        // sessions that have ended
+	yes      map[string]bool // approvals whose approver was told that he gave them
 
 	// Of the journal, as far as it was read: it removes what is old.
 	seq      int64
 	read     map[string]bool // closed segments
 	intents  map[string]int
 	outcomes map[string]string
+	permits  permits
 }
 
 func newBook(dir string) *book {
 	return &book{
 		dir: dir, sent: map[string]call{}, told: map[string]answer{}, fresh: map[string]bool{}, errors: map[string]int{}, sample: map[string]string{},
-		read: map[string]bool{}, intents: map[string]int{}, outcomes: map[string]string{},
+		read: map[string]bool{}, intents: map[string]int{}, outcomes: map[string]string{}, yes: map[string]bool{}, permits: newPermits(),
 	}
 }
 
@@ -106,7 +108,7 @@ func (b *book) answered(c call, r *sandgatev1.Result) {
 		b.wrong = append(b.wrong, fmt.Sprintf("%s was told as %v, now as %v", c.id, before, a))
 	case twice:
 		b.wrong = append(b.wrong, fmt.Sprintf("%s was answered twice by a result that is not replayed (%v)", c.id, a))
-	case !doubtful(a.outcome) && (a.outcome != c.want || a.exit != c.exit):
+	case !c.free && !doubtful(a.outcome) && (a.outcome != c.want || a.exit != c.exit):
 		b.wrong = append(b.wrong, fmt.Sprintf("%s ended as %v, want %v %d or a doubt: %s", c.id, a, c.want, c.exit, r.GetMessage()))
 	case c.parts && a.outcome == c.want && r.GetEffects().GetState() != sandgatev1.EffectsState_EFFECTS_STATE_COMMITTED:
 		b.wrong = append(b.wrong, fmt.Sprintf("%s was not committed: %v", c.id, r.GetEffects()))
@@ -193,7 +195,7 @@ func (b *book) checkParts(lines map[string]int) {
 		}
 		b.mu.Unlock()
 	}
-	for _, pattern := range []string{"*/" + changeset.StagePrefix + "*", "*/*/" + changeset.StagePrefix + "*", "*/*.making", ".ended-*"} {
+	for _, pattern := range []string{"*/" + changeset.StagePrefix + "*", "*/*/" + changeset.StagePrefix + "*", "*/*.making", "*/snapshots/*", ".ended-*", "*.img", "*.img.making"} {
 		if left, err := filepath.Glob(filepath.Join(b.dir, pattern)); err != nil || len(left) > 0 {
 			b.blame("left: %v %v", left, err)
 		}
@@ -267,6 +269,9 @@ func (b *book) note(r *record) error {
 		return fmt.Errorf("record %d follows %d", r.Seq, b.seq)
 	}
 	b.seq = r.Seq
+	if err := b.permits.note(r); err != nil {
+		return fmt.Errorf("record %d: %w", r.Seq, err)
+	}
 	switch r.Kind {
 	case "intent":
 		b.intents[r.CallID]++
@@ -306,6 +311,7 @@ func (b *book) checkJournal(path string) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.wrong = append(b.wrong, b.permits.wrong(b.yes)...)
 	for id := range lines {
 		if b.intents[id] != 1 {
 			b.wrong = append(b.wrong, fmt.Sprintf("%s has run, and the journal has %d intents of it", id, b.intents[id]))

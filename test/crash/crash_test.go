@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ obligations := {} if "NAME" == "asking"
 const config = `
 pool: {idle: 2, max_cells: 8, idle_timeout: 1s}
 journal: {segment_bytes: 1MiB, keep_bytes: 16MiB, checkpoint_interval: 200ms}
-callers: [{match: {uid: 0}, profiles: [open, locked, careful, asking], admin: true}]
+callers: [{match: {uid: 0}, profiles: [open, locked, careful, asking], admin: true, repositories: [%s]}]
 defaults: {memory: 64MiB, pids: 64, wall_time: 30s, output: 64KiB, disk: 8MiB, file: 8MiB}
 log: {level: warn}
 `
@@ -67,7 +68,7 @@ func planOf(t *testing.T) plan {
 		t.Fatalf("SANDGATE_CRASH_KILLS is %q: want how many times the daemon is killed, 200 say", text)
 	}
 	p := plan{
-		kills: kills, each: 3, points: failpoint.All(), victims: map[victim]int{containerd: 30, shim: 30}, tries: 60, sessions: 4, workers: 6,
+		kills: kills, each: 2, points: failpoint.All(), victims: map[victim]int{containerd: 30, shim: 30}, tries: 60, sessions: 4, workers: 6,
 	}
 	if only := os.Getenv("SANDGATE_CRASH_POINTS"); only != "" {
 		p.points, p.victims = nil, nil
@@ -148,13 +149,14 @@ func begin(t *testing.T, p plan, seed uint64) *run {
 	if err := os.CopyFS(policy, policies.FS); err != nil {
 		t.Fatal(err)
 	}
+	repository := newRepository(t)
 	for _, name := range []string{"careful", "asking"} {
 		text := strings.ReplaceAll(profiles, "NAME", name)
 		if err := os.WriteFile(filepath.Join(policy, "sandgate", name+".rego"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	d, err := daemontest.New(config + "policy: {dir: " + policy + "}\n")
+	d, err := daemontest.New(fmt.Sprintf(config, repository) + "policy: {dir: " + policy + "}\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +164,7 @@ func begin(t *testing.T, p plan, seed uint64) *run {
 	r := &run{t: t, plan: p, seed: seed, d: d, machine: newMachine(d), book: newBook(filepath.Join(d.DataDir, "sessions"))}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	t.Cleanup(r.cleanUp)
-	if r.load, err = startLoad(r.ctx, &p, r.book, d.Socket, seed); err != nil {
+	if r.load, err = startLoad(r.ctx, &p, r.book, d.Socket, repository, seed); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -183,6 +185,9 @@ func (r *run) cleanUp() {
 	if r.t.Failed() && os.Getenv("SANDGATE_CRASH_KEEP") != "" {
 		r.t.Logf("kept: %s", r.d.DataDir)
 		return
+	}
+	for _, disk := range r.machine.disks() { // of a run that failed, in whose midst the daemon was killed
+		_ = syscall.Unmount(disk, syscall.MNT_DETACH)
 	}
 	if err := os.RemoveAll(r.d.DataDir); err != nil {
 		r.t.Error(err)
@@ -444,6 +449,12 @@ func (r *run) empty() {
 	}
 	if f := r.d.Footprint(); f != (daemontest.Footprint{}) {
 		t.Errorf("left behind by the daemon that stopped: %+v", f)
+	}
+	if left := r.machine.disks(); len(left) != 0 {
+		t.Errorf("disks are left: %v", left)
+	}
+	if left, err := filepath.Glob(filepath.Join(r.d.DataDir, "outputs", "[^o]*")); err != nil || len(left) != 0 {
+		t.Errorf("left beside stored outputs: %v (%v)", left, err)
 	}
 	if n := c.Cgroups(); n != 0 {
 		t.Errorf("%d control groups are left", n)

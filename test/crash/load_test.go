@@ -27,6 +27,7 @@ type call struct {
 	parts                         bool // it is a transaction and writes the other files as well
 	life                          bool // its session is made for it and closed after it
 	detached                      bool // nobody waits for it: it is asked for until it has ended
+	free                          bool // it may end in any way
 }
 
 func (c *call) request() *sandgatev1.ExecuteRequest {
@@ -90,22 +91,26 @@ type load struct {
 	asks  sandgatev1.ApprovalServiceClient
 	terms sandgatev1.SessionServiceClient
 	conn  *grpc.ClientConn
-	wg    sync.WaitGroup
-	stop  chan struct{} // closed: no further calls, but those begun get their answer
+	// repository is where working trees come from.
+	repository string
+
+	wg   sync.WaitGroup
+	stop chan struct{} // closed: no further calls, but those begun get their answer
 }
 
-func startLoad(ctx context.Context, p *plan, b *book, socket string, seed uint64) (*load, error) {
+func startLoad(ctx context.Context, p *plan, b *book, socket, repository string, seed uint64) (*load, error) {
 	conn, err := daemontest.Dial("unix://" + socket)
 	if err != nil {
 		return nil, err
 	}
 	l := &load{
-		book: b, plan: p, conn: conn, tools: sandgatev1.NewToolServiceClient(conn),
+		book: b, plan: p, repository: repository, conn: conn, tools: sandgatev1.NewToolServiceClient(conn),
 		asks: sandgatev1.NewApprovalServiceClient(conn), terms: sandgatev1.NewSessionServiceClient(conn), stop: make(chan struct{}),
 	}
 	for w := range p.workers {
 		l.wg.Go(func() { l.work(ctx, w, seed) })
 	}
+	l.startChores(ctx)
 	return l, nil
 }
 
@@ -152,7 +157,13 @@ const (
 
 // settle sends a call, and again under its id, until it is answered. What it is asked
 // it approves.
-func (l *load) settle(ctx context.Context, c call) {
+func (l *load) settle(ctx context.Context, c call) *sandgatev1.Result {
+	return l.settleBy(ctx, c, l.approve)
+}
+
+// settleBy is settle with an answer of its own to what is asked. It returns nil when ctx
+// ends first.
+func (l *load) settleBy(ctx context.Context, c call, answer func(ctx context.Context, approval string) error) (got *sandgatev1.Result) {
 	l.until(ctx, c, func(ctx context.Context) error {
 		resp, err := l.tools.Execute(ctx, c.request(), grpc.WaitForReady(true))
 		if err != nil {
@@ -164,13 +175,15 @@ func (l *load) settle(ctx context.Context, c call) {
 		}
 		if r.GetOutcome() != sandgatev1.Outcome_OUTCOME_APPROVAL_REQUIRED {
 			l.book.answered(c, r)
+			got = r
 			return nil
 		}
-		if err := l.approve(ctx, r.GetApprovalId()); err != nil {
+		if err := answer(ctx, r.GetApprovalId()); err != nil {
 			return err
 		}
 		return errAsked
 	})
+	return got
 }
 
 // Why a call is sent again without anything being wrong.
@@ -186,12 +199,19 @@ func (l *load) approve(ctx context.Context, id string) error {
 		return err
 	}
 	_, err = l.asks.Approve(ctx, &sandgatev1.ApproveRequest{ApprovalId: id, Digest: got.GetApproval().GetBindingDigest()})
+	if err == nil {
+		l.book.decided(id)
+	}
 	return but(err, codes.FailedPrecondition)
 }
 
 // open makes a session. One that is there was made by an attempt without an answer.
 func (l *load) open(ctx context.Context, id string) error {
-	_, err := l.terms.CreateSession(ctx, &sandgatev1.CreateSessionRequest{SessionId: id, Profile: "open"}, grpc.WaitForReady(true))
+	return l.create(ctx, &sandgatev1.CreateSessionRequest{SessionId: id, Profile: "open"})
+}
+
+func (l *load) create(ctx context.Context, req *sandgatev1.CreateSessionRequest) error {
+	_, err := l.terms.CreateSession(ctx, req, grpc.WaitForReady(true))
 	return but(err, codes.AlreadyExists)
 }
 
@@ -228,7 +248,7 @@ func (l *load) until(ctx context.Context, c call, do func(context.Context) error
 		if errors.Is(err, errAsked) {
 			continue
 		}
-		if !errors.Is(err, errRuns) {
+		if !errors.Is(err, errRuns) && !errors.Is(err, errAgain) {
 			l.book.failed(status.Code(err).String(), err)
 		}
 		if time.Since(began) > settleWithin {

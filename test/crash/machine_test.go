@@ -126,6 +126,23 @@ func (m *machine) traces() traces {
 	return t
 }
 
+// disks are the mounts and loop devices of disk quotas that are there.
+func (m *machine) disks() (out []string) {
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], m.d.DataDir+"/") {
+			out = append(out, f[4])
+		}
+	}
+	devices, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, d := range devices {
+		if text, err := os.ReadFile(d); err == nil && strings.HasPrefix(string(text), m.d.DataDir+"/") { //nolint:gosec // of the kernel
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
 func (m *machine) cgroupRoots() []string {
 	roots, _ := filepath.Glob("/sys/fs/cgroup/*/" + m.instance)
 	return append(roots, "/sys/fs/cgroup/"+m.instance)

@@ -121,6 +121,9 @@ func dyingAt(rng *rand.Rand, p failpoint.Point) []life {
 		l.fat = fatKept
 	case failpoint.GateRecoverBefore, failpoint.GateRecoverAfter: // calls were running
 		return []life{{point: failpoint.SandboxStarted, hit: 5}, l}
+	case failpoint.SpoolLeft, failpoint.SpoolKept: // a detached call was writing
+		l.hit = 1
+		return []life{{after: 300*time.Millisecond + randomTime(rng)}, l}
 	case failpoint.CommitRecover, failpoint.CommitRecovered: // a commit was on its way
 		return []life{{point: failpoint.CommitStep, hit: 1 + rng.IntN(8)}, l}
 	}
@@ -142,9 +145,12 @@ func hitOf(rng *rand.Rand, p failpoint.Point) int {
 		return 1 + rng.IntN(8)
 	case area == "start", area == "stop", p == failpoint.JournalOpened, p == failpoint.GateRecoverBefore, p == failpoint.GateRecoverAfter,
 		p == failpoint.CommitRecover, p == failpoint.CommitRecovered, p == failpoint.SessionWorkspace,
+		area == "snapshot", area == "restore", area == "fork", area == "tree", area == "grant",
 		area == "journal" && strings.ContainsAny(string(p), "-") || p == failpoint.JournalRemove || p == failpoint.JournalAhead:
 		return 1
-	case area == "cell", area == "commit", area == "session", area == "approval", p == failpoint.JournalCheckpoint:
+	case area == "disk": // the first one is the daemon's own probe
+		return 1 + rng.IntN(4)
+	case area == "cell", area == "commit", area == "session", area == "approval", area == "detach", area == "stream", area == "spool", p == failpoint.JournalCheckpoint:
 		return 1 + rng.IntN(3)
 	}
 	return 1 + rng.IntN(30)

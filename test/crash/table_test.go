@@ -58,6 +58,7 @@ func (t *table) String(b *book) string {
 	for code, n := range b.errors {
 		fmt.Fprintf(&s, "attempts that ended with %s: %d, the last one: %.200s\n", code, n, b.sample[code])
 	}
+	fmt.Fprintf(&s, "%v\n", &b.permits)
 	fmt.Fprintf(&s, "from start to ready: %s\n", spread(t.recovery))
 	return s.String()
 }
