@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/containerd/errdefs"
@@ -84,6 +85,9 @@ func (s *Session) boundDisk() error {
 	}
 	if err := s.manager.cfg.Disk.Attach(dir, bytes); err != nil {
 		return fmt.Errorf("bound the disk of session %q: %w", s.state.ID, err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, workspaceName+makingSuffix)); err != nil { // of a daemon that was killed
+		return fmt.Errorf("remove a workspace on its way: %w", err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -116,13 +116,18 @@ func TestManagerOfAFold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(dir, trashPrefix+"1", "x"), 0o700); err != nil {
-		t.Fatal(err)
+	for _, left := range []string{filepath.Join(trashPrefix+"1", "x"), filepath.Join(Key("c", "s"), "workspace.making", "x")} {
+		if err := os.MkdirAll(filepath.Join(dir, left), 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 	m := manager(t, Config{Dir: dir, Fold: f, Now: func() time.Time { return time.Unix(20, 0) }})
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 1 || left[0].Name() != Key("c", "s") {
 		t.Errorf("left are %v (%v), want the files of s alone", left, err)
+	}
+	if left, err := os.ReadDir(filepath.Join(dir, Key("c", "s"))); err != nil || len(left) != 1 {
+		t.Errorf("of s there is %v (%v), want its workspace", left, err)
 	}
 	if got, ok, err := m.Peek("c", "s"); !ok || err != nil || got.Seq != 4 || got.Labels[0] != "read:secrets" {
 		t.Errorf("s: %+v %t %v", got, ok, err)

@@ -127,9 +127,19 @@ func removeAll(trash, id string) error {
 	return nil
 }
 
-// sweep removes what is left of sessions that have ended: a crash came between
-// the record of their end and the removal of their files.
+// sweep removes what is left of sessions that have ended, where a crash came between
+// the record of their end and the removal of their files, and workspaces that were on
+// their way. Those on disks that are not attached yet go when they are.
 func (m *Manager) sweep() error {
+	making, err := filepath.Glob(filepath.Join(m.cfg.Dir, "*", workspaceName+makingSuffix))
+	if err != nil {
+		return fmt.Errorf("look for workspaces on their way: %w", err)
+	}
+	for _, dir := range making {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("remove a workspace on its way: %w", err)
+		}
+	}
 	left, err := filepath.Glob(filepath.Join(m.cfg.Dir, trashPrefix+"*"))
 	if err != nil {
 		return fmt.Errorf("look for ended sessions: %w", err)

@@ -57,6 +57,9 @@ func (s Snapshots) Take(ctx context.Context, d *Dir, id string, limits Limits, n
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return Snapshot{}, fmt.Errorf("make directory of snapshots: %w", err)
 	}
+	if err := s.tidy(); err != nil {
+		return Snapshot{}, err
+	}
 	made := Snapshot{ID: id, Created: now}
 	err = s.write(id, packSuffix, func(f *os.File) error {
 		totals, sum, err := pack(ctx, d, f, limits)
@@ -77,6 +80,29 @@ func (s Snapshots) Take(ctx context.Context, d *Dir, id string, limits Limits, n
 	return made, s.write(id, infoSuffix, func(f *os.File) error {
 		return json.NewEncoder(f).Encode(made)
 	})
+}
+
+// tidy removes what is no snapshot: a crash has left it.
+func (s Snapshots) tidy() error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("list snapshots: %w", err)
+	}
+	for _, e := range entries {
+		id, isPack := strings.CutSuffix(e.Name(), packSuffix)
+		half := strings.HasSuffix(e.Name(), tempSuffix)
+		if isPack {
+			_, err := os.Lstat(s.path(id, infoSuffix))
+			half = errors.Is(err, fs.ErrNotExist)
+		}
+		if !half {
+			continue
+		}
+		if err := os.Remove(filepath.Join(s.dir, e.Name())); err != nil {
+			return fmt.Errorf("remove what is left of a snapshot: %w", err)
+		}
+	}
+	return nil
 }
 
 func pack(ctx context.Context, d *Dir, to io.Writer, limits Limits) (Totals, string, error) {

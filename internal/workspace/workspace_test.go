@@ -338,7 +338,15 @@ func TestSnapshots(t *testing.T) {
 		t.Fatalf("got %v, %v", list, err)
 	}
 	took := time.Unix(1_800_000_000, 0).UTC()
+	for _, left := range []string{"half" + packSuffix, "one" + packSuffix + tempSuffix} { // by a daemon that was killed
+		if err := errors.Join(os.MkdirAll(snaps.dir, 0o700), os.WriteFile(snaps.path("", left), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	one, err := snaps.Take(t.Context(), d, "one", Limits{}, took)
+	if left, rerr := os.ReadDir(snaps.dir); rerr != nil || len(left) != 2 {
+		t.Errorf("beside the snapshot there is %v (%v)", left, rerr)
+	}
 	if err != nil || one.Files != 6 || one.Bytes != 12 || !one.Created.Equal(took) || one.StoredBytes == 0 {
 		t.Fatalf("got %+v, %v", one, err)
 	}
