@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,7 +40,7 @@ const guestConfig = `
 pool: {idle: 1, max_cells: 4}
 defaults: {memory: 64MiB, pids: 64, wall_time: 60s, output: 64KiB, disk: 8MiB, file: 8MiB}
 journal: {segment_bytes: 1MiB, checkpoint_interval: 500ms}
-callers: [{match: {uid: 0}, profiles: [open, locked, careful], admin: true}]
+callers: [{match: {uid: 0}, profiles: [open, locked, careful, asking], admin: true}]
 log: {level: warn}
 `
 
@@ -56,6 +57,8 @@ obligations := {"sandbox": {"workspace": "transaction"}}
 func request(id string) *sandgatev1.ExecuteRequest {
 	text, session, profile := "echo "+id+" >>lines", "s", "open"
 	switch {
+	case strings.HasPrefix(id, "p"): // see round
+		text, session, profile = "sleep 0", id[:strings.LastIndexByte(id, '.')], "asking"
 	case strings.HasSuffix(id, "s"):
 		text += "; sync lines"
 	case strings.HasSuffix(id, "t"):
@@ -75,6 +78,8 @@ const fatRecords = 20
 type guest struct {
 	t     *testing.T
 	tools sandgatev1.ToolServiceClient
+	asks  sandgatev1.ApprovalServiceClient
+	terms sandgatev1.SessionServiceClient
 
 	mu sync.Mutex // of the console
 }
@@ -111,6 +116,8 @@ func TestGuest(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.tools = sandgatev1.NewToolServiceClient(conn)
+	g.asks, g.terms = sandgatev1.NewApprovalServiceClient(conn), sandgatev1.NewSessionServiceClient(conn)
+	g.hold()
 	g.again()
 	g.lines()
 	g.say("LOAD")
@@ -130,6 +137,11 @@ func TestGuest(t *testing.T) {
 			}
 		})
 	}
+	rounds := math.MaxInt
+	if last {
+		rounds = 1
+	}
+	wg.Go(func() { g.permits(boot, rounds) })
 	wg.Wait()
 	if err := d.Stop(); err != nil {
 		t.Fatal(err)
@@ -175,6 +187,9 @@ func (g *guest) again() {
 	}
 	defer f.Close() //nolint:errcheck // only read
 	for sc := bufio.NewScanner(f); sc.Scan(); {
+		if strings.HasPrefix(sc.Text(), factTag) {
+			continue
+		}
 		if r := g.execute(sc.Text()); r != nil {
 			g.say("AGAIN %s %s %d %v", sc.Text(), r.GetOutcome(), r.GetExitCode(), r.GetReplayed())
 		}

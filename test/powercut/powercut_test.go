@@ -35,6 +35,8 @@ type host struct {
 	again map[string]bool   // told again by the last boot
 	known int               // how many it was to tell again
 	whole bool              // the last boot has told all of these
+	facts []string          // what else was acknowledged, in its order
+	held  int               // how many of them the last boot has looked at; -1: none yet
 	seen  map[string]int    // cuts, by when they came
 	ready []int             // milliseconds from start to ready
 
@@ -71,6 +73,7 @@ func TestPowerCut(t *testing.T) {
 	slices.Sort(h.ready)
 	t.Logf("%d cuts: %v", cuts, h.seen)
 	t.Logf("%d sectors were in the disk's cache at the cuts, %d of them lost; %d starts met a torn journal", h.cached, h.lost, h.torn)
+	t.Logf("%d facts of sessions, approvals and grants were acknowledged", len(h.facts))
 	t.Logf("%d calls were acknowledged; from start to ready in the guest: %v ms", len(h.told), h.ready)
 }
 
@@ -110,8 +113,10 @@ func prepare(t *testing.T, seed uint64) *host {
 	if err := os.CopyFS(rules, policies.FS); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(rules, "sandgate", "careful.rego"), []byte(carefulProfile), 0o600); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{"careful": carefulProfile, "asking": askingProfile} {
+		if err := os.WriteFile(filepath.Join(rules, "sandgate", name+".rego"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	// The guest runs this very program, which it must see by its path.
 	self, err := os.ReadFile("/proc/self/exe")
@@ -136,6 +141,9 @@ func (h *host) script(n int, last bool) string {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
+	for _, fact := range h.facts {
+		ids = append(ids, factTag+fact)
+	}
 	if err := os.WriteFile(known, []byte(strings.Join(ids, "\n")), 0o644); err != nil {
 		h.t.Fatal(err)
 	}
@@ -223,6 +231,8 @@ func (h *host) moment() moment {
 // boot lets the guest run until its power goes, or to its end.
 func (h *host) boot(n int, last bool) {
 	h.lines, h.again, h.known, h.whole = map[string]int{}, map[string]bool{}, len(h.told), false
+	h.held = -1
+	facts := len(h.facts)
 	cmd, console, served := h.machine(n, h.script(n, last))
 	watchdog := time.AfterFunc(bootWithin, func() { _ = cmd.Process.Kill() })
 	defer watchdog.Stop()
@@ -267,6 +277,9 @@ func (h *host) boot(n int, last bool) {
 	if err := <-served; err != nil {
 		h.t.Errorf("boot %d: %v", n, err)
 	}
+	if h.held >= 0 && h.held != facts {
+		h.t.Errorf("boot %d: %d facts were acknowledged, %d were looked at", n, facts, h.held)
+	}
 	if last && !ended || !last && when == "" {
 		h.t.Errorf("boot %d ended by itself", n)
 	}
@@ -310,6 +323,12 @@ func (h *host) heard(line string) {
 		h.ready = append(h.ready, ms)
 	case word == "JOURNAL" && strings.Contains(rest, " records, ") && !strings.HasSuffix(rest, " 0 bytes torn"):
 		h.torn++
+	case word == "FACT":
+		h.facts = append(h.facts, rest)
+	case word == "HELD":
+		h.held, _ = strconv.Atoi(rest)
+	case word == "LOST":
+		h.t.Errorf("it was acknowledged and is gone: %s", rest)
 	case word == "FAILED", word == "JOURNAL" && strings.HasPrefix(rest, "bad"):
 		h.t.Errorf("the guest: %s", line)
 	}
