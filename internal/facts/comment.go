@@ -4,6 +4,7 @@ import (
 	"errors"
 	"regexp"
 	"strings"
+	"sync"
 
 	"mvdan.cc/sh/v3/syntax"
 )
@@ -60,15 +61,33 @@ func parse(src string) ([]*syntax.Stmt, error) {
 	}
 }
 
+// parsers are blank ones: each has buffers of 2 KiB, the largest single piece of
+// garbage of a short script.
+var parsers sync.Pool
+
+// freshParser is what syntax.NewParser makes, in memory that was used before.
+func freshParser() *syntax.Parser {
+	parser, ok := parsers.Get().(*syntax.Parser)
+	if !ok {
+		parser = new(syntax.Parser)
+	}
+	syntax.Variant(syntax.LangBash)(parser)
+	syntax.KeepComments(true)(parser)
+	return parser
+}
+
 func parseOnce(src string) (stmts []*syntax.Stmt, perr error) {
-	parser := syntax.NewParser(syntax.Variant(syntax.LangBash), syntax.KeepComments(true))
+	parser := freshParser()
 	for stmt, err := range parser.StmtsSeq(strings.NewReader(src)) {
 		if err != nil {
-			return linesBefore(stmts, err), err
+			stmts, perr = linesBefore(stmts, err), err
+			break
 		}
 		stmts = append(stmts, stmt)
 	}
-	return stmts, nil
+	*parser = syntax.Parser{} // nothing of a script may reach the next
+	parsers.Put(parser)       // not one that panicked
+	return stmts, perr
 }
 
 // continuedComment returns where the backslash of the first continued comment is, or -1. A hash at the beginning of

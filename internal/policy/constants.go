@@ -11,6 +11,9 @@ import (
 // maxKnownTools bounds how many declarations of tools are kept as terms.
 const maxKnownTools = 512
 
+// maxKeptStack bounds the stack of members that a builder leaves to the next.
+const maxKeptStack = 1024
+
 // constants are the terms of parts of the input that are the same for many
 // calls of one revision. Terms are never changed, so that all decisions share
 // them. Safe for concurrent use.
@@ -20,6 +23,28 @@ type constants struct {
 
 	mu    sync.RWMutex
 	tools map[string]knownTool // by name
+
+	stacks sync.Pool // of builders: *[][2]*ast.Term, empty
+}
+
+// stack is an empty stack for a builder, which putStack takes back.
+func (c *constants) stack() [][2]*ast.Term {
+	if c != nil {
+		if s, ok := c.stacks.Get().(*[][2]*ast.Term); ok {
+			return *s
+		}
+	}
+	return make([][2]*ast.Term, 0, 64)
+}
+
+func (c *constants) putStack(s [][2]*ast.Term) {
+	if c == nil || cap(s) > maxKeptStack {
+		return
+	}
+	s = s[:cap(s)]
+	clear(s) // so that it holds nothing of the call
+	s = s[:0]
+	c.stacks.Put(&s)
 }
 
 type knownTool struct {
@@ -36,7 +61,8 @@ func newConstants(ceiling SandboxObligations) *constants {
 
 // ceiling is the daemon's part of the input about the sandbox.
 func (b *valueBuilder) ceiling(s *SandboxInput) *ast.Term {
-	if c := b.constants; c != nil && c.ceiling.equal(&s.Ceiling) {
+	own := s.Ceiling // so that the whole input need not escape
+	if c := b.constants; c != nil && c.ceiling.equal(&own) {
 		return c.sandbox
 	}
 	return b.sandbox(s)

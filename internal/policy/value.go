@@ -22,8 +22,9 @@ func (in *Input) value() (ast.Value, error) { return in.valueOf(allNeeds, nil) }
 // valueOf is the document without what is not needed. The constants are terms
 // of parts that were built before; nil for none.
 func (in *Input) valueOf(n needs, c *constants) (ast.Value, error) {
-	b := &valueBuilder{items: make([][2]*ast.Term, 0, 64), needs: n, constants: c}
+	b := &valueBuilder{items: c.stack(), needs: n, constants: c}
 	doc := b.input(in)
+	c.putStack(b.items)
 	return doc.Value, b.err
 }
 
@@ -196,7 +197,7 @@ func (b *valueBuilder) input(in *Input) *ast.Term {
 	}
 	b.putTextIf(keyEnvironment, in.Daemon.Environment)
 	b.put(keyDaemon, b.object(daemon))
-	if in.Ended != nil || in.Changes != nil || in.Totals != nil {
+	if in.Proposed != nil || in.Ended != nil || in.Changes != nil || in.Totals != nil {
 		b.effects(in)
 	}
 	return b.object(mark)
@@ -308,6 +309,12 @@ func (b *valueBuilder) args(raw json.RawMessage) *ast.Term {
 
 // parseJSON reads one JSON document and nothing after it.
 func parseJSON(raw []byte) (ast.Value, error) {
+	if !hasNumber(raw) {
+		var doc any
+		if err := json.Unmarshal(raw, &doc); err == nil {
+			return ast.InterfaceToValue(doc)
+		} // the error is told as below
+	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	var doc any
@@ -318,6 +325,23 @@ func parseJSON(raw []byte) (ast.Value, error) {
 		return nil, errors.New("more than one JSON document")
 	}
 	return ast.InterfaceToValue(doc)
+}
+
+// hasNumber tells whether a JSON text has a number, which only a decoder leaves as
+// it is spelt. Without one it is read with a third of the garbage.
+func hasNumber(raw []byte) bool {
+	quoted := false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case !quoted && (c == '-' || c >= '0' && c <= '9'):
+			return true
+		}
+	}
+	return false
 }
 
 func (b *valueBuilder) tool(t *ToolInput) *ast.Term {

@@ -81,8 +81,12 @@ func decodeArgs(raw json.RawMessage) (map[string]any, error) {
 	if len(raw) == 0 {
 		return args, nil
 	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
+	if err := json.Unmarshal(raw, &args); err == nil && args != nil {
+		return args, nil // what facts are made of is text: how numbers are spelt does not matter
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw)) // for a number that is no double
 	dec.UseNumber()
+	args = map[string]any{}
 	if err := dec.Decode(&args); err != nil || args == nil || !json.Valid(raw) {
 		return nil, fmt.Errorf("arguments: want a JSON object: %w", errdefs.ErrInvalidArgument)
 	}
