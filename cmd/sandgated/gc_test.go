@@ -7,7 +7,7 @@ import (
 )
 
 func TestGarbageMayGatherUpToItsSlack(t *testing.T) {
-	for live, want := range map[uint64]int{0: 1600, 4 << 20: 1600, 16 << 20: 400, 32 << 20: 200, 64 << 20: 100, 4 << 30: 100} {
+	for live, want := range map[uint64]int{0: 1600, 4 << 20: 1600, 16 << 20: 600, 32 << 20: 300, 96 << 20: 100, 4 << 30: 100} {
 		if got := percentFor(live); got != want {
 			t.Errorf("with %d MiB: got %d, want %d", live>>20, got, want)
 		}
