@@ -176,6 +176,7 @@ type Gate struct {
 	commits locks // by workspace
 	turns   turns // who works in which workspace
 	watches *changeset.Watches
+	lives   lives      // of sessions, as they were recorded
 	running background // calls that no request waits for
 	// deciding bounds the decisions that are made at once: they do nothing but use
 	// processors, and many of one caller would leave none to the others.

@@ -184,7 +184,7 @@ func (w *way) callData() callData {
 		return data
 	}
 	data.Args = journal.Bound(c.Args, maxRecordedArgs)
-	data.Saw = w.saw
+	data.Saw = w.gate.lives.short(c.Caller.ID, c.SessionID, w.saw)
 	if t := data.Decision.Transform; t != nil {
 		data.Decision.Transform = &policy.Transform{From: t.From, To: t.To, Args: journal.Bound(t.Args, maxRecordedArgs)}
 	}

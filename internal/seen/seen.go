@@ -6,8 +6,10 @@
 package seen
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +26,9 @@ const Version = 1
 const (
 	maxLookups = 180
 	maxLabels  = 512
+	// maxHostLabels are written once for most sessions.
+	maxHostLabels = 4096
+	maxGrants     = 4096 // few sessions have any
 )
 
 // Call is what the journal keeps.
@@ -34,9 +39,66 @@ type Call struct {
 	Seq         int64    `json:"seq,omitempty"`
 	Counts      []int    `json:"counts,omitempty"` // allow, ask, deny; of a session that has had calls
 	Labels      []string `json:"labels,omitempty"`
-	Lookups     []string `json:"fs,omitempty"` // see Workspace
-	// Cut names what would have been too long: "fs", "labels".
+	CPUMs       int64    `json:"cpu_ms,omitempty"` // that the session had used
+	// Life is what the session was made with. In the records of a session it is at first
+	// and where it is another than before.
+	Life *Life `json:"life,omitempty"`
+	// Granted are the grants that the policy was told of.
+	Granted []policy.GrantInput `json:"granted,omitempty"`
+	Lookups []string `json:"fs,omitempty"` // see Workspace
+	// Cut names what would have been too long: "fs", "labels", "host_labels",
+	// "grants".
 	Cut []string `json:"cut,omitempty"`
+}
+
+// Life is what a session was made with.
+type Life struct {
+	Kind       string                    `json:"kind"`
+	Created    string                    `json:"created,omitempty"`
+	Expires    string                    `json:"expires,omitempty"`
+	Quota      *policy.SessionQuotaInput `json:"quota,omitempty"`
+	HostLabels map[string]string         `json:"host_labels,omitempty"`
+}
+
+// Same reports whether both are the same.
+func (l *Life) Same(o *Life) bool {
+	if l == nil || o == nil {
+		return l == o
+	}
+	quota := l.Quota == o.Quota || l.Quota != nil && o.Quota != nil && *l.Quota == *o.Quota
+	return quota && l.Kind == o.Kind && l.Created == o.Created && l.Expires == o.Expires && maps.Equal(l.HostLabels, o.HostLabels)
+}
+
+// live notes what the session was made with and what it has used.
+func (c *Call) live(s *policy.SessionInput) {
+	if s.Kind == "" {
+		return
+	}
+	c.Life = &Life{Kind: s.Kind, Created: s.Created, Expires: s.Expires, Quota: s.Quota}
+	if s.Usage != nil {
+		c.CPUMs = s.Usage.CPUMs
+	}
+	bytes := 0
+	for name, value := range s.HostLabels {
+		bytes += len(name) + len(value) + 6
+	}
+	if bytes <= maxHostLabels {
+		c.Life.HostLabels = s.HostLabels
+	} else {
+		c.Cut = append(c.Cut, "host_labels")
+	}
+}
+
+// grant notes the grants.
+func (c *Call) grant(granted []policy.GrantInput) {
+	if len(granted) == 0 {
+		return
+	}
+	if raw, err := json.Marshal(granted); err != nil || len(raw) > maxGrants {
+		c.Cut = append(c.Cut, "grants")
+		return
+	}
+	c.Granted = granted
 }
 
 // Of is what the policy saw in an input whose facts were derived from w; nil
@@ -46,6 +108,8 @@ func Of(in *policy.Input, w *Workspace) *Call {
 	if n := in.Session.Counts; in.Session.Seq > 0 {
 		c.Counts = []int{n["allow"], n["ask"], n["deny"]}
 	}
+	c.live(&in.Session)
+	c.grant(in.Session.Granted)
 	bytes := 0
 	for _, label := range in.Session.Labels {
 		bytes += len(label) + 3

@@ -48,11 +48,14 @@ type memory struct {
 	counts map[string]int
 	labels []string
 	recent []policy.RecentCall
+	life   *seen.Life                   // nil: not known
+	begun  map[string]policy.RecentCall // calls that have not ended, by id
 }
 
 const (
 	maxSessions = 10_000
 	maxRecent   = 20
+	maxBegun    = 1_000 // calls of one session that have not ended
 )
 
 // record is a line of our journal or of a decision log of OPA's kind.
@@ -85,6 +88,8 @@ type journalCall struct {
 	EnvNames    []string            `json:"env_names"`
 	StdinDigest string              `json:"stdin_digest"`
 	Detached    bool                `json:"detached"`
+	Terminal    bool                `json:"terminal"`
+	Outcome     string              `json:"outcome"` // of a refusal, or of the end of a call
 	StdinBytes  *int64              `json:"stdin_bytes"`
 	Profile     string              `json:"profile"`
 	Agent       *policy.AgentInput  `json:"agent"`
@@ -144,7 +149,7 @@ func (r *Reader) call(place string, rec *record) (Call, bool) {
 	switch {
 	case len(rec.Input) > 0:
 		return r.logged(place, rec), true
-	case rec.Kind == "intent" || rec.Kind == "decision" || rec.Kind == "session":
+	case rec.Kind == "intent" || rec.Kind == "decision" || rec.Kind == "session" || rec.Kind == "outcome":
 		return r.journalled(place, rec)
 	case rec.Path == "sandgate/decision" || rec.Path == "/sandgate/decision":
 		return Call{Place: place, Input: unreplayable("the log holds no input")}, true
@@ -213,6 +218,7 @@ func (r *Reader) rederive(raw json.RawMessage) (Document, error) {
 	in.Call, in.Tool, err = proposal.Build(tool, proposal.Call{
 		ID: in.Call.ID, Args: in.Call.Args, Cwd: in.Call.Cwd, Env: in.Call.Env,
 		StdinBytes: in.Call.StdinBytes, Digest: in.Call.Digest, StdinDigest: in.Call.StdinDigest, Detached: in.Call.Detached,
+		Terminal: in.Call.Terminal,
 	}, r.workspace())
 	if err != nil {
 		return Document{}, &Unreplayable{"the call is refused before the policy today"}
@@ -231,11 +237,17 @@ func (r *Reader) workspace() facts.FS {
 func (r *Reader) journalled(place string, rec *record) (Call, bool) {
 	var data journalCall
 	if err := json.Unmarshal(rec.Data, &data); err != nil {
-		return Call{Place: place, Caller: rec.Caller, Input: unreplayable("record is of another form")}, rec.Kind != "session"
+		return Call{Place: place, Caller: rec.Caller, Input: unreplayable("record is of another form")}, rec.Kind == "intent" || rec.Kind == "decision"
 	}
 	key := sessionKey{rec.Caller, rec.Session}
-	if rec.Kind == "session" {
-		delete(r.sessions, key)
+	switch rec.Kind {
+	case "session":
+		if data.Event == "created" || data.Event == "ended" { // else something was done with its files
+			delete(r.sessions, key)
+		}
+		return Call{}, false
+	case "outcome":
+		r.sessions[key].ended(rec.CallID, data.Outcome)
 		return Call{}, false
 	}
 	c := Call{Place: place, Tool: data.Tool, Caller: rec.Caller, Session: rec.Session, Text: callText(data.Args), Before: &data.Decision}
@@ -275,7 +287,14 @@ func (r *Reader) remember(key sessionKey, rec *record, data *journalCall) memory
 			r.order = r.order[1:]
 		}
 	}
-	before := memory{seq: m.seq, counts: maps.Clone(m.counts), labels: slices.Clone(m.labels), recent: slices.Clone(m.recent)}
+	at := rec.Time
+	if data.Saw != nil {
+		at = data.Saw.At
+		if data.Saw.Life != nil {
+			m.life = data.Saw.Life
+		}
+	}
+	before := memory{life: m.life, seq: m.seq, counts: maps.Clone(m.counts), labels: slices.Clone(m.labels), recent: slices.Clone(m.recent)}
 	m.seq++
 	m.counts[string(data.Decision.Outcome)]++
 	if data.Decision.Outcome == policy.Allow {
@@ -285,13 +304,36 @@ func (r *Reader) remember(key sessionKey, rec *record, data *journalCall) memory
 			}
 		}
 	}
-	m.recent = append(m.recent, policy.RecentCall{
-		Seq: m.seq, Time: rec.Time, Tool: data.Tool, Outcome: strings.ToUpper(string(data.Decision.Outcome)), Digest: data.Digest,
-	})
+	recent := policy.RecentCall{Seq: m.seq, Time: at, Tool: data.Tool, Outcome: data.Outcome, Digest: data.Digest}
+	if rec.Kind == "decision" {
+		m.add(recent)
+		return before
+	}
+	if m.begun == nil || len(m.begun) >= maxBegun {
+		m.begun = map[string]policy.RecentCall{}
+	}
+	m.begun[rec.CallID] = recent
+	return before
+}
+
+// add remembers a call that has ended.
+func (m *memory) add(c policy.RecentCall) {
+	m.recent = append(m.recent, c)
 	if len(m.recent) > maxRecent {
 		m.recent = slices.Clone(m.recent[1:])
 	}
-	return before
+}
+
+// ended takes up the end of a call. m may be nil.
+func (m *memory) ended(id, outcome string) {
+	if m == nil {
+		return
+	}
+	c, ok := m.begun[id]
+	if delete(m.begun, id); ok && outcome != "NOT_RUN" {
+		c.Outcome = outcome
+		m.add(c)
+	}
 }
 
 func (r *Reader) rebuild(rec *record, data *journalCall, env map[string]string, state memory) (Document, error) {
@@ -316,9 +358,11 @@ func (r *Reader) rebuild(rec *record, data *journalCall, env map[string]string, 
 		in.Agent = *data.Agent
 	}
 	workspace, guesses := r.remembered(&in, data.Saw)
+	guesses = append(guesses, lived(&in.Session, data.Saw, state.life)...)
 	in.Call, in.Tool, err = proposal.Build(tool, proposal.Call{
 		ID: rec.CallID, Args: data.Args, Cwd: data.Cwd, Env: env,
 		StdinBytes: data.StdinBytes, Digest: data.Digest, StdinDigest: data.StdinDigest, Detached: data.Detached,
+		Terminal: data.Terminal,
 	}, workspace)
 	if err != nil {
 		return Document{}, &Unreplayable{"the call is refused before the policy today"}
@@ -355,6 +399,13 @@ func (r *Reader) remembered(in *policy.Input, saw *seen.Call) (workspace facts.F
 	} else {
 		guesses = append(guesses, "too many labels to be recorded")
 	}
+	in.Session.Granted = saw.Granted
+	for i := range saw.Granted {
+		in.Session.Grants = append(in.Session.Grants, saw.Granted[i].ID)
+	}
+	if slices.Contains(saw.Cut, "grants") {
+		guesses = append(guesses, "too many grants to be recorded")
+	}
 	if slices.Contains(saw.Cut, "fs") {
 		return r.workspace(), append(guesses, "too many files to be recorded")
 	}
@@ -362,6 +413,22 @@ func (r *Reader) remembered(in *policy.Input, saw *seen.Call) (workspace facts.F
 		return r.Workspace, guesses
 	}
 	return saw.Workspace(), guesses
+}
+
+// lived puts into the input what the session was made with and what it had used.
+func lived(in *policy.SessionInput, saw *seen.Call, life *seen.Life) (guesses []string) {
+	if in.ID == "" || saw == nil || saw.Version != seen.Version {
+		return nil
+	}
+	if life == nil {
+		return []string{"the log does not hold how the session was made"}
+	}
+	in.Kind, in.Created, in.Expires, in.Quota, in.HostLabels = life.Kind, life.Created, life.Expires, life.Quota, life.HostLabels
+	in.Usage = &policy.SessionUsageInput{Calls: int64(in.Counts[string(policy.Allow)]), CPUMs: saw.CPUMs}
+	if slices.Contains(saw.Cut, "host_labels") {
+		guesses = append(guesses, "too many labels of the host to be recorded")
+	}
+	return guesses
 }
 
 // Cases yields the calls of scenario files; what they want is the decision
