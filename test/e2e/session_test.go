@@ -247,7 +247,7 @@ func TestWorktree(t *testing.T) {
 	} {
 		sandgate(t, d, "session", "create", c.session, "--repository", dir, "--branch", "topic/"+c.session, "--keep-branch")
 		got := in(t, d, c.session, `git symbolic-ref HEAD && git log --format=%s && echo x >file && git add file &&
-			git -c user.name=A -c user.email=a@example.com commit -q -m two && git status --short`)
+			git commit -q -m two && git status --short`)
 		if got != "refs/heads/topic/"+c.session+"\none\n" {
 			t.Errorf("in the cell: %q", got)
 		}
