@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -166,7 +167,7 @@ func newAuditTailCommand(c *client) *cobra.Command {
 --from it begins with that record, with the oldest that is kept where that is gone.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			out := newRecordPrinter(cmd.OutOrStdout(), asJSON)
+			out := newRecordFollower(cmd.OutOrStdout(), asJSON)
 			err := c.audit(func(service sandgatev1.AuditServiceClient) error {
 				stream, err := service.TailRecords(cmd.Context(), &sandgatev1.TailRecordsRequest{FromSequence: from})
 				if err != nil {
@@ -197,6 +198,7 @@ func newAuditTailCommand(c *client) *cobra.Command {
 type recordPrinter struct {
 	out     io.Writer
 	table   *tabwriter.Writer // nil: lines of JSON
+	row     string            // format of a line of the table
 	headed  bool
 	printed bool // something at all
 }
@@ -204,9 +206,28 @@ type recordPrinter struct {
 func newRecordPrinter(out io.Writer, asJSON bool) *recordPrinter {
 	p := &recordPrinter{out: out}
 	if !asJSON {
-		p.table = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		p.table, p.row = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0), "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n"
 	}
 	return p
+}
+
+// newRecordFollower prints each record at once, in columns that fit most: later ones
+// cannot make earlier ones wider.
+func newRecordFollower(out io.Writer, asJSON bool) *recordPrinter {
+	p := newRecordPrinter(out, asJSON)
+	p.row = "%-6d\t%-23s\t%-10s\t%-12s\t%-12s\t%-36s\t%-10s\t%s\n"
+	return p
+}
+
+// eventOf is what a record that has no outcome says of what happened; empty: nothing.
+func eventOf(r journal.Record) string {
+	var data struct {
+		Event string `json:"event"`
+	}
+	if json.Unmarshal(r.Data, &data) != nil {
+		return ""
+	}
+	return data.Event
 }
 
 func (p *recordPrinter) print(r *sandgatev1.Record) error {
@@ -217,15 +238,17 @@ func (p *recordPrinter) print(r *sandgatev1.Record) error {
 	}
 	if !p.headed {
 		p.headed = true
-		if _, err := fmt.Fprintln(p.table, "RECORD\tTIME\tKIND\tCALLER\tSESSION\tCALL\tTOOL\tOUTCOME"); err != nil {
+		if _, err := fmt.Fprintf(p.table, strings.ReplaceAll(p.row, "d", "s"), "RECORD", "TIME", "KIND", "CALLER", "SESSION", "CALL", "TOOL", "OUTCOME"); err != nil {
 			return err
 		}
 	}
 	tool, outcome := "", ""
 	if line, err := journal.Parse([]byte(r.GetJson())); err == nil {
-		tool, outcome = audit.Names(line)
+		if tool, outcome = audit.Names(line); outcome == "" {
+			outcome = eventOf(line)
+		}
 	}
-	_, err := fmt.Fprintf(p.table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.GetSequence(), r.GetTime().AsTime().Local().Format("2006-01-02 15:04:05.000"),
+	_, err := fmt.Fprintf(p.table, p.row, r.GetSequence(), r.GetTime().AsTime().Local().Format("2006-01-02 15:04:05.000"),
 		r.GetKind(), cellText(r.GetCaller()), cellText(r.GetSessionId()), cellText(r.GetCallId()), cellText(tool), cellText(outcome))
 	return err
 }

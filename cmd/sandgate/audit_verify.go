@@ -12,6 +12,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/tlog"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/sandgate/sandgate/internal/journal"
 	"github.com/sandgate/sandgate/internal/journal/merkle"
@@ -46,8 +48,8 @@ chain over all segments, the records of removed segments, every checkpoint again
 the tree of the records, and the snapshots. Damage is named by file, line, record
 and byte.
 
-Without it asks the daemon for its newest checkpoint and all records in it, and
-computes hashes, chain and tree here, so that the daemon need not be believed.
+Without it asks the daemon for its newest checkpoint and all records, and computes
+hashes, chain and tree here, so that the daemon need not be believed.
 
 With --key signatures are checked. With --checkpoint the journal must be the one of
 that checkpoint, which was saved by --save before, with more at its end; keep it
@@ -103,7 +105,7 @@ func (f *verifyFlags) print(out io.Writer, v verdict) error {
 	text := fmt.Sprintf("%d records, %d to %d: hashes and chain are right\n", v.Records, v.First, v.Last)
 	switch {
 	case v.CheckpointSize == 0:
-		text += "no checkpoint: records that were cut off the end are missed by nobody\n"
+		text += "no checkpoint was signed yet: that no records were cut off the end is not proven\n"
 	case v.Signed:
 		text += fmt.Sprintf("the signed checkpoint counts %d of them", v.CheckpointSize)
 	default:
@@ -165,27 +167,20 @@ func (f *verifyFlags) offline(cmd *cobra.Command) error {
 func (f *verifyFlags) online(cmd *cobra.Command, service sandgatev1.AuditServiceClient) error {
 	ctx, cancel := context.WithCancelCause(cmd.Context())
 	defer cancel(nil)
-	head, err := service.GetCheckpoint(ctx, &sandgatev1.GetCheckpointRequest{})
+	head, c, err := f.newest(ctx, service)
 	if err != nil {
 		return err
 	}
-	key := f.key
-	if key == "" {
-		key = head.GetPublicKey()
-	}
-	c, err := merkle.OpenCheckpoint([]byte(head.GetNote()), key)
+	last, err := lastRecord(ctx, service)
 	if err != nil {
 		return err
 	}
-	if err := f.consistent(ctx, service, c, key); err != nil {
-		return err
-	}
-	w := &walk{first: head.GetFirstSequence(), want: c.Size}
+	w := &walk{first: max(head.GetFirstSequence(), 1), counted: c.Size}
 	stream, err := service.TailRecords(ctx, &sandgatev1.TailRecordsRequest{FromSequence: w.first})
 	if err != nil {
 		return err
 	}
-	for w.last < c.Size {
+	for w.last < max(last, c.Size) {
 		got, err := stream.Recv()
 		if err != nil {
 			return err
@@ -194,11 +189,46 @@ func (f *verifyFlags) online(cmd *cobra.Command, service sandgatev1.AuditService
 			return err
 		}
 	}
-	if err := w.proven(ctx, service, c); err != nil {
-		return err
+	if c.Size > 0 {
+		if err := w.proven(ctx, service, c); err != nil {
+			return err
+		}
 	}
-	v := verdict{Records: w.last - w.first + 1, First: w.first, Last: w.last, LastHash: w.hash, CheckpointSize: c.Size, Signed: f.key != ""}
+	v := verdict{Records: w.last - w.first + 1, First: w.first, Last: w.last, LastHash: w.hash, CheckpointSize: c.Size, Signed: f.key != "" && c.Size > 0}
 	return errors.Join(f.print(cmd.OutOrStdout(), v), f.keep([]byte(head.GetNote())))
+}
+
+// newest is the daemon's newest checkpoint, found to be signed and to follow from that of
+// --checkpoint; of size 0: none was signed yet.
+func (f *verifyFlags) newest(ctx context.Context, service sandgatev1.AuditServiceClient) (*sandgatev1.GetCheckpointResponse, merkle.Checkpoint, error) {
+	head, err := service.GetCheckpoint(ctx, &sandgatev1.GetCheckpointRequest{})
+	if status.Code(err) == codes.NotFound {
+		if f.key == "" && f.checkpoint == "" && f.save == "" {
+			return nil, merkle.Checkpoint{}, nil
+		}
+		return nil, merkle.Checkpoint{}, fmt.Errorf("%s: there is nothing yet for --key, --checkpoint and --save; the daemon signs one some seconds after it has written records (journal.checkpoint_interval), as long as its disk has room", explain(err))
+	}
+	if err != nil {
+		return nil, merkle.Checkpoint{}, err
+	}
+	key := f.key
+	if key == "" {
+		key = head.GetPublicKey()
+	}
+	c, err := merkle.OpenCheckpoint([]byte(head.GetNote()), key)
+	if err != nil {
+		return nil, merkle.Checkpoint{}, err
+	}
+	return head, c, f.consistent(ctx, service, c, key)
+}
+
+// lastRecord is the number of the newest record; 0: there is none.
+func lastRecord(ctx context.Context, service sandgatev1.AuditServiceClient) (int64, error) {
+	page, err := service.QueryRecords(ctx, &sandgatev1.QueryRecordsRequest{NewestFirst: true, PageSize: 1})
+	if err != nil || len(page.GetRecords()) == 0 {
+		return 0, err
+	}
+	return page.GetRecords()[0].GetSequence(), nil
 }
 
 // consistent checks that the journal is the one of the earlier checkpoint.
@@ -230,10 +260,13 @@ func (f *verifyFlags) consistent(ctx context.Context, service sandgatev1.AuditSe
 
 // walk checks records one after the other.
 type walk struct {
-	first, last, want int64
-	hash              string
-	firstHash         string
-	tree              memoryTree
+	first, last     int64
+	hash, firstHash string
+	// counted is how many records the checkpoint counts, countedHash that of the last of
+	// them.
+	counted     int64
+	countedHash string
+	tree        memoryTree
 }
 
 func (w *walk) record(r *sandgatev1.Record) error {
@@ -251,7 +284,10 @@ func (w *walk) record(r *sandgatev1.Record) error {
 		w.first, w.firstHash = rec.Seq, rec.Hash
 	}
 	w.last, w.hash = rec.Seq, rec.Hash
-	if w.first > 1 {
+	if w.last == w.counted {
+		w.countedHash = rec.Hash
+	}
+	if w.first > 1 || w.last > w.counted {
 		return nil
 	}
 	return w.tree.add(rec.Hash)
@@ -274,7 +310,7 @@ func (w *walk) proven(ctx context.Context, service sandgatev1.AuditServiceClient
 	if err := included(ctx, service, c, w.first, w.firstHash); err != nil {
 		return err
 	}
-	return included(ctx, service, c, w.last, w.hash)
+	return included(ctx, service, c, c.Size, w.countedHash)
 }
 
 // included checks the proof that a record is in the tree of a checkpoint.
