@@ -51,7 +51,8 @@ Exit codes:
   123     the tool ran into its output or disk limit
   124     the deadline passed
   125     sandgate could not do it, or what came of the call is not known
-  126     denied by policy, or an approval is needed; the reason is on stderr
+  126     denied by policy, an approval is needed, or what a program changed that ended
+          well was dropped; the reason is on stderr
   127     the program could not be started
   128+N   signal N ended the tool; 130 also: you cancelled, 137 also: out of memory
 A tool may exit with any of these itself: --json tells them apart.`,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,6 +27,9 @@ const (
 func codeOf(r *sandgatev1.Result) int {
 	switch r.GetOutcome() {
 	case sandgatev1.Outcome_OUTCOME_EXITED:
+		if r.GetExitCode() == 0 {
+			return codeOfEffects(r.GetEffects())
+		}
 		return int(r.GetExitCode())
 	case sandgatev1.Outcome_OUTCOME_SIGNALED:
 		if n := unix.SignalNum(r.GetSignal()); n != 0 {
@@ -49,6 +53,18 @@ func codeOf(r *sandgatev1.Result) int {
 	return exitFault
 }
 
+// codeOfEffects is the exit code of a program that ended well: not 0 where its changes are
+// not in the workspace, whatever it believes.
+func codeOfEffects(e *sandgatev1.Effects) int {
+	switch e.GetState() { //nolint:exhaustive // the others are as the program left them
+	case sandgatev1.EffectsState_EFFECTS_STATE_DROPPED:
+		return exitDenied
+	case sandgatev1.EffectsState_EFFECTS_STATE_UNKNOWN:
+		return exitFault
+	}
+	return 0
+}
+
 // reporter says in words what came of a call.
 type reporter struct {
 	w io.Writer
@@ -64,6 +80,11 @@ func (r reporter) result(res *sandgatev1.Result) error {
 	limits := res.GetReceipt().GetEnforced()
 	switch res.GetOutcome() { //nolint:exhaustive // the others have their say below
 	case sandgatev1.Outcome_OUTCOME_EXITED:
+		if m := res.GetMessage(); m != "" { // what became of its changes, where that is not what it looks like
+			if _, err := fmt.Fprintln(r.w, r.p.red("sandgate: ")+visible(m)); err != nil {
+				return err
+			}
+		}
 		return r.warnings(res.GetDecision())
 	case sandgatev1.Outcome_OUTCOME_APPROVAL_REQUIRED:
 		if err := r.decision(res.GetDecision()); err != nil || res.GetApprovalId() == "" {
@@ -81,13 +102,19 @@ func (r reporter) result(res *sandgatev1.Result) error {
 	case sandgatev1.Outcome_OUTCOME_SIGNALED:
 		text = "ended by " + res.GetSignal()
 	case sandgatev1.Outcome_OUTCOME_TIMED_OUT:
-		text = within("timed out", limits["wall_time_ms"], " ms")
+		text = "timed out"
+		if ms := limits["wall_time_ms"]; ms > 0 {
+			text += fmt.Sprintf(" (limit %s)", time.Duration(ms)*time.Millisecond)
+		}
 	case sandgatev1.Outcome_OUTCOME_OUT_OF_MEMORY:
-		text = within("out of memory", limits["memory_bytes"], " bytes")
+		text = "out of memory"
+		if most := limits["memory_bytes"]; most > 0 {
+			text += " (limit " + sizeText(most) + ")"
+		}
 	case sandgatev1.Outcome_OUTCOME_OUTPUT_LIMIT:
 		text = "ended: it wrote more output than it may"
 	case sandgatev1.Outcome_OUTCOME_DISK_LIMIT:
-		text = within("failed: its disk is full", limits["disk_bytes"], " bytes")
+		text = "failed: " + fullDisk(limits)
 	case sandgatev1.Outcome_OUTCOME_CANCELLED:
 		text = "cancelled"
 	case sandgatev1.Outcome_OUTCOME_START_FAILED:
@@ -102,11 +129,19 @@ func (r reporter) result(res *sandgatev1.Result) error {
 	return err
 }
 
-func within(what string, limit int64, unit string) string {
-	if limit <= 0 {
-		return what
+// fullDisk says which disks of a call are bounded: it is not known which of them was full.
+func fullDisk(limits map[string]int64) string {
+	var bounds []string
+	if n := limits["workspace_disk_bytes"]; n > 0 {
+		bounds = append(bounds, fmt.Sprintf("the session's workspace has %.0f MiB", float64(n)/(1<<20)))
 	}
-	return fmt.Sprintf("%s (limit %d%s)", what, limit, unit)
+	if n := limits["disk_bytes"]; n > 0 {
+		bounds = append(bounds, "temporary files "+sizeText(n))
+	}
+	if len(bounds) == 0 {
+		return "a disk of it is full"
+	}
+	return "a disk of it is full (" + strings.Join(bounds, ", ") + ")"
 }
 
 // decision prints a decision with its rules and what may be done instead.
