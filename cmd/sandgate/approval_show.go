@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
@@ -148,7 +149,7 @@ func writeApproval(w io.Writer, a *sandgatev1.Approval, now time.Time) error {
 	t.line("grant id", visible(a.GetGrantId()))
 	t.line("digest", visible(a.GetBindingDigest()))
 	if why := a.GetMayNotApprove(); why != "" {
-		t.line("you", t.p.yellow("may not approve it: ")+visible(why))
+		t.line("you", t.p.yellow("may not approve it: ")+visible(withoutClass(why, codes.PermissionDenied)))
 	}
 	_, err := io.WriteString(w, t.b.String())
 	return err

@@ -72,7 +72,7 @@ func listApprovals(cmd *cobra.Command, api sandgatev1.ApprovalServiceClient, sta
 		return err
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	if _, err := fmt.Fprintln(w, "ID\tSTATE\tCALLER\tEXPIRES\tWHAT"); err != nil {
+	if _, err := fmt.Fprintln(w, "ID\tSTATE\tCALLER\tSESSION\tEXPIRES\tWHAT"); err != nil {
 		return err
 	}
 	for _, a := range list {
@@ -86,7 +86,7 @@ func listApprovals(cmd *cobra.Command, api sandgatev1.ApprovalServiceClient, sta
 // approvalLine is an approval in one line.
 func approvalLine(a *sandgatev1.Approval) string {
 	return strings.Join([]string{
-		visible(a.GetApprovalId()), stateText(a.GetState()), visible(a.GetCallerId()), a.GetExpireTime().AsTime().Local().Format(time.TimeOnly),
+		visible(a.GetApprovalId()), stateText(a.GetState()), visible(a.GetCallerId()), cellText(a.GetCall().GetSessionId()), a.GetExpireTime().AsTime().Local().Format(time.TimeOnly),
 		visible(a.GetCall().GetTool()) + " " + brief(a.GetCall().GetArgsJson()),
 	}, "\t")
 }

@@ -156,7 +156,7 @@ func readLine(ctx context.Context, from *bufio.Reader) (string, error) {
 func approved(cmd *cobra.Command, a *sandgatev1.Approval) error {
 	text := fmt.Sprintf("%s: approved; the call runs when its host sends it again, unless it waits", visible(a.GetApprovalId()))
 	if n := int(a.GetQuorum()) - len(a.GetVotes()); a.GetState() == sandgatev1.ApprovalState_APPROVAL_STATE_PENDING && n > 0 {
-		text = fmt.Sprintf("%s: noted; it needs %d more", visible(a.GetApprovalId()), n)
+		text = fmt.Sprintf("%s: your approval is noted; it needs %d more, by others", visible(a.GetApprovalId()), n)
 	}
 	if a.GetGrantId() != "" {
 		text += "\n" + visible(a.GetGrantId()) + ": granted (sandgate grants revoke ends it)"

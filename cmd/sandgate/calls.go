@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
 )
@@ -130,7 +132,7 @@ func newCallsShowCommand(c *client) *cobra.Command {
 			return c.tools(func(api sandgatev1.ToolServiceClient) error {
 				st, err := api.GetCall(cmd.Context(), &sandgatev1.GetCallRequest{CallId: args[0]})
 				if err != nil {
-					return err
+					return c.orAsked(cmd.Context(), args[0], err)
 				}
 				if asJSON {
 					return writeIndented(cmd.OutOrStdout(), plainJSON(st))
@@ -162,6 +164,7 @@ func printCall(w io.Writer, st *sandgatev1.GetCallResponse) error {
 		{"accepted", st.GetAcceptTime().AsTime().Local().Format(time.DateTime), st.GetAcceptTime() != nil},
 		{"started", st.GetStartTime().AsTime().Local().Format(time.DateTime), st.GetStartTime() != nil},
 		{"output", fmt.Sprintf("%d bytes of stdout, %d of stderr", st.GetStdoutBytes(), st.GetStderrBytes()), true},
+		{"ran", res.GetDuration().GetRun().AsDuration().Round(time.Millisecond).String(), res.GetDuration().GetRun() != nil},
 		{"cpu", (usage.GetCpuUser().AsDuration() + usage.GetCpuSystem().AsDuration()).Round(time.Millisecond).String(), usage != nil},
 		{"memory", fmt.Sprintf("%d bytes at its peak", usage.GetMemoryPeakBytes()), usage.GetMemoryPeakBytes() > 0},
 		{"digest", st.GetDigest(), true},
@@ -189,17 +192,40 @@ ended already is left alone. What became of each is printed.`,
 				var errs []error
 				for _, id := range args {
 					text, err := kill(cmd.Context(), api, id)
-					if err == nil {
+					if err = c.orAsked(cmd.Context(), id, err); err == nil {
 						_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", id, text)
 					}
 					if err != nil {
-						errs = append(errs, fmt.Errorf("%s: %s", id, explain(err)))
+						errs = append(errs, fmt.Errorf("%s", explain(err)))
 					}
 				}
 				return errors.Join(errs...)
 			})
 		},
 	}
+}
+
+// orAsked is the error about a call that is not there, unless it waits for an approval:
+// then it says that.
+func (c *client) orAsked(ctx context.Context, id string, missing error) error {
+	if status.Code(missing) != codes.NotFound {
+		return missing
+	}
+	found := missing
+	err := c.approvals(func(api sandgatev1.ApprovalServiceClient) error {
+		list, err := api.ListApprovals(ctx, &sandgatev1.ListApprovalsRequest{State: sandgatev1.ApprovalState_APPROVAL_STATE_PENDING, PageSize: maxPage})
+		for _, a := range list.GetApprovals() {
+			if a.GetCall().GetCallId() == id {
+				found = fmt.Errorf("call %q of %s did not run yet, it needs the approval %s: `sandgate approvals show %s` shows it, `sandgate deny %s` ends it",
+					id, a.GetCallerId(), a.GetApprovalId(), a.GetApprovalId(), a.GetApprovalId())
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return missing
+	}
+	return found
 }
 
 // killWait is how long the end of a call is waited for.

@@ -110,6 +110,21 @@ func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]strin
 // speaks plain text on loopback.
 func (bearer) RequireTransportSecurity() bool { return false }
 
+// withoutClass takes the name of an error's class off its end where the text says more.
+func withoutClass(text string, code codes.Code) string {
+	class := map[codes.Code]string{
+		codes.PermissionDenied: ": permission denied", codes.AlreadyExists: ": already exists", codes.FailedPrecondition: ": failed precondition",
+		codes.InvalidArgument: ": invalid argument", codes.OutOfRange: ": out of range",
+	}[code]
+	if short, ok := strings.CutSuffix(text, class); ok && class != "" && strings.Contains(short, " ") {
+		return short
+	}
+	if short, ok := strings.CutSuffix(text, ": not found"); ok && strings.Contains(short, "; ") {
+		return short // it tells what became of the thing
+	}
+	return text
+}
+
 // explain makes a message for a person of an error: a gRPC status becomes its
 // text, the fields that are wrong, and what can be done.
 func explain(err error) string {
@@ -119,6 +134,7 @@ func explain(err error) string {
 	}
 	// Of an error that wraps a status the message is the whole text.
 	text := strings.Replace(st.Message(), fmt.Sprintf("rpc error: code = %s desc = ", st.Code()), "", 1)
+	text = withoutClass(text, st.Code())
 	for _, d := range st.Details() {
 		bad, ok := d.(*errdetails.BadRequest)
 		if !ok || len(bad.GetFieldViolations()) < 2 {

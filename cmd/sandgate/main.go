@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -75,6 +76,12 @@ data directory. Over TCP the token is taken from SANDGATE_TOKEN.`,
 	}
 	cmd.PersistentFlags().StringVar(&c.addr, "addr", os.Getenv("SANDGATE_ADDR"),
 		"address of the daemon, unix:///path or tcp://host:port (env SANDGATE_ADDR)")
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if strings.Contains(err.Error(), "in duration") || strings.Contains(err.Error(), "invalid duration") {
+			return fmt.Errorf("%w: want a number with a unit, such as 90s, 10m or 24h", err)
+		}
+		return fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())
+	})
 	authoring := newPolicyCommand()
 	authoring.AddCommand(newPolicyStatusCommand(c))
 	cmd.AddCommand(

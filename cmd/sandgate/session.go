@@ -304,6 +304,18 @@ func endOf(s *sandgatev1.Session) *timestamppb.Timestamp {
 	return at
 }
 
+// endText is when and why a session ends.
+func endText(s *sandgatev1.Session) string {
+	at := endOf(s)
+	switch {
+	case at == nil:
+		return "never"
+	case at == s.GetIdleExpireTime():
+		return fmt.Sprintf("%s, if it is not used for %s", sessionTime(at), s.GetIdleTimeout().AsDuration())
+	}
+	return sessionTime(at) + ", however it is used"
+}
+
 func workspaceText(w *sandgatev1.WorkspaceSpec) string {
 	kind := strings.ToLower(strings.TrimPrefix(w.GetKind().String(), "WORKSPACE_KIND_"))
 	switch {
@@ -313,6 +325,21 @@ func workspaceText(w *sandgatev1.WorkspaceSpec) string {
 		return w.GetGitWorktree().GetRepository() + "@" + w.GetGitWorktree().GetBranch()
 	}
 	return kind
+}
+
+// kindText is a workspace with its kind.
+func kindText(w *sandgatev1.WorkspaceSpec) string {
+	switch {
+	case w.GetDirectory() != "":
+		return "directory " + w.GetDirectory()
+	case w.GetGitWorktree() != nil:
+		text := "git worktree of " + workspaceText(w)
+		if w.GetGitWorktree().GetKeepBranch() {
+			text += ", whose branch is kept"
+		}
+		return text
+	}
+	return workspaceText(w)
 }
 
 func sessionTime(t *timestamppb.Timestamp) string {
@@ -332,13 +359,13 @@ func printSession(w io.Writer, s *sandgatev1.Session, asJSON bool) error {
 		{"id", s.GetSessionId()},
 		{"owner", s.GetOwner()},
 		{"profile", s.GetProfile()},
-		{"workspace", workspaceText(s.GetWorkspace())},
+		{"workspace", kindText(s.GetWorkspace())},
 		{"made", sessionTime(s.GetCreateTime())},
 		{"last used", sessionTime(s.GetLastUsedTime())},
-		{"ends", sessionTime(endOf(s))},
+		{"ends", endText(s)},
 		{"calls", fmt.Sprintf("%d allowed%s, %d asked, %d denied; %d running%s, %d in the background%s", u.GetAllowedCalls(), ofMost(q.GetCalls()), u.GetAskedCalls(),
 			u.GetDeniedCalls(), u.GetRunningCalls(), ofMost(q.GetConcurrentCalls()), u.GetBackgroundCalls(), ofMost(q.GetBackgroundCalls()))},
-		{"cpu time", u.GetCpuTime().AsDuration().String() + ofMostTime(q.GetCpuTime())},
+		{"cpu time", u.GetCpuTime().AsDuration().Round(time.Millisecond).String() + ofMostTime(q.GetCpuTime())},
 	}
 	if q.GetDiskBytes() > 0 {
 		lines = append(lines, [2]string{"disk", "at most " + sizeText(q.GetDiskBytes())})

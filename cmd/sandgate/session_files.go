@@ -9,8 +9,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/sandgate/sandgate/internal/workspace"
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
@@ -192,7 +195,11 @@ DIRECTORY, which has to be there or is made, or written to stdout as a tar strea
 				if asTar {
 					return downloadTree(cmd.Context(), service, args[0], args[1], to, cmd.OutOrStdout())
 				}
-				return downloadFile(cmd.Context(), service, args[0], args[1], to, cmd.OutOrStdout())
+				err := downloadFile(cmd.Context(), service, args[0], args[1], to, cmd.OutOrStdout())
+				if status.Code(err) == codes.FailedPrecondition && strings.Contains(err.Error(), "no regular file") {
+					return fmt.Errorf("%s: --tar gets a directory", explain(err))
+				}
+				return err
 			})
 		},
 	}
