@@ -66,6 +66,7 @@ const bulk = 64 << 10
 // a request fills.
 type plan struct {
 	arena *raw.Arena
+	rooms [raw.Inboxes]raw.Room
 	start *raw.Script // of fork server, stage and holder
 
 	// selfProof lets the holder look at itself, for a host that cannot.
@@ -241,6 +242,7 @@ func (p *plan) writeForkServer(s *raw.Script, control, body uintptr, filter secc
 	s.Call("take stdin", unix.SYS_DUP3, null, 0, 0)
 	s.Call("take stdout", unix.SYS_DUP3, null, 1, 0)
 	s.Call("close /dev/null", unix.SYS_CLOSE, null)
+	shed(s)
 	if len(filter) > 0 {
 		install(s, filter)
 	}
@@ -296,9 +298,8 @@ func (p *plan) writeFork(s *raw.Script, stack raw.Word) *raw.Step {
 		fork = s.Spawn("fork a stage", flags|uintptr(unix.SIGCHLD), p.stage, stack, 0).Keep(p.arena.WordAt(record + 8))
 		s.Call("tell the stage's pid", unix.SYS_WRITE, p.fds[fdReport], record, 16).Ignore(unix.EPIPE)
 	}
-	for i := range fdCount {
-		s.Call("close a descriptor of the stage", unix.SYS_CLOSE, p.fds[i])
-	}
+	// They came into the lowest places that were free, one after another.
+	s.Call("close the stage's descriptors", unix.SYS_CLOSE_RANGE, p.fds[fdControl], p.fds[fdStderr], 0)
 	s.Jump(int(p.entryWait))
 	return fork
 }
@@ -313,9 +314,7 @@ func (p *plan) writeStage(s *raw.Script, workspace bool) *raw.Step {
 		flags |= unix.CLONE_VM
 	}
 	fork := s.Spawn("fork the holder", flags, p.hold, p.stack, 0).Keep(p.holder)
-	for _, i := range []int{fdGo, fdStdin, fdStdout, fdStderr} {
-		s.Call("close a descriptor of the holder", unix.SYS_CLOSE, p.fds[i])
-	}
+	s.Call("close the holder's descriptors", unix.SYS_CLOSE_RANGE, p.fds[fdGo], p.fds[fdStderr], 0)
 	s.Receive("take the call", p.fds[fdControl], stageInbox)
 	return fork
 }

@@ -35,20 +35,26 @@ const (
 	proofBytes       = proofStatusBytes + 8*proofLinkBytes
 )
 
-// writeHolder takes every privilege from the process, for good: groups, ids,
-// capabilities in all five sets, the gaining of new ones, system calls. Then it
-// tells what the kernel says about it now, and waits for its program.
+// shed takes from a fork server what its stages need as little as their programs: groups,
+// and the capabilities that an execve could give, of which there is none before the
+// program's. What the fork server has it keeps, and hands on to its stages.
+func shed(s *raw.Script) {
+	s.Call("clear ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0).Ignore(unix.EINVAL)
+	for _, c := range boundingSet() {
+		s.Call(fmt.Sprintf("drop capability %d from the bounding set", c), unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0)
+	}
+	s.Call("set groups", unix.SYS_SETGROUPS, 0, 0)
+}
+
+// writeHolder takes every privilege from the process that its fork server still had, for
+// good: ids, capabilities, the gaining of new ones, system calls. Then it tells what the
+// kernel says about it now, and waits for its program.
 func (p *plan) writeHolder(s *raw.Script, filter seccomp.Program) {
 	s.Call("begin a session", unix.SYS_SETSID).Ignore(unix.EPERM)
 	for i, fd := range []int{fdStdin, fdStdout, fdStderr} {
 		s.Call("take the program's descriptors", unix.SYS_DUP3, p.fds[fd], i, 0)
 	}
 	s.Call("let go of the fork server's socket", unix.SYS_CLOSE, forkSocket)
-	s.Call("clear ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0).Ignore(unix.EINVAL)
-	for _, c := range boundingSet() {
-		s.Call(fmt.Sprintf("drop capability %d from the bounding set", c), unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0)
-	}
-	s.Call("set groups", unix.SYS_SETGROUPS, 0, 0)
 	s.Call("set gid", unix.SYS_SETRESGID, cell.PayloadGID, cell.PayloadGID, cell.PayloadGID)
 	s.Call("set uid", unix.SYS_SETRESUID, cell.PayloadUID, cell.PayloadUID, cell.PayloadUID)
 	var header [8]byte
@@ -184,7 +190,7 @@ func (p *plan) holderScript(x *cell.Request, t *terminal) *raw.Script {
 	if t != nil {
 		steps += 8
 	}
-	s := p.arena.Inbox(holderInbox, steps, nil)
+	s := p.arena.Inbox(holderInbox, steps, &p.rooms[holderInbox])
 	if t != nil {
 		s.Call("open the terminal", unix.SYS_OPENAT, unix.AT_FDCWD, t.path, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0).Keep(p.tty)
 		s.Call("control the terminal", unix.SYS_IOCTL, p.tty, unix.TIOCSCTTY, 0)

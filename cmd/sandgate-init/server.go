@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -80,6 +81,9 @@ func runInit() int {
 	}
 	s, err := newServer(in, out)
 	if err == nil {
+		// All fork servers are forked. A goroutine that is locked to its thread takes two
+		// changes of thread when the runtime interrupts it.
+		runtime.UnlockOSThread()
 		err = s.serve()
 	}
 	if err != nil {

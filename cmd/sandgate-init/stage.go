@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -137,6 +138,8 @@ func (n *stage) openPipes() (theirs [fdCount]int, err error) {
 // asPayload lets open make pipes that belong to the program's user: the kernel
 // gives a pipe to the file system uid of the thread that makes it.
 func asPayload(open func(), pipes []int) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	before, err := unix.SetfsuidRetUid(cell.PayloadUID)
 	if errors.Is(err, unix.ENOSYS) { // gVisor; there init needs CAP_CHOWN
 		open()

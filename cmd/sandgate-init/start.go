@@ -28,10 +28,14 @@ func (c *call) begin(s *server) {
 			return
 		}
 	}
-	script := s.plan.arena.Inbox(stageInbox, 32, nil)
+	steps := 1
 	c.phase = starting
 	if !c.fitsAsItIs() {
 		c.phase = fitting
+		steps += refitSteps
+	}
+	script := s.plan.arena.Inbox(stageInbox, steps, &s.plan.rooms[stageInbox])
+	if c.phase == fitting {
 		s.plan.refit(script, c.stage, &c.request.Exec)
 	}
 	script.Reap(s.plan.holder, callFilesystems(c.request.Workspace))
@@ -311,6 +315,9 @@ func (c *call) up(s *server) {
 	}
 	c.early = nil
 }
+
+// refitSteps is more than refit writes down.
+const refitSteps = 31
 
 // refit writes down how a stage is fitted to a call that it was not made for: new
 // file systems go over the first ones, which gVisor can do where it cannot resize.

@@ -114,16 +114,28 @@ func (a *Arena) Role(report Int) Role {
 // Stack reserves a stack for a Spawned process and returns its address.
 func (a *Arena) Stack() uintptr { return a.base() + a.reserve(stackBytes) + stackBytes }
 
+// Room is memory for an inbox's scripts, one after another. It is not safe for concurrent
+// use.
+type Room struct{ script, message []byte }
+
+// roomBytes is the most that a Room keeps of each kind.
+const roomBytes = 64 << 10
+
 // Inbox begins a script of up to so many ops for a process that waits for it with
-// Receive. buf is reused.
-func (a *Arena) Inbox(inbox, ops int, buf []byte) *Script {
+// Receive. It is made in room, if that is not nil: its message must have been written
+// before the next script is begun there.
+func (a *Arena) Inbox(inbox, ops int, room *Room) *Script {
+	if room == nil {
+		room = &Room{}
+	}
 	n := ops * int(opBytes)
+	buf := room.script
 	if cap(buf) < n {
 		buf = make([]byte, n, n+4096)
 	}
 	buf = buf[:n]
 	clear(buf)
-	return &Script{arena: a, off: a.inboxAt(inbox), max: ops, buf: buf}
+	return &Script{arena: a, off: a.inboxAt(inbox), max: ops, buf: buf, tags: make([]string, 0, ops), room: room}
 }
 
 func (a *Arena) inboxAt(inbox int) uintptr { return a.inboxes + uintptr(inbox)*MaxInboxBytes }
@@ -133,14 +145,18 @@ func (a *Arena) InboxMemory() (addr, size uintptr) {
 	return a.base() + a.inboxes, Inboxes * MaxInboxBytes
 }
 
-// Message is the script as it is sent to the waiting process.
+// Message is the script as it is sent to the waiting process; for those of an Inbox, once
+// for each.
 func (s *Script) Message() ([]byte, error) {
 	if len(s.buf) > MaxInboxBytes {
 		return nil, fmt.Errorf("request of %d bytes for a prepared process, at most %d: %w", len(s.buf), MaxInboxBytes, syscall.E2BIG)
 	}
-	out := make([]byte, 8, 8+len(s.buf))
-	binary.NativeEndian.PutUint64(out, uint64(len(s.buf)))
-	return append(out, s.buf...), nil
+	out := binary.NativeEndian.AppendUint64(s.room.message[:0], uint64(len(s.buf)))
+	out = append(out, s.buf...)
+	if cap(s.buf) <= roomBytes && cap(out) <= roomBytes {
+		s.room.script, s.room.message = s.buf, out
+	}
+	return out, nil
 }
 
 // Receive appends the taking of a Message from a descriptor into an inbox and goes on

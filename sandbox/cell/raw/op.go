@@ -61,6 +61,7 @@ type Script struct {
 	ops   int
 	max   int
 	tags  []string
+	room  *Room // of an inbox
 }
 
 // add appends an op. A script that is larger than was announced is a mistake of
