@@ -84,6 +84,7 @@ func (c *call) start(s *server) {
 		return
 	}
 	c.writeHolder()
+	c.makeNext(s) // while the host gets ready, the processors have time
 }
 
 // releaseByte is what a holder waits for just before it becomes the program.
