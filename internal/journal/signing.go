@@ -21,7 +21,7 @@ import (
 type signing struct {
 	j       *Journal
 	key     *merkle.Key
-	wake    chan struct{} // records were written
+	wake    chan struct{} // the first record since a checkpoint was written, or enough for one
 	quit    chan struct{}
 	done    chan struct{}
 	started bool // before Open returns
@@ -74,6 +74,7 @@ func (s *signing) add(batch []*request) {
 		return
 	}
 	s.mu.Lock()
+	before := s.count
 	for _, r := range batch {
 		s.hashes = append(s.hashes, r.rec.Hash)
 		if r.rec.Kind != KindCheckpoint {
@@ -82,7 +83,9 @@ func (s *signing) add(batch []*request) {
 	}
 	n := s.count
 	s.mu.Unlock()
-	if n == 0 {
+	// Between the first one, which sets the time of the next checkpoint, and the one that
+	// makes it due, nobody need be woken.
+	if n == before || before > 0 && n < s.j.opts.CheckpointRecords {
 		return
 	}
 	select {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -66,6 +67,8 @@ type Session struct {
 	users int // calls that use it now
 	stage stage
 	rests time.Time // expiry leaves it alone until then
+
+	place atomic.Pointer[string] // what dir has said
 
 	mu      sync.Mutex
 	state   State
@@ -193,7 +196,7 @@ func (s *Session) WorkspaceDir() string {
 	if t := s.state.Terms; t != nil && t.Kind == Directory { // neither is ever written to
 		return t.Dir
 	}
-	return filepath.Join(s.dir(), workspaceName)
+	return s.dir() + "/" + workspaceName
 }
 
 // KeepOwner tells whether the files of the workspace belong to somebody of the
@@ -202,5 +205,10 @@ func (s *Session) KeepOwner() bool { return s.state.Terms != nil && s.state.Term
 
 // dir holds what the daemon itself keeps of the session on disk.
 func (s *Session) dir() string {
-	return filepath.Join(s.manager.cfg.Dir, Key(s.name.caller, s.name.id))
+	if dir := s.place.Load(); dir != nil {
+		return *dir
+	}
+	dir := filepath.Join(s.manager.cfg.Dir, Key(s.name.caller, s.name.id))
+	s.place.Store(&dir)
+	return dir
 }

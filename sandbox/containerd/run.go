@@ -321,8 +321,12 @@ func (u *running) exec(ctx context.Context) (cell.Exit, error) {
 			<-u.unthrottled // else it could lift the limit of a later call in this group
 		}
 	}()
-	inputs, noMore := context.WithCancelCause(ctx)
-	defer noMore(nil)
+	inputs := ctx
+	if u.call.Control != nil {
+		var noMore context.CancelCauseFunc
+		inputs, noMore = context.WithCancelCause(ctx)
+		defer noMore(nil)
+	}
 	var next *cell.Stage
 	if u.ahead() {
 		if spec, ready := u.r.nextSpec(u.c, u.otherSlot()); ready {
