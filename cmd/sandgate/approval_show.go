@@ -121,7 +121,8 @@ func writeApproval(w io.Writer, a *sandgatev1.Approval, now time.Time) error {
 	t := approvalText{p: newPalette(w), now: now}
 	call := a.GetCall()
 	fmt.Fprintf(&t.b, "%s  %s%s\n", t.p.bold(visible(a.GetApprovalId())), stateText(a.GetState()), t.until(a))
-	t.line("caller", visible(a.GetCallerId())+agentText(call.GetAgent()))
+	t.line("waits for", visible(a.GetWaitsFor()))
+	t.line("caller", visible(a.GetCallerId())+principalText(a.GetCallerPrincipal())+agentText(call.GetAgent()))
 	t.line("call", visible(call.GetCallId()))
 	t.line("session", visible(call.GetSessionId()))
 	t.line("profile", visible(call.GetProfile()))
@@ -145,6 +146,12 @@ func writeApproval(w io.Writer, a *sandgatev1.Approval, now time.Time) error {
 	t.votes(a)
 	if g := a.GetSuggestedGrant(); g != nil && a.GetState() == sandgatev1.ApprovalState_APPROVAL_STATE_PENDING {
 		t.line("grant", fmt.Sprintf("could be given as well (--grant): %s; %s", visible(g.GetSummary()), termsText(g.GetTerms())))
+		for _, f := range g.GetFiles() {
+			t.line("", "as long as it stays: "+fileText(f))
+		}
+		for _, text := range g.GetNotFrozen() {
+			t.line("", t.p.yellow("NOT FROZEN: ")+visible(text))
+		}
 	}
 	t.line("grant id", visible(a.GetGrantId()))
 	t.line("digest", visible(a.GetBindingDigest()))
@@ -210,16 +217,7 @@ func (t *approvalText) stdin(a *sandgatev1.Approval) {
 
 func (t *approvalText) files(a *sandgatev1.Approval) {
 	for _, f := range a.GetFiles() {
-		text := fmt.Sprintf("%s %s", visible(f.GetOp()), visible(f.GetPath()))
-		if f.GetRealPath() != f.GetPath() {
-			text += " → " + visible(f.GetRealPath())
-		}
-		if f.GetSha256() == "" {
-			text += ", which is not there"
-		} else {
-			text += fmt.Sprintf(", %d bytes, sha256 %s", f.GetSizeBytes(), visible(f.GetSha256()))
-		}
-		t.line("file", text)
+		t.line("file", fileText(f))
 	}
 	for _, text := range a.GetNotFrozen() {
 		t.line("NOT FROZEN", visible(text))
@@ -229,12 +227,34 @@ func (t *approvalText) files(a *sandgatev1.Approval) {
 	}
 }
 
+// fileText is a file that something is bound to.
+func fileText(f *sandgatev1.ApprovalFile) string {
+	text := fmt.Sprintf("%s %s", visible(f.GetOp()), visible(f.GetPath()))
+	if f.GetRealPath() != f.GetPath() {
+		text += " → " + visible(f.GetRealPath())
+	}
+	switch {
+	case f.GetSha256() != "":
+		return text + fmt.Sprintf(", %d bytes, sha256 %s", f.GetSizeBytes(), visible(f.GetSha256()))
+	case f.GetOp() == "dir":
+		return text
+	}
+	return text + ", which is not there"
+}
+
+func principalText(principal string) string {
+	if principal == "" {
+		return ""
+	}
+	return ", who is " + visible(principal)
+}
+
 func (t *approvalText) votes(a *sandgatev1.Approval) {
 	if a.GetQuorum() > 1 || len(a.GetVotes()) > 0 {
 		t.line("approvals", fmt.Sprintf("%d of %d", len(a.GetVotes()), a.GetQuorum()))
 	}
 	for _, v := range a.GetVotes() {
-		text := visible(v.GetApprover()) + " at " + timeText(v.GetTime())
+		text := visible(v.GetApprover()) + principalText(v.GetPrincipal()) + " at " + timeText(v.GetTime())
 		if v.GetComment() != "" {
 			text += ": " + visible(v.GetComment())
 		}

@@ -116,6 +116,19 @@ func TestHowItWouldRunIsShown(t *testing.T) {
 			t.Errorf("%q is not in:\n%s", want, text)
 		}
 	}
+	a.CallerPrincipal, a.WaitsFor = "eve\u202e", "call c0, which works in the same workspace"
+	a.SuggestedGrant.Files = []*sandgatev1.ApprovalFile{{Path: "/workspace/m", RealPath: "/workspace/m", Op: "dir"}}
+	a.SuggestedGrant.NotFrozen = []string{"what it fetches"}
+	a.Votes = []*sandgatev1.ApprovalVote{{Approver: "token:bob", Principal: "bob"}}
+	text = show(a)
+	for _, want := range []string{
+		"caller      unix:uid:1000, who is eve⟨U+202E⟩\n", "waits for   call c0", "as long as it stays: dir /workspace/m\n", "NOT FROZEN: what it fetches\n",
+		"approved by token:bob, who is bob at ",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in:\n%s", want, text)
+		}
+	}
 	a.Run = &sandgatev1.ApprovalRun{Cage: &sandgatev1.SandboxObligations{Workspace: "rw"}}
 	if text = show(a); !strings.Contains(text, "it can read and change the workspace\n") || !strings.Contains(text, "terminal    none\n") {
 		t.Errorf("a plain call:\n%s", text)

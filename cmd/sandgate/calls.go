@@ -228,6 +228,9 @@ func (c *client) orAsked(ctx context.Context, id string, missing error) error {
 	return found
 }
 
+// errStillEnding ends the waiting for the end of a call.
+var errStillEnding = errors.New("the call takes long to end")
+
 // killWait is how long the end of a call is waited for.
 const killWait = 10 * time.Second
 
@@ -243,7 +246,7 @@ func kill(ctx context.Context, api sandgatev1.ToolServiceClient, id string) (str
 	if _, err := api.Cancel(ctx, &sandgatev1.CancelRequest{CallId: id}); err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, killWait)
+	ctx, cancel := context.WithTimeoutCause(ctx, killWait, errStillEnding)
 	defer cancel()
 	// From where its output ends now: it is not wanted.
 	req := &sandgatev1.AttachRequest{CallId: id, StdoutOffset: was.GetStdoutBytes(), StderrOffset: was.GetStderrBytes()}
