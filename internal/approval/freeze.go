@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/sandgate/sandgate/internal/facts"
+	"github.com/sandgate/sandgate/internal/grant"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/sandbox"
 )
@@ -22,28 +23,16 @@ const (
 	maxUnfrozen    = 32
 )
 
-// What a call does with a file.
+// What a call does with a file, as grant.File has it.
 const (
-	OpRun   = "run" // it is executed, or read as a program
-	OpRead  = "read"
-	OpWrite = "write"
-	// OpDir: it is a directory that the call works in or on. It is held by where it
-	// leads to, not by what is in it.
-	OpDir = "dir"
+	OpRun   = grant.OpRun
+	OpRead  = grant.OpRead
+	OpWrite = grant.OpWrite
+	OpDir   = grant.OpDir
 )
 
 // File is a file of the workspace as it was when the call was asked about.
-type File struct {
-	Path   string `json:"path"` // absolute in the cell, as the call names it
-	Real   string `json:"real"` // the same without symbolic links
-	Op     string `json:"op"`
-	SHA256 string `json:"sha256"` // of its content, in hex; empty: there is none, or it is a directory
-	Bytes  int64  `json:"bytes"`
-}
-
-// Held reports whether the file is what the call runs, so that it runs these very
-// bytes.
-func (f *File) Held() bool { return f.Op == OpRun && f.SHA256 != "" }
+type File = grant.File
 
 // Freeze notes what the files are that a call refers to, as far as the facts tell,
 // in the workspace at dir; empty: there is none yet. unfrozen tells in sentences what the

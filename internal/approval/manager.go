@@ -375,7 +375,7 @@ func (a *Approval) grantable(terms grant.Terms) (*grant.Terms, error) {
 		return nil, fmt.Errorf("no grant can be given with approval %s: %s: %w", a.ID, a.NoOffer, errdefs.ErrFailedPrecondition)
 	}
 	terms = terms.WithDefaults(a.Session)
-	if err := terms.Check(a.Session); err != nil {
+	if err := a.Offer.CheckTerms(terms, a.Session); err != nil {
 		return nil, err
 	}
 	return &terms, nil

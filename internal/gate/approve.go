@@ -168,8 +168,11 @@ func (w *way) offer(a *approval.Approval) {
 	default:
 		class, err := grant.Suggest(&w.input, w.decision.Reasons)
 		if err != nil {
-			a.NoOffer = err.Error()
-			return
+			var none error
+			if class, none = grant.SuggestExact(&w.input, w.decision.Reasons, w.call.WorkspaceDir, a.Bound.Files, a.Unfrozen); none != nil {
+				a.NoOffer = err.Error()
+				return
+			}
 		}
 		class.ToolDigest = w.tool.Digest
 		a.Offer = &class

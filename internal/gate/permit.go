@@ -91,20 +91,56 @@ func (w *way) withdraw(ctx context.Context) {
 	}
 }
 
-// unchanged looks at the approved files once more, when nothing is left to do but to
-// start the program.
-func (w *way) unchanged() error {
-	if w.approval == nil || w.permit == nil {
-		return nil
+// holds reports whether the files that a grant is held to are as they were, and notes
+// them: they are looked at once more when the call is about to run.
+func (g *Gate) holds(p *prepared, gr *grant.Grant) bool {
+	e := gr.Class.Exact
+	if e == nil {
+		return true
 	}
-	if w.gate.superseded(w.approval.Bound.Revision) {
+	dir, err := g.workspaceOf(p)
+	if err != nil {
+		return false
+	}
+	changed, err := approval.Changed(e.Files, dir)
+	if err != nil || len(changed) > 0 {
+		return false
+	}
+	if p.held == nil {
+		p.held = map[string][]approval.File{}
+	}
+	p.held[gr.ID] = e.Files
+	return true
+}
+
+// held are the files that have to be as they were when the call runs: those of its
+// approval, or of the grants that it runs by.
+func (w *way) held() []approval.File {
+	if w.decision.Outcome == policy.Ask && w.approval != nil {
+		return w.approval.Bound.Files
+	}
+	var out []approval.File
+	for _, id := range w.decision.Grants {
+		out = append(out, w.prepared.held[id]...)
+	}
+	return out
+}
+
+// unchanged looks at those files once more, when nothing is left to do but to start the
+// program.
+func (w *way) unchanged() error {
+	held := w.held()
+	switch {
+	case w.permit == nil, w.approval == nil && len(held) == 0:
+		return nil
+	case w.approval != nil && w.gate.superseded(w.approval.Bound.Revision):
 		w.void = &voidError{"another policy is in force"}
 		return w.void
 	}
 	dir, err := w.gate.workspaceOf(w.prepared)
 	var changed []string
 	if err == nil {
-		changed, err = approval.Changed(w.approval.Bound.Files, dir)
+		changed, err = approval.Changed(held, dir)
 	}
 	switch {
 	case err != nil:
@@ -117,17 +153,20 @@ func (w *way) unchanged() error {
 	return w.void
 }
 
-// voided is the result of a call that changed between its approval and its run: the
+// voided is the result of a call that changed between its approval, or the decision that
+// it is granted, and its run: the
 // intent came to nothing, the approval is void and the call is denied for good.
 func (w *way) voided(ctx context.Context, cause *voidError) (Result, error) {
 	w.nothing = true
-	id := w.approval.ID
+	id := w.permit.ApprovalID // empty: it would have run by grants
 	if err := w.recordNotRun(ctx, cause); err != nil {
 		return Result{}, err
 	}
 	w.givePermitBack()
-	if _, err := w.gate.cfg.Approvals.Void(ctx, id, cause.why); err != nil {
-		return Result{}, err
+	if id != "" {
+		if _, err := w.gate.cfg.Approvals.Void(ctx, id, cause.why); err != nil {
+			return Result{}, err
+		}
 	}
 	reason := voidReason(cause.why)
 	reason.Remediation = "leave the files as they are, and send the call under a new call id to have it approved"
@@ -141,7 +180,7 @@ func (w *way) voided(ctx context.Context, cause *voidError) (Result, error) {
 func (w *way) kind() grant.Kind { return kindOf(w.prepared) }
 
 func kindOf(p *prepared) grant.Kind {
-	return grant.Kind{Caller: p.call.Caller.ID, Session: p.call.SessionID, Profile: p.profile, Tool: p.tool.Name, ToolDigest: p.tool.Digest}
+	return grant.Kind{Caller: p.call.Caller.ID, Session: p.call.SessionID, Profile: p.profile, Tool: p.tool.Name, ToolDigest: p.tool.Digest, WorkspaceDir: p.call.WorkspaceDir}
 }
 
 // putGrants tells policy of the grants that live for the call. One that was given with
@@ -159,7 +198,7 @@ func (g *Gate) putGrants(in *policy.SessionInput, p *prepared) {
 		own = g.cfg.Approvals.LiveOf(p.call.Caller.ID, p.call.ID)
 	}
 	for i := range grants {
-		if grants[i].ApprovalID == own && own != "" {
+		if grants[i].ApprovalID == own && own != "" || !g.holds(p, &grants[i]) {
 			continue
 		}
 		in.Grants = append(in.Grants, grants[i].ID)

@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/google/uuid"
 
+	"github.com/sandgate/sandgate/internal/approval"
 	"github.com/sandgate/sandgate/internal/catalog"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/seen"
@@ -47,8 +48,9 @@ type prepared struct {
 	command catalog.Command
 	profile string
 	digest  string
-	looked  *seen.Workspace // what its facts were derived from; nil before
-	saw     *policy.Input   // what policy saw of a call that it made itself; nil: it did not
+	looked  *seen.Workspace            // what its facts were derived from; nil before
+	held    map[string][]approval.File // what grants that live for it are held to, by their ids
+	saw     *policy.Input              // what policy saw of a call that it made itself; nil: it did not
 }
 
 func (p *prepared) key() callKey { return callKey{p.call.Caller.ID, p.call.ID} }

@@ -172,7 +172,7 @@ func (w *way) turn() turn {
 	if dir == "" && w.call.SessionID != "" {
 		dir = w.gate.cfg.Sessions.WorkspaceDir(w.call.Caller.ID, w.call.SessionID)
 	}
-	alone := w.approval != nil && bindsContent(w.approval)
+	alone := bindsContent(w.held())
 	if dir == "" || !alone && w.onlyReads() {
 		return turn{}
 	}
@@ -205,7 +205,7 @@ func (w *way) enterWorkspace(ctx context.Context, want turn) (leave func(), err 
 		t.mu.Lock()
 		blocker := t.blocker(me)
 		t.mu.Unlock()
-		return nil, &BusyError{fmt.Sprintf("call %q was not run: it was approved, and waited for %s, which could change what was approved; send it again when that has ended",
+		return nil, &BusyError{fmt.Sprintf("call %q was not run: it is held to files as they were, and waited for %s, which could change them; send it again when that has ended",
 			w.call.ID, cmp.Or(blocker, "other calls in the same workspace"))}
 	}
 	return nil, cancelled(ctx)
@@ -259,10 +259,10 @@ func (g *Gate) superseded(revision string) bool {
 	return now != "" && now != revision
 }
 
-// bindsContent reports whether an approval is bound to the content of files.
-func bindsContent(a *approval.Approval) bool {
-	for i := range a.Bound.Files {
-		if f := &a.Bound.Files[i]; f.Op != approval.OpWrite {
+// bindsContent reports whether a call is bound to the content of files.
+func bindsContent(files []approval.File) bool {
+	for i := range files {
+		if f := &files[i]; f.Op != approval.OpWrite {
 			return true
 		}
 	}

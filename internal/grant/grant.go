@@ -50,6 +50,8 @@ type Class struct {
 	Args     json.RawMessage       `json:"args,omitempty"`
 	Free     []string              `json:"free,omitempty"`
 	Under    []string              `json:"under,omitempty"`
+	// Exact is of a call whose code is not known beforehand; nil: it is another.
+	Exact *Exact `json:"exact,omitempty"`
 }
 
 // Terms are how far a grant goes.
@@ -129,7 +131,7 @@ func (g *Grant) Live(now time.Time) bool {
 // covers reports whether the grant is for calls of this kind at all; whether it is for this
 // very call, the policy says.
 func (g *Grant) covers(k Kind) bool {
-	return g.Caller == k.Caller && g.Class.Tool == k.Tool && g.Class.ToolDigest == k.ToolDigest && g.Class.Profile == k.Profile &&
+	return (g.Class.Exact == nil || g.Class.Exact.WorkspaceDir == k.WorkspaceDir) && g.Caller == k.Caller && g.Class.Tool == k.Tool && g.Class.ToolDigest == k.ToolDigest && g.Class.Profile == k.Profile &&
 		(g.Terms.Scope == ScopeCaller || g.Terms.Scope == ScopeSession && g.Session == k.Session && k.Session != "")
 }
 
@@ -137,12 +139,18 @@ func (g *Grant) covers(k Kind) bool {
 func (g *Grant) Input() policy.GrantInput {
 	return policy.GrantInput{
 		ID: g.ID, Scope: g.Terms.Scope, Tool: g.Class.Tool, Cwd: g.Class.Cwd, Rules: g.Class.Rules, Summary: g.Class.Summary,
+		Exact:    g.Class.Exact != nil,
 		Commands: g.Class.Commands, Args: g.Class.Args, Free: g.Class.Free, Under: g.Class.Under,
 	}
 }
 
 // Kind is what of a call says which grants can be for it.
-type Kind struct{ Caller, Session, Profile, Tool, ToolDigest string }
+type Kind struct {
+	Caller, Session, Profile, Tool, ToolDigest string
+	// WorkspaceDir is the directory of the machine that the call names; empty: its session's
+	// own, or none.
+	WorkspaceDir string
+}
 
 func (g *Grant) clone() Grant {
 	own := *g

@@ -75,7 +75,7 @@ func (m *Manager) put(g *Grant) {
 // terms, caller, session, approval and approvers. A caller that has too many is
 // errdefs.ErrResourceExhausted.
 func (m *Manager) Give(ctx context.Context, g Grant) (Grant, error) {
-	if err := g.Terms.Check(g.Session); err != nil {
+	if err := g.Class.CheckTerms(g.Terms, g.Session); err != nil {
 		return Grant{}, err
 	}
 	id, err := uuid.NewRandom()
@@ -223,6 +223,22 @@ func (m *Manager) drop(gone func(*Grant) bool) {
 			delete(m.callers, g.Caller)
 		}
 	}
+}
+
+// without are arguments but for some members.
+func without(args []byte, names []string) (json.RawMessage, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(args, &members); err != nil {
+		return nil, fmt.Errorf("arguments: %w", err)
+	}
+	for _, name := range names {
+		delete(members, name)
+	}
+	out, err := json.Marshal(members)
+	if err != nil {
+		return nil, fmt.Errorf("arguments: %w", err)
+	}
+	return out, nil
 }
 
 func memberNames(args []byte) ([]string, error) {

@@ -29,6 +29,26 @@ const (
 // the text of a commit's message, and which files of one directory a harmless program
 // is given. Neither variables nor a standard input nor a terminal are ever granted.
 func Suggest(in *policy.Input, reasons []policy.Reason) (Class, error) {
+	c, err := begin(in, reasons)
+	if err != nil {
+		return Class{}, err
+	}
+	switch {
+	case in.Call.Python != nil:
+		err = errors.New("what a Python program does cannot be told by its words")
+	case in.Call.Shell != nil:
+		err = c.ofScript(in.Call.Shell, reasons)
+	default:
+		err = c.ofArguments(in)
+	}
+	if err != nil {
+		return Class{}, err
+	}
+	return c, nil
+}
+
+// begin is a class of calls like this one, before it is said which.
+func begin(in *policy.Input, reasons []policy.Reason) (Class, error) {
 	c := Class{Tool: in.Call.Tool, Cwd: in.Call.Cwd, Profile: in.Session.Profile}
 	for _, r := range reasons {
 		if strings.HasPrefix(r.Rule, "daemon:") {
@@ -48,18 +68,6 @@ func Suggest(in *policy.Input, reasons []policy.Reason) (Class, error) {
 	}
 	if in.Call.Terminal {
 		return Class{}, errors.New("the call has a terminal, at which anything can be typed")
-	}
-	var err error
-	switch {
-	case in.Call.Python != nil:
-		err = errors.New("what a Python program does cannot be told by its words")
-	case in.Call.Shell != nil:
-		err = c.ofScript(in.Call.Shell, reasons)
-	default:
-		err = c.ofArguments(in)
-	}
-	if err != nil {
-		return Class{}, err
 	}
 	return c, nil
 }

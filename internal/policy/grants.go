@@ -19,6 +19,10 @@ type GrantInput struct {
 	Rules []string `json:"rules"`
 	// Summary is the grant in one sentence, for people.
 	Summary string `json:"summary"`
+	// Exact: Args are the whole call's whose code is not known, but for those of Free, which
+	// change nothing of what runs. Files that decide what it does are as they were when it
+	// was granted: sandgate shows no grant for which they are not.
+	Exact bool `json:"exact,omitempty"`
 	// Commands are what each command of a script has to be; absent for other tools.
 	Commands []GrantCommand `json:"commands,omitempty"`
 	// Args are what the arguments of another tool have to be, but for those that Free
@@ -44,6 +48,8 @@ type GrantCommand struct {
 	Under []string `json:"under"`
 }
 
+var keyExact = ast.StringTerm("exact")
+
 func (b *valueBuilder) grant(g *GrantInput) *ast.Term {
 	mark := len(b.items)
 	b.putText(keyID, g.ID)
@@ -52,6 +58,9 @@ func (b *valueBuilder) grant(g *GrantInput) *ast.Term {
 	b.putText(keyCwd, g.Cwd)
 	b.put(keyRules, b.texts(g.Rules))
 	b.putText(keySummary, g.Summary)
+	if g.Exact {
+		b.putBool(keyExact, true)
+	}
 	if len(g.Commands) > 0 {
 		b.put(keyCommands, list(b, g.Commands, b.grantCommand))
 	}

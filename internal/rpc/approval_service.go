@@ -202,7 +202,7 @@ func approvalProto(a *gate.AskedCall) *sandgatev1.Approval {
 		CreateTime: timeProto(a.CreatedAt), ExpireTime: timeProto(a.ExpiresAt), BindingDigest: a.Binding,
 		Quorum: int32of(a.Quorum()), DeniedBy: validText(a.By), Message: validText(a.Message), GrantId: a.GrantID,
 		CallerPrincipal: validText(a.Principal), WaitsFor: validText(a.WaitsFor),
-		NoGrantReason:   validText(a.NoOffer), MayNotApprove: validText(a.Refusal), StdinDigest: c.StdinDigest, StdinBytes: c.StdinBytes, ArgumentsCut: c.Cut,
+		NoGrantReason: validText(a.NoOffer), MayNotApprove: validText(a.Refusal), StdinDigest: c.StdinDigest, StdinBytes: c.StdinBytes, ArgumentsCut: c.Cut,
 		Call: &sandgatev1.Call{
 			CallId: a.CallID, SessionId: a.Session, Profile: c.Profile, Tool: c.Tool, ArgsJson: validText(string(c.Args)), Cwd: validText(c.Cwd),
 			WorkspaceDir: validText(c.WorkspaceDir),
@@ -217,12 +217,7 @@ func approvalProto(a *gate.AskedCall) *sandgatev1.Approval {
 		}
 		out.Call.Env[validText(name)] = ""
 	}
-	for i := range a.Bound.Files {
-		f := &a.Bound.Files[i]
-		out.Files = append(out.Files, &sandgatev1.ApprovalFile{
-			Path: validText(f.Path), RealPath: validText(f.Real), Op: f.Op, Sha256: f.SHA256, SizeBytes: f.Bytes,
-		})
-	}
+	out.Files = filesProto(a.Bound.Files)
 	out.NotFrozen, out.Changes = validTexts(a.Unfrozen), validTexts(a.Changed)
 	if run := &a.Bound.Run; !run.Cage.IsZero() {
 		out.Run = &sandgatev1.ApprovalRun{Cage: sandboxProto(run.Cage), Terminal: run.Terminal, Detached: run.Detached, Image: validText(run.Image)}
@@ -242,6 +237,20 @@ func approvalProto(a *gate.AskedCall) *sandgatev1.Approval {
 		out.SuggestedGrant = &sandgatev1.SuggestedGrant{
 			Summary: validText(a.Offer.Summary), Terms: termsProto(grant.Terms{}.WithDefaults(a.Session)), Rules: validTexts(a.Offer.Rules),
 		}
+		if e := a.Offer.Exact; e != nil {
+			out.SuggestedGrant.Files, out.SuggestedGrant.NotFrozen = filesProto(e.Files), validTexts(e.Unfrozen)
+		}
+	}
+	return out
+}
+
+func filesProto(files []approval.File) []*sandgatev1.ApprovalFile {
+	var out []*sandgatev1.ApprovalFile
+	for i := range files {
+		f := &files[i]
+		out = append(out, &sandgatev1.ApprovalFile{
+			Path: validText(f.Path), RealPath: validText(f.Real), Op: f.Op, Sha256: f.SHA256, SizeBytes: f.Bytes,
+		})
 	}
 	return out
 }
@@ -251,7 +260,12 @@ func termsProto(t grant.Terms) *sandgatev1.GrantTerms {
 }
 
 func grantProto(g *grant.Grant) *sandgatev1.Grant {
+	var files []*sandgatev1.ApprovalFile
+	if e := g.Class.Exact; e != nil {
+		files = filesProto(e.Files)
+	}
 	return &sandgatev1.Grant{
+		Files:   files,
 		GrantId: g.ID, Summary: validText(g.Class.Summary), Terms: termsProto(g.Terms), CallerId: validText(g.Caller), SessionId: g.Session,
 		Tool: g.Class.Tool, ToolDigest: g.Class.ToolDigest, Profile: g.Class.Profile, Rules: validTexts(g.Class.Rules), Used: int32of(g.Used), CreateTime: timeProto(g.CreatedAt),
 		ExpireTime: timeProto(g.ExpiresAt), LastUseTime: timeProto(g.LastUsed), ApprovalId: g.ApprovalID, Approvers: validTexts(g.Approvers),

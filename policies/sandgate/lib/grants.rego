@@ -31,9 +31,18 @@ answers(grant, finding, call) if {
 	}
 }
 
+# This very call, whose code is not known.
+answers(grant, finding, call) if {
+	grant.exact == true
+	finding.rule in grant.rules
+	_same_place(grant, call)
+	object.remove(call.args, object.get(grant, "free", [])) == grant.args
+}
+
 answers(grant, finding, call) if {
 	finding.rule in grant.rules
 	not call.shell
+	not grant.exact
 	suits(grant, call)
 	arguments(grant, call)
 }
@@ -46,11 +55,17 @@ answers(grant, finding, call) if {
 suits(grant, call) if {
 	_same_place(grant, call)
 	shell.plain(call.shell)
+	_once(grant, call)
 }
 
 suits(grant, call) if {
 	_same_place(grant, call)
 	not call.shell
+}
+
+# A use of a grant is one run of each of its commands, not of as many as fit into a script.
+_once(grant, call) if {
+	count([true | some command in call.shell.commands; matches(grant, command)]) <= count(grant.commands)
 }
 
 _same_place(grant, call) if {
@@ -170,10 +185,19 @@ _quiet(redirect) if {
 #   that they name are in its directories.
 arguments(grant, call) if {
 	object.remove(call.args, object.get(grant, "free", [])) == grant.args
+	_one_file(grant, call)
 	every file in object.get(call, "files", []) {
 		_below(grant, file)
 	}
 }
+
+# Any file of a directory: one, as it was shown, and not none that nobody looked at.
+_one_file(grant, call) if {
+	object.get(grant, "free", []) != []
+	count(call.files) == 1
+}
+
+_one_file(grant, _) if object.get(grant, "free", []) == []
 
 _below(grant, file) if {
 	paths.inside(file)

@@ -153,3 +153,51 @@ test_a_file_as_the_first_word if {
 	grants.answers(grant, _finding, _call([_command("touch", ["src/a"])]))
 	not grants.answers(grant, _finding, _call([_command("touch", ["lib/a"])]))
 }
+
+_exact := {
+	"id": "g3", "tool": "bash", "cwd": "/workspace", "rules": ["not-read-only"], "exact": true,
+	"args": {"command": "make"}, "free": ["description"],
+}
+
+_make(args, more) := object.union(
+	_call([object.union(_command("make", []), {"opaque": true})]),
+	object.union({"args": args}, more),
+)
+
+test_this_very_call if {
+	grants.answers(_exact, _finding, _make({"command": "make"}, {}))
+	grants.answers(_exact, {"rule": "not-read-only"}, _make({"command": "make", "description": "again"}, {}))
+	not grants.answers(_exact, {"rule": "network"}, _make({"command": "make"}, {}))
+	not grants.answers(_exact, _finding, _make({"command": "make", "x": 1}, {}))
+	not grants.answers(object.remove(_exact, ["exact"]), _finding, _make({"command": "make"}, {}))
+	not grants.answers(object.union(_exact, {"exact": false}), _finding, _make({"command": "make"}, {}))
+	every other in [
+		{"args": {"command": "make all"}}, {"cwd": "/workspace/sub"}, {"env": {"A": "b"}}, {"stdin_bytes": 1}, {"terminal": true}, {"tool": "sh"},
+	] {
+		not grants.answers(_exact, _finding, _make({"command": "make"}, other))
+	}
+	python := {"tool": "python", "cwd": "/workspace", "env": {}, "stdin_bytes": 0, "args": {"code": "1"}}
+	grant := object.union(object.remove(_exact, ["args"]), {"tool": "python", "args": {"code": "1"}})
+	grants.answers(grant, {"rule": "not-read-only"}, python)
+	not grants.answers(grant, {"rule": "not-read-only"}, object.union(python, {"args": {"code": "2"}}))
+}
+
+# One use is one run of each command that was granted.
+test_no_more_commands_than_were_granted if {
+	once := _command("git", ["commit", "-m", "x"])
+	again := object.union(once, {"index": 1})
+	not grants.answers(_commit, _finding, _call([once, again]))
+	twice := object.union(_commit, {"commands": array.concat(_commit.commands, [{
+		"name": "mkdir", "options": [], "words": [], "texts": [], "under": ["/workspace/src"],
+	}])})
+	grants.answers(twice, _finding, _call([once, again]))
+	grants.answers(_commit, _finding, _call([once, object.union(_command("ls", []), {"index": 1})]))
+}
+
+test_one_file_of_a_directory if {
+	asked := {"rule": "not-read-only"}
+	one := _write("docs/a", "/workspace/docs/a")
+	not grants.answers(_writing, asked, object.union(one, {"files": []}))
+	not grants.answers(_writing, asked, object.remove(one, ["files"]))
+	not grants.answers(_writing, asked, object.union(one, {"files": [_file("/workspace/docs/a"), _file("/workspace/docs/b")]}))
+}
