@@ -15,12 +15,19 @@ import (
 )
 
 // sum hashes a regular file of the workspace, by its path in the cell, over no link.
-func sum(dir, at string, most int64) (digest string, size int64, err error) {
+func sum(dir, at string, most int64, look *Look) (digest string, size int64, err error) {
 	file, err := openFile(dir, at)
 	if err != nil {
 		return "", 0, err
 	}
 	defer file.Close() //nolint:errcheck // only read
+	before, known := identify(file)
+	if digest, ok := look.knows(before); ok && known {
+		return digest, before.size, nil
+	}
+	if known && before.size <= most && !look.spends(before.size) {
+		return "", 0, errNotRead
+	}
 	h := sha256.New()
 	size, err = io.Copy(h, io.LimitReader(file, most+1))
 	if err != nil {
@@ -29,8 +36,15 @@ func sum(dir, at string, most int64) (digest string, size int64, err error) {
 	if size > most {
 		return "", 0, errTooLarge
 	}
-	return hex.EncodeToString(h.Sum(nil)), size, nil
+	digest = hex.EncodeToString(h.Sum(nil))
+	if after, ok := identify(file); ok && known {
+		look.note(before, after, digest)
+	}
+	return digest, size, nil
 }
+
+// errNotRead is of a file that was not looked at, since that would take too long.
+var errNotRead = errors.New("is not looked at")
 
 func openFile(dir, at string) (*os.File, error) {
 	below, ok := strings.CutPrefix(at, sandbox.WorkspacePath+"/")
@@ -57,7 +71,12 @@ func openFile(dir, at string) (*os.File, error) {
 
 // Changed says of frozen files, a sentence each, what is not any more as it was. An
 // error means that it is not known.
-func Changed(files []File, dir string) ([]string, error) {
+func Changed(files []File, dir string) ([]string, error) { return changed(files, dir, nil) }
+
+// Shown is Changed for lists: the files are looked at as look says.
+func Shown(files []File, dir string, look *Look) ([]string, error) { return changed(files, dir, look) }
+
+func changed(files []File, dir string, look *Look) ([]string, error) {
 	if len(files) == 0 {
 		return nil, nil
 	}
@@ -92,9 +111,9 @@ func Changed(files []File, dir string) ([]string, error) {
 			out = append(out, was.Path+" leads elsewhere")
 			continue
 		}
-		digest, _, err := sum(dir, was.Real, was.Bytes)
+		digest, _, err := sum(dir, was.Real, was.Bytes, look)
 		switch {
-		case err == nil && digest == was.SHA256:
+		case err == nil && digest == was.SHA256, errors.Is(err, errNotRead):
 		case err == nil || errors.Is(err, errTooLarge):
 			out = append(out, was.Path+" has another content")
 		default:

@@ -180,7 +180,7 @@ func (f *freezer) add(op, name, target string) {
 	}
 	file := File{Path: name, Real: target, Op: op}
 	var err error
-	file.SHA256, file.Bytes, err = sum(f.dir, target, f.left)
+	file.SHA256, file.Bytes, err = sum(f.dir, target, f.left, nil)
 	switch {
 	case errors.Is(err, errTooLarge):
 		f.note(name + ", which is too large")

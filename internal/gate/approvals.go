@@ -49,7 +49,15 @@ func sees(by approval.Approver, a *approval.Approval) bool {
 	return by.Admin || a.Caller == by.ID || a.May(by) == nil
 }
 
-func (g *Gate) shown(by approval.Approver, a approval.Approval) AskedCall {
+// maxLook is how many bytes of files are read for one list of approvals, or for one that
+// is watched, beside those of which the content is known.
+const maxLook = 128 << 20
+
+func (g *Gate) look() *approval.Look { return &approval.Look{Hashes: &g.hashes, Left: maxLook} }
+
+// shown is an approval as somebody may see it. With look its files are read as far as
+// that goes; without, all of them.
+func (g *Gate) shown(by approval.Approver, a approval.Approval, look *approval.Look) AskedCall {
 	out := AskedCall{Approval: a, Principal: g.cfg.Identities.Name(a.Caller)}
 	for i := range a.Votes {
 		out.Principals = append(out.Principals, g.cfg.Identities.Name(a.Votes[i].By))
@@ -67,7 +75,7 @@ func (g *Gate) shown(by approval.Approver, a approval.Approval) AskedCall {
 	if dir == "" && a.Session != "" {
 		dir = g.cfg.Sessions.WorkspaceDir(a.Caller, a.Session)
 	}
-	changed, err := approval.Changed(a.Bound.Files, dir)
+	changed, err := approval.Shown(a.Bound.Files, dir, look)
 	if err != nil {
 		changed = []string{"its files cannot be looked at"}
 	}
@@ -86,9 +94,9 @@ func (g *Gate) ListApprovals(ctx context.Context, caller Caller, state approval.
 	if err != nil {
 		return nil, err
 	}
-	out := make([]AskedCall, 0, len(list))
+	out, look := make([]AskedCall, 0, len(list)), g.look()
 	for i := range list {
-		out = append(out, g.shown(by, list[i]))
+		out = append(out, g.shown(by, list[i], look))
 	}
 	return out, nil
 }
@@ -104,7 +112,7 @@ func (g *Gate) WatchApprovals(ctx context.Context, caller Caller, tell func(Aske
 		if !sees(by, &a) {
 			return nil
 		}
-		return tell(g.shown(by, a))
+		return tell(g.shown(by, a, g.look()))
 	})
 }
 
@@ -122,7 +130,7 @@ func (g *Gate) GetApproval(ctx context.Context, caller Caller, id string) (Asked
 	if !sees(by, &a) {
 		return AskedCall{}, fmt.Errorf("approval %q: %w", id, errdefs.ErrNotFound)
 	}
-	return g.shown(by, a), nil
+	return g.shown(by, a, nil), nil
 }
 
 // Approve is the caller's yes to what the binding names; with terms the offered class of
@@ -144,7 +152,7 @@ func (g *Gate) Approve(ctx context.Context, caller Caller, id, binding, comment 
 		return seen, fmt.Errorf("approval %s is void: %s; the call asks anew when it is sent again: %w", id, why, errdefs.ErrFailedPrecondition)
 	}
 	a, err := g.cfg.Approvals.Approve(ctx, id, by, binding, comment, terms)
-	return g.shown(by, a), err
+	return g.shown(by, a, g.look()), err
 }
 
 // outdated says why an approval does not hold any more for what would run; empty: it may.
@@ -168,7 +176,7 @@ func (g *Gate) Deny(ctx context.Context, caller Caller, id, message string) (Ask
 	}
 	by := g.approver(caller)
 	a, err := g.cfg.Approvals.Deny(ctx, id, by, message)
-	return g.shown(by, a), err
+	return g.shown(by, a, g.look()), err
 }
 
 // ListGrants returns the live grants that the caller may see: its own, those that it

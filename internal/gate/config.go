@@ -181,6 +181,8 @@ type Gate struct {
 	// deciding bounds the decisions that are made at once: they do nothing but use
 	// processors, and many of one caller would leave none to the others.
 	deciding *admission.Line
+	// hashes are of files of approvals, for lists.
+	hashes approval.Hashes
 }
 
 // decidePerCore is how many decisions are made at once for each processor.

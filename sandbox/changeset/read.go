@@ -50,6 +50,8 @@ func Read(o *Overlay, opts ReadOptions) (*Set, error) {
 	err = r.walk(pair{upper: upper, lower: int(o.Lower.Fd())}, "", 0)
 	if errors.Is(err, errFull) {
 		r.unfit("there are more than %d changes", opts.Max)
+	} else if errors.Is(err, ErrTooLarge) {
+		r.unfit("%v", err)
 	} else if err != nil {
 		return nil, fmt.Errorf("read changes: %w", err)
 	}
@@ -437,17 +439,36 @@ func join(dir, name string) string {
 	return dir + "/" + name
 }
 
-// readNames lists a directory, sorted. The descriptor is read from where it is.
-func readNames(dir int) ([]string, error) {
+// maxNames is how many names of one directory are read: what a program left there is to
+// take no more memory of ours than some 50 MiB.
+const maxNames = 1 << 18
+
+// readNames lists a directory, sorted. The descriptor is read from where it is. One with
+// more than maxNames is ErrTooLarge.
+func readNames(dir int) ([]string, error) { return readSome(dir, maxNames) }
+
+func readSome(dir, most int) ([]string, error) {
 	fd, err := unix.Dup(dir)
 	if err != nil {
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "directory")
 	defer f.Close() //nolint:errcheck // only read
-	names, err := f.Readdirnames(-1)
-	slices.Sort(names)
-	return names, err
+	var names []string
+	for {
+		some, err := f.Readdirnames(1024)
+		names = append(names, some...)
+		switch {
+		case len(names) > most:
+			return nil, fmt.Errorf("a directory has more than %d names: %w", most, ErrTooLarge)
+		case errors.Is(err, io.EOF):
+			slices.Sort(names)
+			return names, nil
+		case err != nil:
+			slices.Sort(names)
+			return names, err
+		}
+	}
 }
 
 func readLink(dir int, name string) (string, error) {
