@@ -129,16 +129,21 @@ func (m *Manager) put(e *entry, a Approval) {
 		if is {
 			n = 1
 		}
-		m.live[""] += n
-		if m.live[a.Caller] += n; m.live[a.Caller] == 0 {
-			delete(m.live, a.Caller)
-		}
+		m.count(a.Caller, n)
 	}
 	if !a.State.Live() {
 		m.forget(a.ID)
 	}
 	close(m.changed)
 	m.changed = make(chan struct{})
+}
+
+// count counts live approvals of a caller. m.mu is held.
+func (m *Manager) count(caller string, n int) {
+	m.live[""] += n
+	if m.live[caller] += n; m.live[caller] == 0 {
+		delete(m.live, caller)
+	}
 }
 
 // forget keeps the bound of approvals that are over.
@@ -196,32 +201,40 @@ func (m *Manager) Ask(ctx context.Context, a Approval, kept func(*Approval)) (Ap
 	if kept != nil {
 		kept(&recorded)
 	}
-	if err := m.record(ctx, &a, eventData{Event: eventAsked, Approval: &recorded}); err != nil {
-		return Approval{}, err
-	}
+	err = m.record(ctx, &a, eventData{Event: eventAsked, Approval: &recorded})
 	failpoint.At(failpoint.ApprovalAsked)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.count(a.Caller, -1) // the place that was kept for it
+	if err != nil {
+		return Approval{}, err
+	}
 	m.add(a)
 	return a, nil
 }
 
-// room refuses a question that would be one too many, when those are left out that are
-// over.
+// room keeps a place for a question, and refuses one that would be one too many when those
+// are left out that are over.
 func (m *Manager) room(ctx context.Context, caller string) error {
 	for swept := false; ; swept = true {
 		m.mu.Lock()
 		all, own := m.live[""], m.live[caller]
+		free := all < m.cfg.MaxLive && own < m.cfg.MaxLivePerCaller
+		if free {
+			m.count(caller, 1)
+		}
 		m.mu.Unlock()
-		if all < m.cfg.MaxLive && own < m.cfg.MaxLivePerCaller {
+		if free {
 			return nil
 		}
 		if swept {
 			return fmt.Errorf("%d approvals are open, %d of this caller, the most is %d and %d: try again when some are answered: %w",
 				all, own, m.cfg.MaxLive, m.cfg.MaxLivePerCaller, errdefs.ErrResourceExhausted)
 		}
-		if _, err := m.List(ctx, nil); err != nil {
-			return err
+		for _, e := range m.due() {
+			if _, err := m.settle(ctx, e); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -92,6 +92,20 @@ func (m *Manager) Watch(ctx context.Context, tell func(Approval) error) error {
 	}
 }
 
+// due are the live approvals whose time is over.
+func (m *Manager) due() []*entry {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	var out []*entry
+	for _, e := range m.entries {
+		if e.now.State.Live() && !now.Before(e.now.ExpiresAt) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 // idlePoll is how often Run looks when nothing expires sooner.
 const idlePoll = time.Hour
 
