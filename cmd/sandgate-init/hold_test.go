@@ -53,3 +53,31 @@ func TestHeldProgramRunsOnlyWhenReleased(t *testing.T) {
 	}
 	c.onlyNext(t)
 }
+
+// TestNextStageIsMadeBeforeTheRelease: what a host does before it releases a call leaves
+// the processors to the stage of the next one.
+func TestNextStageIsMadeBeforeTheRelease(t *testing.T) {
+	c := startCell(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if _, err := c.Prepare(ctx); err != nil {
+		t.Fatal(err)
+	}
+	slot := c.slot
+	x := base("true")
+	x.Next = c.after()
+	x.Ready = func() error {
+		_, err := c.Prepare(ctx)
+		return err
+	}
+	end, err := c.Exec(ctx, x, cell.Handlers{})
+	if err != nil || end.ExitCode != 0 || end.Poisoned != "" {
+		t.Fatalf("got %+v, %v, want the next stage while the call waits, then its end", end, err)
+	}
+	if c.slot == slot {
+		t.Errorf("the next stage is in slot %d, where the call runs", slot)
+	}
+	if end, err = c.Exec(ctx, base("true"), cell.Handlers{}); err != nil || end.ExitCode != 0 {
+		t.Errorf("a call in that stage: got %+v, %v", end, err)
+	}
+}

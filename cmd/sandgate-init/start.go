@@ -104,7 +104,7 @@ func (c *call) release(s *server) {
 }
 
 // letGo tells the holder the last that it waits for. While it becomes the program, the
-// next stage is made.
+// next stage is made, if the call was not held.
 func (c *call) letGo(s *server) {
 	c.releasedAt, c.deadline = s.now, s.now.Add(readyWithin)
 	c.writeHolder()
