@@ -83,7 +83,11 @@ func limitsText(c *sandgatev1.SandboxObligations) string {
 		}
 	}
 	add(c.GetWallTimeMillis(), (time.Duration(c.GetWallTimeMillis())*time.Millisecond).String()+" to run")
-	add(c.GetCpuMillis(), fmt.Sprintf("%g processors", float64(c.GetCpuMillis())/1000))
+	processors := " processors"
+	if c.GetCpuMillis() == 1000 {
+		processors = " processor"
+	}
+	add(c.GetCpuMillis(), fmt.Sprintf("%g", float64(c.GetCpuMillis())/1000)+processors)
 	add(c.GetMemoryBytes(), sizeText(c.GetMemoryBytes())+" of memory")
 	add(c.GetPids(), fmt.Sprintf("%d processes", c.GetPids()))
 	add(c.GetOutputTotalBytes(), sizeText(c.GetOutputTotalBytes())+" of output")
