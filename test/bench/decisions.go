@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
 	"github.com/sandgate/sandgate/test/bench/measure"
 	"github.com/sandgate/sandgate/test/bench/report"
@@ -72,24 +74,52 @@ func (b *bench) decisions() (err error) {
 	return b.rules(plain)
 }
 
-// openLoop begins decisions at a fixed rate, spread over the connections.
+// openLoop begins decisions at a fixed rate, spread over the connections: new ones,
+// and in turns with them what a part of such a decision takes by itself.
 func (b *bench) openLoop(t *target) error {
 	if !b.wanted(report.GroupDecide) {
 		return nil
 	}
-	s, err := measure.Open(b.ctx, b.size.open, report.ArmSandgate, func(ctx context.Context, n int) error {
-		return t.evaluate(ctx, n%len(t.clients), trueCall(t.decided.Add(1)))
-	})
-	if err != nil {
-		if ctxErr := context.Cause(b.ctx); ctxErr != nil {
-			return ctxErr
-		}
-		b.failed(report.CellOpenLoop, err)
-		return nil
+	probes := make([]healthpb.HealthClient, len(t.conns))
+	for i, conn := range t.conns {
+		probes[i] = healthpb.NewHealthClient(conn)
 	}
-	late := s.Median(func(r measure.Rep) float64 { return float64(r.Late.Percentile(50)) })
-	b.say("the open loop itself began %.0f µs late (p50)", late/1000)
-	b.keep(report.Cell{Group: report.GroupDecide, Name: report.CellOpenLoop, Series: []measure.Series{s}})
+	same := bashJob().request("", 0).GetCall()
+	loops := []struct {
+		name string
+		op   func(ctx context.Context, n int) error
+	}{
+		{report.CellOpenLoop, func(ctx context.Context, n int) error {
+			return t.evaluate(ctx, n%len(t.clients), trueCall(t.decided.Add(1)))
+		}},
+		{report.CellOpenSame, func(ctx context.Context, n int) error { return t.evaluate(ctx, n%len(t.clients), same) }},
+		{report.CellOpenEmpty, func(ctx context.Context, n int) error {
+			_, err := probes[n%len(probes)].Check(ctx, &healthpb.HealthCheckRequest{})
+			return err
+		}},
+	}
+	plan := b.size.open
+	plan.Reps = 1
+	cells := make([]report.Cell, len(loops))
+	for i, l := range loops {
+		cells[i] = report.Cell{Group: report.GroupDecide, Name: l.name, Series: []measure.Series{{Name: report.ArmSandgate, Clients: 1}}}
+	}
+	for range b.size.open.Reps {
+		for i, l := range loops {
+			s, err := measure.Open(b.ctx, plan, report.ArmSandgate, l.op)
+			if err != nil {
+				if ctxErr := context.Cause(b.ctx); ctxErr != nil {
+					return ctxErr
+				}
+				b.failed(l.name, err)
+				return nil
+			}
+			cells[i].Series[0].Reps = append(cells[i].Series[0].Reps, s.Reps...)
+		}
+	}
+	for _, c := range cells {
+		b.keep(c)
+	}
 	return nil
 }
 

@@ -147,7 +147,19 @@ func (r *Run) writeGroup(p *printer, group, heading, text string) {
 			return fmt.Sprintf("%.0f", s.Median(func(rep measure.Rep) float64 { return float64(rep.Late.Percentile(at)) })/1e3)
 		}
 		p.line("The open loop ran at %.0f/s; its own starts were %s µs late (p50) and %s µs (p99), which counts.\n", r.Method.OpenRate, late(50), late(99))
+		r.writeOpenFloor(p, s)
 	}
+}
+
+// writeOpenFloor says how much of a new decision in the open loop is there without it.
+func (r *Run) writeOpenFloor(p *printer, whole *measure.Series) {
+	empty, same := r.Find(GroupDecide, CellOpenEmpty, 1, 0).Arm(ArmSandgate), r.Find(GroupDecide, CellOpenSame, 1, 0).Arm(ArmSandgate)
+	if empty == nil || same == nil {
+		return
+	}
+	p.line("Of the p50 of a new decision, %s ms, an RPC that asks for nothing takes %s (client, kernel, gRPC, processors that slept), in the same run and in turns; the call with its facts and a remembered decision %s more; deciding it anew %s more. Their p99 are %s, %s and %s ms; what the first of these has is not made by deciding.\n",
+		msFine(whole.Percentile(50)), msFine(empty.Percentile(50)), msFine(same.Percentile(50)-empty.Percentile(50)), msFine(whole.Percentile(50)-same.Percentile(50)),
+		ms(empty.Percentile(99)), ms(same.Percentile(99)), ms(whole.Percentile(99)))
 }
 
 // writePeers writes each peer beside sandgate.

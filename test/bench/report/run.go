@@ -51,6 +51,8 @@ const (
 	CellDry          = "single-use cell, pool dry"
 	CellCold         = "cold cell"
 	CellOpenLoop     = "Evaluate, open loop"
+	CellOpenSame     = "Evaluate, open loop, the same call again"
+	CellOpenEmpty    = "empty RPC (health check), open loop"
 	CellClosedLoop   = "Evaluate, closed loop"
 	CellToolRules    = "more rules, each for a tool"
 	CellCommandRules = "more rules, each for a command"
