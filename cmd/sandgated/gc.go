@@ -12,7 +12,7 @@ import (
 // garbage every 100 calls, which took a third of its CPU; and while it does so, for 10
 // to 18 ms, calls take several times as long, so that their p99 is that of the
 // collections as soon as those take more than a hundredth of the time: at 1,000
-// decisions a second and 45 KiB for each, with less than some 80 MiB between two.
+// decisions a second and 52 KiB for each, with less than 50 to 90 MiB between two.
 // It may let the heap grow by slackBytes before; what holds more than that anyway keeps the runtime's usual
 // proportion. What has gathered is given back as soon as nothing happens any more.
 const (
