@@ -95,7 +95,7 @@ e2e: runtimes build ## only the tests of the whole daemon; needs root
 	SANDGATE_ROOT_TESTS=1 SANDGATE_BIN_DIR=$(CURDIR)/bin go test -p 1 -count=1 -timeout 10m -v ./test/e2e/... ./test/abuse/...
 
 # Package and pattern of the tests that are run on cgroup v2, each pair quoted.
-CGROUP2_TESTS ?= './sandbox/containerd=^(TestContract|TestIsolation)$$/(memory|fork|deadline|cpu|disk|receipt|workspace|nothing_passes|no_privilege)' './test/abuse=ForkBomb|MemoryBomb|DeadlineEnds|NothingOutside'
+CGROUP2_TESTS ?= './sandbox/containerd=^(TestContract|TestIsolation)$$/(memory|fork|deadline|cpu|disk|receipt|workspace|nothing_passes|no_privilege)' './test/abuse=ForkBomb|MemoryBomb|DeadlineEnds|NothingOutside' './sandbox/containerd=^(TestInteractive|TestTransaction|TestTransactionIsBounded)$$/(signals|program.s$$|its_size|job_control|dies_with|nothing|files|directories|links|fifo|parts)' './sandbox/diskimage=.'
 
 .PHONY: test-cgroup2
 test-cgroup2: runtimes build ## the sandbox tests on a second kernel with pure cgroup v2, under qemu; needs root for its packages
