@@ -19,6 +19,13 @@ import (
 // in Close.
 var ErrStopping = errors.New("the daemon stops")
 
+// endedBy says what has cancelled a call where that is not its host.
+func (r *Result) endedBy(cause error) {
+	if r.Outcome == Outcome(sandbox.OutcomeCancelled) && r.Message == "" && (errors.Is(cause, ErrStopping) || errors.Is(cause, errSessionEnded)) {
+		r.Message = "ended: " + cause.Error()
+	}
+}
+
 // background are the calls that no request waits for.
 type background struct {
 	life context.Context //nolint:containedctx // not of a request: it ends with the gate

@@ -69,6 +69,7 @@ func (w *way) run(ctx context.Context, place *admission.Ticket) (Result, error) 
 		w.gate.log.Error("the sandbox ran a call that it had not asked about", zap.String("call_id", w.call.ID))
 	}
 	res := w.result(ran)
+	res.endedBy(context.Cause(ctx))
 	res.Duration.Queue += place.Waited
 	settled := w.settle(ctx, &ran, &res)
 	w.compare(&call, before, &res)
