@@ -66,7 +66,11 @@ func (d *Daemon) openJournal(ctx context.Context, st *state, measure *telemetry.
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
+	started := false
 	d.later("journal", func(ctx context.Context) error {
+		if !started {
+			return record.Close()
+		}
 		ctx, cancel := context.WithTimeoutCause(ctx, recordBudget, errBudget)
 		defer cancel()
 		_, err := record.Append(ctx, journal.Entry{Kind: journal.KindStop})
@@ -82,5 +86,6 @@ func (d *Daemon) openJournal(ctx context.Context, st *state, measure *telemetry.
 	if _, err := record.Append(ctx, start); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
+	started = true
 	return record, nil
 }

@@ -58,8 +58,11 @@ func fullDisk(t *testing.T, j *Journal, path string, makeRoom func()) {
 			t.Fatalf("the outcome of a running call on a full disk: %v", err)
 		}
 	}
-	if got := j.State().LastSeq; got != before+8 {
-		t.Errorf("%d records were written, want the 8 outcomes", got-before)
+	if _, err := j.Append(t.Context(), Entry{Kind: KindStart}); err != nil {
+		t.Errorf("the start of a daemon on a full disk: %v", err)
+	}
+	if got := j.State().LastSeq; got != before+9 {
+		t.Errorf("%d records were written, want the 8 outcomes and the start", got-before)
 	}
 	makeRoom()
 	deadline := time.Now().Add(30 * time.Second)

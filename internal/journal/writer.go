@@ -166,11 +166,11 @@ func (j *Journal) tellRefused(err error) {
 	j.mu.Unlock()
 }
 
-// mayUseReserve reports whether a record ends something that is under way, or makes
-// room.
+// mayUseReserve reports whether a record ends something that is under way, makes
+// room, or tells of the daemon itself: a full disk is no reason not to start and say so.
 func mayUseReserve(k Kind) bool {
-	switch k { //nolint:exhaustive // the others begin something
-	case KindOutcome, KindStop, KindRecovery, KindRetention, KindPolicy:
+	switch k { //nolint:exhaustive // the others begin a call, a session and the like
+	case KindOutcome, KindStart, KindStop, KindRecovery, KindRetention, KindPolicy:
 		return true
 	}
 	return false
