@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -155,7 +156,7 @@ var errNoMark = errors.New("the output of a call that was cut off cannot be read
 
 // openLeft reads one file.
 func (f *Files) openLeft(path string) (_ *Tape, err error) {
-	file, err := f.take(func() (*os.File, error) { return os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0) })
+	file, err := f.take(func() (*os.File, error) { return os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0) }) // #nosec G304 -- of our own directory
 	if err != nil {
 		return nil, err
 	}
@@ -224,11 +225,10 @@ func (t *Tape) readSpans() error {
 	}
 	for i, end := range ends { // what came before those
 		if end > 0 {
-			t.spans = append(t.spans, span{Stream(i + 1), 0, end}) //nolint:gosec // 1 or 2
+			t.spans = append(t.spans, span{Stream(i + 1), 0, end})
 		}
 	}
-	for i := len(back) - 1; i >= 0; i-- {
-		t.spans = append(t.spans, back[i])
-	}
+	slices.Reverse(back)
+	t.spans = append(t.spans, back...)
 	return nil
 }

@@ -116,7 +116,7 @@ func TestLeftKeepsTheOrder(t *testing.T) {
 		tape := &Tape{}
 		tape.KeepNamed(NewFiles(dir, 1<<20, 1<<20), Key{1, 2})
 		for i := range turns {
-			tape.Append(Stream(1+i%2), int64(i/2), []byte{'a' + byte(i%26)}) //nolint:gosec // 1 or 2
+			tape.Append(Stream(1+i%2), int64(i/2), []byte{'a' + byte(i%26)})
 		}
 		found := cutOff(t, dir, 1<<20)
 		was, now := tape.Read(0, 0), found.Read(0, 0)
@@ -141,7 +141,7 @@ func TestLeftThatCannotBeReadIsRemoved(t *testing.T) {
 	tape.KeepNamed(NewFiles(dir, 4096, 1<<20), Key{1, 2})
 	tape.Append(Stdout, 0, []byte("text"))
 	path := NewFiles(dir, 4096, 1<<20).leftPath(Key{1, 2})
-	raw, err := os.ReadFile(path) //nolint:gosec // of this test
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,10 +163,8 @@ func (l *load) either(id string, versions ...string) {
 	var got string
 	for range 20 { // the directory that was read may have been replaced, and be on its way out
 		got = l.version(id)
-		for _, v := range versions {
-			if got == v {
-				return
-			}
+		if slices.Contains(versions, got) {
+			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -226,7 +225,7 @@ func newRepository(t *testing.T) string {
 }
 
 func inRepository(dir string, args ...string) (string, error) {
-	cmd := exec.Command("git", append([]string{"-C", dir, "-c", "user.name=T", "-c", "user.email=t@example.com"}, args...)...) //nolint:gosec // of this test
+	cmd := exec.Command("git", append([]string{"-C", dir, "-c", "user.name=T", "-c", "user.email=t@example.com"}, args...)...)
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=/nonexistent"}
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err

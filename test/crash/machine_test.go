@@ -136,7 +136,7 @@ func (m *machine) disks() (out []string) {
 	}
 	devices, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	for _, d := range devices {
-		if text, err := os.ReadFile(d); err == nil && strings.HasPrefix(string(text), m.d.DataDir+"/") { //nolint:gosec // of the kernel
+		if text, err := os.ReadFile(d); err == nil && strings.HasPrefix(string(text), m.d.DataDir+"/") {
 			out = append(out, d)
 		}
 	}

@@ -42,7 +42,7 @@ const grantUses = 50
 // permits makes sessions, has calls approved and granted in them, and closes them, until
 // the power goes or the rounds are over.
 func (g *guest) permits(boot string, rounds int) {
-	for n := 0; n < rounds; n++ {
+	for n := range rounds {
 		if err := g.round(fmt.Sprintf("p%s-%d", boot, n)); err != nil {
 			g.say("ERROR %v", err)
 		}
