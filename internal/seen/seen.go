@@ -45,7 +45,7 @@ type Call struct {
 	Life *Life `json:"life,omitempty"`
 	// Granted are the grants that the policy was told of.
 	Granted []policy.GrantInput `json:"granted,omitempty"`
-	Lookups []string `json:"fs,omitempty"` // see Workspace
+	Lookups []string            `json:"fs,omitempty"` // see Workspace
 	// Cut names what would have been too long: "fs", "labels", "host_labels",
 	// "grants".
 	Cut []string `json:"cut,omitempty"`
