@@ -197,6 +197,8 @@ type Approval struct {
 	By      string `json:"by,omitempty"`      // who denied it
 	Message string `json:"message,omitempty"` // why it was denied or is void
 	GrantID string `json:"grant_id,omitempty"`
+	// Lapsed: the session has ended, and no grant is made any more.
+	Lapsed bool `json:"lapsed,omitempty"`
 }
 
 // Quorum is how many approvers have to say yes.
@@ -226,6 +228,20 @@ func (a *Approval) granted() *grant.Terms {
 		terms = &both
 	}
 	return terms
+}
+
+// owed is the grant that all approvers gave and that was not made, because the daemon
+// was killed in between or the caller had too many; nil: none is. Its time runs from the
+// vote.
+func (a *Approval) owed() *grant.Grant {
+	terms := a.granted()
+	if terms == nil || a.Offer == nil || a.GrantID != "" || a.Lapsed || a.State != Approved && a.State != Used {
+		return nil
+	}
+	return &grant.Grant{
+		Class: *a.Offer, Terms: *terms, Caller: a.Caller, Session: a.Session, ApprovalID: a.ID, Approvers: a.Approvers(),
+		ExpiresAt: a.Votes[len(a.Votes)-1].At.Add(terms.TTL),
+	}
 }
 
 // Approver is who answers.

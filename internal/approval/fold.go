@@ -172,9 +172,15 @@ func (f *Fold) session(rec journal.Record) error {
 	}
 	for _, id := range slices.Sorted(maps.Keys(f.approvals)) {
 		a := f.approvals[id]
-		if a.State.Live() && a.Caller == rec.Caller && a.Session == rec.Session && a.Session != "" {
+		if a.Caller != rec.Caller || a.Session != rec.Session || a.Session == "" {
+			continue
+		}
+		if a.State.Live() {
 			a.State, a.Message = Void, sessionOver
 			f.put(a)
+		} else if a.owed() != nil {
+			a.Lapsed = true
+			f.approvals[a.ID] = a
 		}
 	}
 	return nil

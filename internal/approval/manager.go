@@ -325,7 +325,8 @@ func (m *Manager) change(ctx context.Context, e *entry, data eventData) (Approva
 
 // Approve is an approver's yes to what the binding names. A second one of the same
 // principal changes nothing. With terms the offered class is granted as well, once all
-// approvers grant it; the grant is made with the last of them.
+// approvers grant it; the grant is made with the last of them, or when one of them
+// says yes again if it could not be made then.
 //
 // Errors: errdefs.ErrNotFound; errdefs.ErrPermissionDenied; errdefs.ErrFailedPrecondition
 // when it is not pending any more, or the approver saw something else.
@@ -350,6 +351,9 @@ func (m *Manager) Approve(ctx context.Context, id string, by Approver, binding, 
 		return a, fmt.Errorf("approval %s is about something else than what you saw (%s, not %s): look at it again: %w", id, a.Binding, binding, errdefs.ErrFailedPrecondition)
 	}
 	if voted, err := a.voted(&by); err != nil || voted && (a.State.Live() || a.State == Used) {
+		if err == nil {
+			a = m.give(ctx, e, a)
+		}
 		return a, err
 	}
 	if a.State != Pending {
@@ -397,14 +401,12 @@ func (a *Approval) grantable(terms grant.Terms) (*grant.Terms, error) {
 // give makes the grant that all approvers gave. Without it the call runs all the same:
 // it was approved.
 func (m *Manager) give(ctx context.Context, e *entry, a Approval) Approval {
-	terms := a.granted()
-	if terms == nil || a.Offer == nil {
+	owed := a.owed()
+	if owed == nil || !m.wall().Before(owed.ExpiresAt) {
 		return a
 	}
 	failpoint.At(failpoint.GrantGiving)
-	g, err := m.cfg.Grants.Give(context.WithoutCancel(ctx), grant.Grant{
-		Class: *a.Offer, Terms: *terms, Caller: a.Caller, Session: a.Session, ApprovalID: a.ID, Approvers: a.Approvers(),
-	})
+	g, err := m.cfg.Grants.Give(context.WithoutCancel(ctx), *owed)
 	if err != nil {
 		m.log.Error("the call was approved, but the grant could not be made", zap.String("approval_id", a.ID), zap.Error(err))
 		return a
@@ -414,6 +416,25 @@ func (m *Manager) give(ctx context.Context, e *entry, a Approval) Approval {
 	defer m.mu.Unlock()
 	m.put(e, a)
 	return a
+}
+
+// GiveOwed makes the grants that approvers gave to an earlier process, which was killed
+// between the record of the last vote and that of the grant. It is called once, before
+// calls come.
+func (m *Manager) GiveOwed(ctx context.Context) {
+	m.mu.Lock()
+	var owed []*entry
+	for _, e := range m.entries {
+		if e.now.owed() != nil {
+			owed = append(owed, e)
+		}
+	}
+	m.mu.Unlock()
+	for _, e := range owed {
+		e.turn.Lock()
+		m.give(ctx, e, m.look(e))
+		e.turn.Unlock()
+	}
 }
 
 // Deny is an approver's no, or the caller's own: it may take its question back. message
@@ -497,9 +518,16 @@ func (m *Manager) EndSession(caller, session string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, e := range m.entries {
-		if a := e.now; a.State.Live() && a.Caller == caller && a.Session == session && session != "" {
+		a := e.now
+		if a.Caller != caller || a.Session != session || session == "" {
+			continue
+		}
+		if a.State.Live() {
 			a.State, a.Message = Void, sessionOver
 			m.put(e, a)
+		} else if a.owed() != nil {
+			a.Lapsed = true
+			e.now = a
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"context"
+
 	"github.com/sandgate/sandgate/internal/approval"
 	"github.com/sandgate/sandgate/internal/gate"
 	"github.com/sandgate/sandgate/internal/grant"
@@ -14,12 +16,14 @@ type permits struct {
 }
 
 // openPermits makes them of what the journal told.
-func (d *Daemon) openPermits(record *journal.Journal, asked *approval.Fold, granted *grant.Fold) permits {
+func (d *Daemon) openPermits(ctx context.Context, record *journal.Journal, asked *approval.Fold, granted *grant.Fold) permits {
 	a := d.cfg.Approvals
 	grants := grant.New(grant.Config{Journal: record, Fold: granted})
-	return permits{grants: grants, approvals: approval.New(approval.Config{
+	approvals := approval.New(approval.Config{
 		Journal: record, Grants: grants, Fold: asked, TTL: a.TTL.Std(), MaxLive: a.MaxOpen, MaxLivePerCaller: a.MaxOpenPerCaller, Logger: d.root,
-	})}
+	})
+	approvals.GiveOwed(ctx)
+	return permits{grants: grants, approvals: approvals}
 }
 
 // roles is what the gate asks of approvers; none for an unknown caller.

@@ -167,7 +167,7 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	if err != nil {
 		return parts{}, err
 	}
-	permits := d.openPermits(record, known.approvals, known.grants)
+	permits := d.openPermits(ctx, record, known.approvals, known.grants)
 	outputs, files, err := d.openOutputs()
 	if err != nil {
 		return parts{}, err

@@ -72,7 +72,8 @@ func (m *Manager) put(g *Grant) {
 }
 
 // Give makes a grant, which is on disk when Give returns. Of g it takes the class,
-// terms, caller, session, approval and approvers. A caller that has too many is
+// terms, caller, session, approval and approvers, and when it ends if that is before its
+// terms say. A caller that has too many is
 // errdefs.ErrResourceExhausted.
 func (m *Manager) Give(ctx context.Context, g Grant) (Grant, error) {
 	if err := g.Class.CheckTerms(g.Terms, g.Session); err != nil {
@@ -83,7 +84,10 @@ func (m *Manager) Give(ctx context.Context, g Grant) (Grant, error) {
 		return Grant{}, fmt.Errorf("make grant id: %w", err)
 	}
 	now := m.now().Round(0) // by the clock on the wall: the other one stands still while the machine sleeps
-	g.ID, g.CreatedAt, g.ExpiresAt = "g-"+id.String(), now.UTC(), now.Add(g.Terms.TTL).UTC()
+	if end := now.Add(g.Terms.TTL).UTC(); g.ExpiresAt.IsZero() || end.Before(g.ExpiresAt) {
+		g.ExpiresAt = end
+	}
+	g.ID, g.CreatedAt = "g-"+id.String(), now.UTC()
 	g.Used, g.LastUsed, g.RevokedBy = 0, time.Time{}, ""
 	if g.Terms.Scope == ScopeCaller {
 		g.Session = ""
