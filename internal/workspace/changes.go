@@ -149,10 +149,10 @@ func (d *Dir) ChangedSince(ctx context.Context, since time.Time, most int) (*Cha
 	since = since.Add(-clockTick)
 	err := d.walk(ctx, ".", 0, func(name string, info fs.FileInfo) error {
 		st, ok := info.Sys().(*syscall.Stat_t)
-		if !ok || info.IsDir() || time.Unix(st.Ctim.Unix()).Before(since) {
+		if !ok || info.IsDir() || before(time.Unix(st.Ctim.Unix()), since) {
 			return nil
 		}
-		if born, ok := d.born(name); ok && !born.Before(since) {
+		if born, ok := d.born(name); ok && !before(born, since) {
 			out.add(&out.Created, name, most)
 		} else {
 			out.add(&out.Modified, name, most)
@@ -163,6 +163,15 @@ func (d *Dir) ChangedSince(ctx context.Context, since time.Time, most int) (*Cha
 		return nil, err
 	}
 	return out.sort(), nil
+}
+
+// before reports whether a time of a file is before another one for sure. Some file
+// systems keep whole seconds: a time without a fraction stands for all of its second.
+func before(file, since time.Time) bool {
+	if file.Nanosecond() == 0 {
+		since = since.Truncate(time.Second)
+	}
+	return file.Before(since)
 }
 
 // born is when a file was made, where the file system keeps it.

@@ -475,3 +475,19 @@ func TestChangedSince(t *testing.T) {
 		t.Errorf("at most one: %+v, %v", got, err)
 	}
 }
+
+// TestTimesInWholeSeconds: of a file system that keeps no more, a file counts that was
+// changed within the second.
+func TestTimesInWholeSeconds(t *testing.T) {
+	since := time.Unix(1_800_000_000, 700_000_000)
+	for file, want := range map[time.Time]bool{
+		time.Unix(1_800_000_000, 0):           false,
+		time.Unix(1_799_999_999, 0):           true,
+		time.Unix(1_800_000_000, 699_999_999): true,
+		time.Unix(1_800_000_000, 700_000_000): false,
+	} {
+		if got := before(file, since); got != want {
+			t.Errorf("%d.%09d before .7: got %t, want %t", file.Unix(), file.Nanosecond(), got, want)
+		}
+	}
+}

@@ -34,6 +34,11 @@ const bytesPerInode = 8 << 10
 // makeBudget bounds how long making a file system may take.
 const makeBudget = 30 * time.Second
 
+// inodeBytes is the size of an inode. Smaller ones, which mkfs makes when nothing is
+// configured, keep times in whole seconds and not when a file was made: what a call has
+// changed could not be told from them.
+const inodeBytes = "256"
+
 // mkfs is the program that makes file systems, of the package e2fsprogs.
 const mkfs = "mkfs.ext4"
 
@@ -212,7 +217,7 @@ func makeImage(ctx context.Context, image string, size int64) (err error) {
 	failpoint.At(failpoint.DiskMaking)
 	ctx, cancel := context.WithTimeoutCause(ctx, makeBudget, errors.New("mkfs takes too long"))
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, "-q", "-F", "-m", "0", "-N", strconv.FormatInt(max(size/bytesPerInode, 1024), 10), //nolint:gosec // our own arguments
+	cmd := exec.CommandContext(ctx, program, "-q", "-F", "-m", "0", "-I", inodeBytes, "-N", strconv.FormatInt(max(size/bytesPerInode, 1024), 10), //nolint:gosec // our own arguments
 		"-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", making)
 	cmd.Env = []string{"LC_ALL=C", "MKE2FS_CONFIG=/dev/null"}
 	if text, err := cmd.CombinedOutput(); err != nil {

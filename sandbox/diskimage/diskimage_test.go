@@ -192,3 +192,28 @@ func TestProbe(t *testing.T) {
 		t.Errorf("left %v (%v)", left, err)
 	}
 }
+
+// TestImageKeepsTimes: when a file was made, and its changes within one second.
+func TestImageKeepsTimes(t *testing.T) {
+	dir := attached(t, 16<<20)
+	fractions := 0
+	for i := range 3 { // the fraction can be nothing by chance
+		path := filepath.Join(dir, strconv.Itoa(i))
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var st unix.Statx_t
+		if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BTIME|unix.STATX_CTIME, &st); err != nil {
+			t.Fatal(err)
+		}
+		if st.Mask&unix.STATX_BTIME == 0 {
+			t.Error("it is not kept when a file was made")
+		}
+		if st.Ctime.Nsec != 0 {
+			fractions++
+		}
+	}
+	if fractions == 0 {
+		t.Error("times are kept in whole seconds")
+	}
+}
