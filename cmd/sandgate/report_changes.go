@@ -18,21 +18,15 @@ func (r reporter) changes(res *sandgatev1.Result) error {
 		return nil
 	}
 	var paths []string
-	total := 0
-	for _, l := range []struct {
-		sign string
-		list []string
-	}{{"+", c.GetCreated()}, {"~", c.GetModified()}, {"-", c.GetDeleted()}} {
-		total += len(l.list)
-		for _, p := range l.list[:min(len(l.list), maxReportedPaths-len(paths))] {
-			paths = append(paths, l.sign+visible(p))
-		}
-	}
-	if total == 0 {
+	all := shownChanges(c)
+	if len(all) == 0 {
 		return nil
 	}
+	for _, ch := range all[:min(len(all), maxReportedPaths)] {
+		paths = append(paths, [...]string{made: "+", modified: "~", deleted: "-"}[ch.kind]+visible(ch.path)+ch.note)
+	}
 	text := "changed: " + strings.Join(paths, " ")
-	if more := total - len(paths); more > 0 {
+	if more := len(all) - len(paths); more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	if c.GetTruncated() {

@@ -261,7 +261,11 @@ func downloadTree(ctx context.Context, service sandgatev1.SessionServiceClient, 
 	if err := os.MkdirAll(to, 0o755); err != nil { // #nosec G301 -- the user's own directory
 		return fmt.Errorf("download: %w", err)
 	}
-	d, err := workspace.Open(to)
+	open := workspace.OpenOwn
+	if os.Geteuid() == 0 { // with sudo, into somebody's directory: theirs
+		open = workspace.Open
+	}
+	d, err := open(to)
 	if err != nil {
 		return err
 	}
@@ -325,14 +329,10 @@ func printChanges(w io.Writer, resp *sandgatev1.ListChangesResponse, asJSON bool
 	}
 	out := bufio.NewWriter(w)
 	ch := resp.GetChanges()
-	for _, kind := range []struct {
-		mark  string
-		paths []string
-	}{{"A", ch.GetCreated()}, {"M", ch.GetModified()}, {"D", ch.GetDeleted()}} {
-		for _, p := range kind.paths {
-			if _, err := fmt.Fprintf(out, "%s %s\n", kind.mark, plainName(p)); err != nil {
-				return err
-			}
+	for _, one := range shownChanges(ch) {
+		mark := [...]string{made: "A", modified: "M", deleted: "D"}[one.kind]
+		if _, err := fmt.Fprintln(out, mark+" "+plainName(one.path)+one.note); err != nil {
+			return err
 		}
 	}
 	if ch.GetTruncated() {
