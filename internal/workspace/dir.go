@@ -57,6 +57,18 @@ func Open(dir string) (*Dir, error) {
 	return d, nil
 }
 
+// OpenOwn opens a directory that is no workspace of the daemon's, such as the one that a
+// person's download goes to: what is written belongs to whoever runs this process, as
+// everything else that they write there, also in a directory of somebody else.
+func OpenOwn(dir string) (*Dir, error) {
+	d, err := Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	d.chown = false
+	return d, nil
+}
+
 // Close closes the workspace.
 func (d *Dir) Close() error {
 	if err := d.root.Close(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,6 +119,49 @@ func TestWriteAndRead(t *testing.T) {
 	}
 	if _, _, err := d.Read("old", 9); !errdefs.IsOutOfRange(err) {
 		t.Errorf("offset behind the end: %v", err)
+	}
+}
+
+// A person downloads into /tmp or a folder that a group shares: there the files are
+// his own, and nothing has to be given away, which he could not do.
+func TestWhatAPersonUnpacksInAForeignDirectoryIsHisOwn(t *testing.T) {
+	at := os.TempDir() // root's, where the test does not run as root
+	if os.Geteuid() == 0 {
+		at = t.TempDir()
+		if err := os.Chown(at, 4711, 4712); err != nil {
+			t.Fatal(err)
+		}
+	}
+	into, err := os.MkdirTemp(t.TempDir(), "own-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := "sandgate-test-" + filepath.Base(into) + filepath.Base(filepath.Dir(filepath.Dir(into)))
+	t.Cleanup(func() {
+		if err := os.RemoveAll(filepath.Join(at, name)); err != nil {
+			t.Error(err)
+		}
+	})
+	d, err := OpenOwn(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := d.Write(t.Context(), name+"/file", 0o640, strings.NewReader("x"), 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []string{name, name + "/file"} {
+		info, err := os.Stat(filepath.Join(at, of))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); !ok || int(st.Uid) != os.Geteuid() {
+			t.Errorf("%s belongs to %+v, want this process's user %d", of, st, os.Geteuid())
+		}
 	}
 }
 
