@@ -20,9 +20,10 @@ const (
 
 // event is one that the kernel told.
 type event struct {
-	watch int32
-	mask  uint32
-	name  string // in the watched directory; empty: that itself
+	watch  int32
+	mask   uint32
+	cookie uint32 // the same of both halves of a rename
+	name   string // in the watched directory; empty: that itself
 }
 
 // notifier is an inotify instance. It is used by one goroutine at a time.
@@ -78,7 +79,7 @@ func (n *notifier) read(tell func(event)) error {
 			name, _, _ := bytes.Cut(rest[unix.SizeofInotifyEvent:size], []byte{0})
 			tell(event{
 				watch: int32(binary.NativeEndian.Uint32(rest)), //nolint:gosec // a signed number
-				mask:  binary.NativeEndian.Uint32(rest[4:]), name: string(name),
+				mask:  binary.NativeEndian.Uint32(rest[4:]), cookie: binary.NativeEndian.Uint32(rest[8:]), name: string(name),
 			})
 			rest = rest[size:]
 		}

@@ -52,6 +52,10 @@ type treeView struct {
 
 	spans int // that are open: what changes is put down
 	log   []happening
+
+	// linked are the files of which another name has to be looked at, by their numbers; nil:
+	// all are looked at.
+	linked map[uint64]bool
 }
 
 // dirShare is how many paths there are for each directory that may be watched.
@@ -213,6 +217,8 @@ func (t *treeView) lookDir(fd int, d *treeDir, name string, st *unix.Stat_t, b *
 
 func (t *treeView) put(d *treeDir, name string, was, now treeEntry, existed, written bool) error {
 	t.note(d, name, was, existed, written)
+	t.noteLinks(was)
+	t.noteLinks(now)
 	d.entries[name] = now
 	if existed {
 		return nil
@@ -230,6 +236,7 @@ func (t *treeView) remove(d *treeDir, name string) {
 		return
 	}
 	t.note(d, name, was, true, false)
+	t.noteLinks(was)
 	delete(d.entries, name)
 	t.paths--
 	if was.dir != nil {
@@ -257,10 +264,24 @@ func (t *treeView) note(d *treeDir, name string, was treeEntry, existed, written
 	}
 }
 
+// noteLinks remembers to look at the other names of a file.
+func (t *treeView) noteLinks(e treeEntry) {
+	if e.links && t.linked != nil {
+		t.linked[e.ino] = true
+	}
+}
+
 // happened is what was told of since it was last asked.
 type happened struct {
 	names     map[place]bool // true: written to
 	all, gone bool
+
+	// came are names that are new since, moving the renames of such that are not at their
+	// end. What came and went again nobody has looked at: it may have been another name of
+	// a file, or a directory with one in it, by which the file was written to. Then all is
+	// looked at.
+	came   map[place]bool
+	moving map[uint32]bool
 }
 
 type place struct {
@@ -287,6 +308,25 @@ func (t *treeView) told(h *happened, e event) {
 		}
 		at := place{d, e.name}
 		h.names[at] = h.names[at] || e.mask&unix.IN_MODIFY != 0
+		h.follow(at, e)
+	}
+}
+
+// follow keeps account of names that come and go.
+func (h *happened) follow(at place, e event) {
+	switch {
+	case e.mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0:
+		if h.came == nil {
+			h.came, h.moving = map[place]bool{}, map[uint32]bool{}
+		}
+		h.all = h.all || h.came[at] // another one was moved over it
+		h.came[at] = true
+		delete(h.moving, e.cookie)
+	case e.mask&unix.IN_MOVED_FROM != 0 && h.came[at]:
+		delete(h.came, at)
+		h.moving[e.cookie] = true
+	case e.mask&unix.IN_DELETE != 0 && h.came[at]:
+		h.all = true
 	}
 }
 
@@ -298,6 +338,7 @@ func (t *treeView) refresh(b *budget, all bool) error {
 		if err := t.notes.read(func(e event) { t.told(&h, e) }); err != nil {
 			return err
 		}
+		h.all = h.all || len(h.moving) > 0
 	}
 	switch {
 	case h.gone:
@@ -311,20 +352,24 @@ func (t *treeView) refresh(b *budget, all bool) error {
 	}
 	defer unix.Close(fd) //nolint:errcheck // only read
 	if h.all {
-		return t.walk(fd, t.root, b, true)
+		err = t.walk(fd, t.root, b, true)
+	} else {
+		t.linked = map[uint64]bool{}
+		defer func() { t.linked = nil }()
 	}
 	at := newParents(fd)
 	defer at.close()
-	linked := map[uint64]bool{}
 	for p, written := range h.names {
-		if err := t.lookAt(at, p, b, written); err != nil {
+		if err != nil {
 			return err
 		}
-		if e := p.dir.entries[p.name]; e.links {
-			linked[e.ino] = true
+		if h.all && !written {
+			continue // it was looked at
 		}
+		err = t.lookAt(at, p, b, written)
+		t.noteLinks(p.dir.entries[p.name])
 	}
-	return t.lookAtLinks(at, t.root, linked, b)
+	return errors.Join(err, t.lookAtLinks(at, t.root, t.linked, b))
 }
 
 // lookAt looks at a path of the tree.
