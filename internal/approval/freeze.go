@@ -3,7 +3,6 @@ package approval
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"path"
@@ -101,7 +100,7 @@ func (f *freezer) note(text string) {
 	switch {
 	case slices.Contains(f.unfrozen, text):
 	case len(f.unfrozen) == maxUnfrozen-1:
-		f.unfrozen = append(f.unfrozen, "and more")
+		f.unfrozen = append(f.unfrozen, andMore)
 	case len(f.unfrozen) < maxUnfrozen:
 		f.unfrozen = append(f.unfrozen, text)
 	}
@@ -111,9 +110,9 @@ func (f *freezer) note(text string) {
 func (f *freezer) path(op string, p facts.PathFacts, written string) {
 	switch {
 	case p.InWorkspace == nil:
-		f.note(written + ", of which it is not known where it leads")
+		f.note(written + notFound)
 	case *p.InWorkspace && p.Exists == nil && op == OpRun:
-		f.note(written + ", of which it is not known where it leads")
+		f.note(written + notFound)
 	case !*p.InWorkspace, p.Exists == nil:
 	case !*p.Exists:
 		if op == OpWrite { // where it is going to be made
@@ -140,7 +139,7 @@ func (f *freezer) dirOf(name string) {
 		return
 	}
 	if len(f.files) >= maxFiles {
-		f.note(fmt.Sprintf("files after the first %d", maxFiles))
+		f.note(tooMany)
 		return
 	}
 	f.seen[p.Abs] = len(f.files)
@@ -175,7 +174,7 @@ func (f *freezer) add(op, name, target string) {
 		return
 	}
 	if len(f.files) >= maxFiles {
-		f.note(fmt.Sprintf("files after the first %d", maxFiles))
+		f.note(tooMany)
 		return
 	}
 	file := File{Path: name, Real: target, Op: op}
@@ -183,32 +182,15 @@ func (f *freezer) add(op, name, target string) {
 	file.SHA256, file.Bytes, err = sum(f.dir, target, f.left, nil)
 	switch {
 	case errors.Is(err, errTooLarge):
-		f.note(name + ", which is too large")
+		f.note(name + tooLarge)
 		return
 	case err != nil:
-		f.note(name + ", which cannot be read: " + err.Error())
+		f.note(name + notRead + err.Error())
 		return
 	}
 	f.left -= file.Bytes
 	f.seen[name] = len(f.files)
 	f.files = append(f.files, file)
-}
-
-// expect notes a file that a program looks for by itself, also when it is not there.
-func (f *freezer) expect(name string) {
-	full := name
-	if !path.IsAbs(name) {
-		full = path.Join(f.cwd, name)
-	}
-	p := facts.AnalyzePath("read", full, facts.Options{Cwd: f.cwd, Root: f.root})
-	if p.Exists != nil && *p.Exists {
-		f.path(OpRun, facts.PathFacts{Path: p.Abs, Real: p.Real, Exists: p.Exists, Kind: p.Kind, InWorkspace: p.InWorkspace}, name)
-		return
-	}
-	if _, ok := f.seen[full]; !ok && len(f.files) < maxFiles && p.InWorkspace != nil && *p.InWorkspace {
-		f.seen[full] = len(f.files)
-		f.files = append(f.files, File{Path: full, Real: p.Real, Op: OpRun})
-	}
 }
 
 func (f *freezer) script(s *facts.Shell) {
@@ -267,8 +249,11 @@ func (f *freezer) program(c *facts.Command, moves bool) {
 		}
 	}
 	files, ok := lookedFor[c.Base]
-	if c.Base == "git" {
+	switch {
+	case c.Base == "git":
 		f.repository(moves)
+	case isPython(c.Base):
+		f.module(c, moves)
 	}
 	if !ok {
 		return
@@ -277,48 +262,14 @@ func (f *freezer) program(c *facts.Command, moves bool) {
 	if moves {
 		return
 	}
-	for _, file := range files {
-		f.expect(file)
-	}
-}
-
-// repositoryFiles are those of a repository by which git is told what to run.
-var repositoryFiles = []string{
-	".git/config", ".git/config.worktree", ".git/info/attributes", ".gitattributes", ".git/hooks/pre-commit", ".git/hooks/prepare-commit-msg",
-	".git/hooks/commit-msg", ".git/hooks/post-commit", ".git/hooks/pre-push", ".git/hooks/post-checkout", ".git/hooks/pre-merge-commit",
-	".git/hooks/post-merge", ".git/hooks/pre-rebase", ".git/hooks/post-rewrite", ".git/hooks/reference-transaction", ".git/hooks/post-index-change",
-}
-
-// repository notes what a git that is run here obeys, in the repository that holds the
-// working directory.
-func (f *freezer) repository(moves bool) {
-	f.note("what the settings and hooks of the repository name in turn")
-	if moves {
-		return
-	}
-	for dir := f.cwd; ; dir = path.Dir(dir) {
-		p := facts.AnalyzePath("read", path.Join(dir, ".git"), facts.Options{Cwd: f.cwd, Root: f.root})
-		if p.Exists != nil && *p.Exists {
-			for _, file := range repositoryFiles {
-				f.expect(path.Join(dir, file))
-			}
-			return
+	for dir := range f.above() {
+		for _, file := range files {
+			f.expect(path.Join(dir, file))
 		}
-		if len(dir) <= len(sandbox.WorkspacePath) {
+		if onlyHere[c.Base] {
 			return
 		}
 	}
-}
-
-// lookedFor are the files by which programs that run what a project says are told
-// what to run.
-var lookedFor = map[string][]string{
-	"make": {"GNUmakefile", "makefile", "Makefile"}, "gmake": {"GNUmakefile", "makefile", "Makefile"},
-	"npm": {"package.json", ".npmrc"}, "npx": {"package.json"}, "yarn": {"package.json", ".yarnrc.yml"}, "pnpm": {"package.json"},
-	"just": {"justfile", "Justfile", ".justfile"}, "task": {"Taskfile.yml", "Taskfile.yaml"}, "rake": {"Rakefile"},
-	"cargo": {"Cargo.toml", "build.rs", ".cargo/config.toml"}, "go": {"go.mod", "go.work"}, "mvn": {"pom.xml"},
-	"gradle": {"build.gradle", "build.gradle.kts", "settings.gradle"}, "pytest": {"conftest.py", "pytest.ini", "pyproject.toml", "setup.cfg", "tox.ini"},
-	"tox": {"tox.ini", "pyproject.toml"}, "nox": {"noxfile.py"}, "cmake": {"CMakeLists.txt"}, "ninja": {"build.ninja"}, "composer": {"composer.json"},
 }
 
 // reads reports whether a program takes its operands, or its standard input, for a

@@ -79,7 +79,7 @@ func TestFilesThatACallRefersTo(t *testing.T) {
 		`sh -c 'sh s.sh'`:                   {"run /workspace/s.sh"},
 		`env A=b sh s.sh; rm data.txt`:      {"run /workspace/s.sh", "write /workspace/data.txt"},
 		`make all`:                          {"run /workspace/GNUmakefile (absent)", "run /workspace/Makefile", "run /workspace/makefile (absent)"},
-		`git apply data.txt`:                {"run /workspace/data.txt"},
+		`git apply data.txt`:                {"run /workspace/.git (absent)", "run /workspace/HEAD (absent)", "run /workspace/data.txt"},
 		`echo s.sh.txt`:                     nil,
 		`cd sub && python3 t.py`:            {"dir /workspace/sub (absent)"}, // see below
 		`tool --config=data.txt`:            nil,
@@ -109,16 +109,17 @@ func TestFilesThatACallRefersTo(t *testing.T) {
 func TestWhatIsNotFrozenIsTold(t *testing.T) {
 	dir := project(t)
 	for script, want := range map[string]string{
-		`sh $X`:           "a word of sh that is only known when it runs",
-		`$X`:              "a command whose name is only known when it runs",
-		`cat *.txt`:       "the files that *.txt matches",
-		`cat > $X`:        "a redirection of cat that is only known when it runs",
-		`ls sub`:          "what is in the directory /workspace/sub",
-		`make`:            "what the files of the project that make works on name in turn",
-		`cd sub; sh t.py`: "t.py, of which it is not known where it leads",
-		`cd sub; ./t.py`:  "./t.py, since the script changes its directory",
-		`sh "unclosed`:    "what the part of the script names that could not be read",
-		`cd $X; cat a/..`: "of which it is not known where it leads",
+		`sh $X`:            "a word of sh that is only known when it runs",
+		`$X`:               "a command whose name is only known when it runs",
+		`cat *.txt`:        "the files that *.txt matches",
+		`cat > $X`:         "a redirection of cat that is only known when it runs",
+		`ls sub`:           "what is in the directory /workspace/sub",
+		`make`:             "what the files of the project that make works on name in turn",
+		`cd sub; sh t.py`:  "t.py, of which it is not known where it leads",
+		`cd sub; ./t.py`:   "./t.py, since the script changes its directory",
+		`sh "unclosed`:     "what the part of the script names that could not be read",
+		`python3 sub/t.py`: "the modules that the program of python3 imports",
+		`cd $X; cat a/..`:  "of which it is not known where it leads",
 	} {
 		if _, unfrozen := freeze(t, dir, script); !slices.ContainsFunc(unfrozen, func(text string) bool { return strings.Contains(text, want) }) {
 			t.Errorf("%s: got %q, want %q", script, unfrozen, want)

@@ -167,6 +167,10 @@ func (w *way) offer(a *approval.Approval) {
 		a.NoOffer = "policy rewrites its arguments"
 	default:
 		class, err := grant.Suggest(&w.input, w.decision.Reasons)
+		if left := approval.LeftOut(a.Unfrozen); err != nil && left != "" {
+			a.NoOffer = err.Error() + ", and of its files not all can be looked at: " + left
+			return
+		}
 		if err != nil {
 			var none error
 			if class, none = grant.SuggestExact(&w.input, w.decision.Reasons, w.call.WorkspaceDir, a.Bound.Files, a.Unfrozen); none != nil {

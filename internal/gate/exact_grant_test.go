@@ -1,6 +1,8 @@
 package gate_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -118,5 +120,22 @@ func TestRaceFileOfAGrantChanged(t *testing.T) {
 	list, err := b.ListGrants(t.Context(), alice)
 	if err != nil || len(list) != 1 || list[0].Used != 0 {
 		t.Errorf("got the grants %+v, %v, want one that was not used", list, err)
+	}
+}
+
+// TestNoGrantOfCodeThatNobodyLookedAt: what a call runs has to be among the files that its
+// grant would be held to.
+func TestNoGrantOfCodeThatNobodyLookedAt(t *testing.T) {
+	b := newAskingWith(t, nil)
+	b.real(t)
+	b.write(t, "Makefile", "all:\n")
+	b.write(t, "large", "")
+	if err := os.Truncate(filepath.Join(b.ws, "large"), 64<<20-1); err != nil {
+		t.Fatal(err)
+	}
+	c := bash("c1", "cat large; make")
+	c.WorkspaceDir, c.SessionID, c.Profile = b.ws, "s", "readonly"
+	if a := b.ask(t, c); a.Offer != nil || !strings.Contains(a.NoOffer, "/workspace/Makefile, which is too large") {
+		t.Errorf("offered %+v (%s)", a.Offer, a.NoOffer)
 	}
 }
