@@ -88,6 +88,24 @@ type Run struct {
 	Image    string                    `json:"image,omitempty"`
 }
 
+// differs says what of r is not as in was, which is not the same. A host that sends its
+// call in another way than before has to read that it is this, and not a file.
+func (r *Run) differs(was *Run) string {
+	switch {
+	case r.Detached && !was.Detached: // with another deadline, too
+		return "it was not asked as a detached call, and is sent as one now"
+	case !r.Detached && was.Detached:
+		return "it was asked as a detached call, and is not sent as one now"
+	case r.Terminal && !was.Terminal:
+		return "it was asked without a terminal, and is sent with one now"
+	case !r.Terminal && was.Terminal:
+		return "it was asked with a terminal, and is sent without one now"
+	case r.Image != was.Image:
+		return fmt.Sprintf("it would run in the image %s, not in %s", r.Image, was.Image)
+	}
+	return "it would run in another cage"
+}
+
 // BoundBy is what policy said of a call, as far as an approval is bound to it.
 func BoundBy(digest string, d *policy.Decision, files []File) Bound {
 	b := Bound{Digest: digest, Revision: d.Revision, Obligations: d.Obligations, Bounds: d.Bounds, Files: files}
@@ -140,7 +158,7 @@ func (b *Bound) Differs(a *Bound) []string {
 		out = append(out, "the declaration of its tool is another one")
 	}
 	if now, was := digestOf(&Bound{Run: b.Run}), digestOf(&Bound{Run: a.Run}); now != was {
-		out = append(out, "it would run in another cage")
+		out = append(out, b.Run.differs(&a.Run))
 	}
 	if a.Revision != b.Revision {
 		out = append(out, fmt.Sprintf("the policy is another one (%s, was %s)", b.Revision, a.Revision))
