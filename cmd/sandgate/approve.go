@@ -154,9 +154,14 @@ func readLine(ctx context.Context, from *bufio.Reader) (string, error) {
 }
 
 func approved(cmd *cobra.Command, a *sandgatev1.Approval) error {
-	text := fmt.Sprintf("%s: approved; the call runs when its host sends it again, unless it waits", visible(a.GetApprovalId()))
-	if n := int(a.GetQuorum()) - len(a.GetVotes()); a.GetState() == sandgatev1.ApprovalState_APPROVAL_STATE_PENDING && n > 0 {
-		text = fmt.Sprintf("%s: your approval is noted; it needs %d more, by others", visible(a.GetApprovalId()), n)
+	text := visible(a.GetApprovalId()) + ": "
+	switch a.GetState() { //nolint:exhaustive // in no other state an answer is taken
+	case sandgatev1.ApprovalState_APPROVAL_STATE_PENDING:
+		text += fmt.Sprintf("your approval is noted; it needs %d more, by others", int(a.GetQuorum())-len(a.GetVotes()))
+	case sandgatev1.ApprovalState_APPROVAL_STATE_USED: // approved twice, or by a call that waits
+		text += "approved, and the call has run by it"
+	default:
+		text += "approved; the call runs when its host sends it again, unless it waits"
 	}
 	if a.GetGrantId() != "" {
 		text += "\n" + visible(a.GetGrantId()) + ": granted (sandgate grants revoke ends it)"

@@ -164,7 +164,7 @@ func printCall(w io.Writer, st *sandgatev1.GetCallResponse) error {
 		{"accepted", st.GetAcceptTime().AsTime().Local().Format(time.DateTime), st.GetAcceptTime() != nil},
 		{"started", st.GetStartTime().AsTime().Local().Format(time.DateTime), st.GetStartTime() != nil},
 		{"output", fmt.Sprintf("%d bytes of stdout, %d of stderr", st.GetStdoutBytes(), st.GetStderrBytes()), true},
-		{"ran", res.GetDuration().GetRun().AsDuration().Round(time.Millisecond).String(), res.GetDuration().GetRun() != nil},
+		{"ran", res.GetDuration().GetRun().AsDuration().Round(time.Millisecond).String(), res.GetDuration().GetRun().AsDuration() > 0}, // else it did not, or for how long is not known
 		{"cpu", (usage.GetCpuUser().AsDuration() + usage.GetCpuSystem().AsDuration()).Round(time.Millisecond).String(), usage != nil},
 		{"memory", fmt.Sprintf("%d bytes at its peak", usage.GetMemoryPeakBytes()), usage.GetMemoryPeakBytes() > 0},
 		{"digest", st.GetDigest(), true},

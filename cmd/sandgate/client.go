@@ -147,7 +147,11 @@ func explain(err error) string {
 	}
 	switch st.Code() { //nolint:exhaustive // the others speak for themselves
 	case codes.Unauthenticated:
-		text += "\nset SANDGATE_TOKEN to a token of the daemon's tokens file"
+		if strings.Contains(text, "approvals.tokens_file") {
+			text += "\nset SANDGATE_APPROVER_TOKEN to a token of that file, or unset it"
+		} else {
+			text += "\nset SANDGATE_TOKEN to a token of the daemon's tokens file"
+		}
 	case codes.Unavailable:
 		if strings.Contains(text, "connection error") {
 			text = "the daemon does not answer: " + text + "\nstart one with `sandgated`, or name another address with --addr or SANDGATE_ADDR"

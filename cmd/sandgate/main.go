@@ -88,5 +88,21 @@ data directory. Over TCP the token is taken from SANDGATE_TOKEN.`,
 		newCallCommand(c), newCallsCommand(c), newAttachCommand(c), newLogsCommand(c), newKillCommand(c), newToolsCommand(c), newDoctorCommand(c), newImageCommand(c), newSessionCommand(c), newApproveCommand(c), newDenyCommand(c),
 		newApprovalsCommand(c), newGrantsCommand(c), authoring, newAuditCommand(c), newVersionCommand(c),
 	)
+	sayUsage(cmd)
 	return cmd
+}
+
+// sayUsage lets commands that got too few or too many arguments say which they want.
+func sayUsage(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil && cmd.HasParent() {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return fmt.Errorf("%w: want `%s`, see `%s --help`", err, cmd.UseLine(), cmd.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		sayUsage(sub)
+	}
 }

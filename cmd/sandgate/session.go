@@ -311,7 +311,11 @@ func endText(s *sandgatev1.Session) string {
 	case at == nil:
 		return "never"
 	case at == s.GetIdleExpireTime():
-		return fmt.Sprintf("%s, if it is not used for %s", sessionTime(at), s.GetIdleTimeout().AsDuration())
+		text := fmt.Sprintf("%s, if it is not used for %s", sessionTime(at), s.GetIdleTimeout().AsDuration())
+		if s.GetExpireTime() != nil {
+			text += "; at the latest " + sessionTime(s.GetExpireTime())
+		}
+		return text
 	}
 	return sessionTime(at) + ", however it is used"
 }
