@@ -42,6 +42,7 @@ func (b *Background) problems() []string {
 
 func (r *Results) problems() []string {
 	bad := outside("results.max_log", r.MaxLog.Int64(), 64<<10, int64(gib), size)
+	bad = append(bad, outside("results.max_forgotten", int64(*r.MaxForgotten), 0, 100_000_000, count)...)
 	if disk := r.MaxDisk.Int64(); disk != 0 {
 		bad = append(bad, outside("results.max_disk", disk, int64(mib), int64(1024*gib), size)...)
 	}

@@ -242,11 +242,15 @@ type Match struct {
 }
 
 // Results says how long results are kept, so that a repeated call id gets the
-// stored result. A call whose output is gone is still never run twice.
+// stored result. A call whose result is gone is still not run twice.
 type Results struct {
-	// MaxCount is how many finished calls are known at all, 1 to 10000000: the window in
-	// which a call id cannot run twice. Default 50000. Each takes some 800 bytes.
+	// MaxCount is how many finished calls are known, 1 to 10000000: the window in which a
+	// call id gets its result. Default 50000. Each takes some 800 bytes.
 	MaxCount int `json:"max_count"`
+	// MaxForgotten is of how many calls before those the id alone is known, 0 to 100000000:
+	// when it comes again it is refused and not run twice. Beyond, it is as new. Default
+	// 1000000. Each takes some 30 bytes once there are so many.
+	MaxForgotten *int `json:"max_forgotten"`
 	// MaxSize is the memory of the results that are kept whole, with outputs and receipts,
 	// 1MiB to 64GiB. Default 32MiB.
 	MaxSize Bytes `json:"max_size"`
@@ -315,6 +319,10 @@ func (c Config) WithDefaults(uid int) Config {
 	}.atMost(c.Ceiling))
 	c.Journal = c.Journal.withDefaults(c.DataDir)
 	fill(&c.Results.MaxCount, 50_000)
+	if c.Results.MaxForgotten == nil {
+		ids := 1_000_000
+		c.Results.MaxForgotten = &ids
+	}
 	fill(&c.Results.MaxSize, 32*mib)
 	fill(&c.Results.Keep, Duration(time.Hour))
 	fill(&c.Results.MaxLog, 16*mib)

@@ -177,10 +177,7 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 		Admission: line, Telemetry: measure.recorder,
 		Profiles: d.profiles, WorkspaceDirs: d.workspaceDirs, Repositories: d.repositories, Approvals: permits.approvals, Grants: permits.grants, Roles: d.roles, Identities: d.identities(), TurnWait: d.cfg.Admission.MaxWait.Std(),
 		Ceiling: limits(d.cfg.Ceiling), Defaults: defaults(d.cfg.Defaults), Logger: d.root,
-		Memory: gate.Memory{
-			Calls: d.cfg.Results.MaxCount, OutputBytes: d.cfg.Results.MaxSize.Int64(), OutputFor: d.cfg.Results.Keep.Std(),
-			Detached: d.cfg.Background.MaxPerCaller,
-		},
+		Memory:     d.memory(),
 		FileBounds: fileBounds(d.cfg.Sessions.Files),
 		Background: gate.Background{WallTime: d.cfg.Background.WallTime.Std(), MaxWallTime: d.cfg.Background.MaxWallTime.Std()},
 		Output:     outputs, Files: files,

@@ -31,7 +31,7 @@ type state struct {
 // newState makes an empty one. The journal makes more of them, for its snapshots.
 func (d *Daemon) newState() *state {
 	return &state{
-		calls: gate.NewReplay(d.cfg.Results.MaxCount), sessions: session.NewFold(),
+		calls: gate.NewReplay(d.memory()), sessions: session.NewFold(),
 		approvals: approval.NewFold(), grants: grant.NewFold(), commits: gate.NewCommits(),
 	}
 }

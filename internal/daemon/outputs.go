@@ -6,11 +6,25 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sandgate/sandgate/internal/gate"
 	"github.com/sandgate/sandgate/internal/spool"
 )
 
 // outputsDir is where outputs are kept, in the data directory.
 const outputsDir = "outputs"
+
+// memory is what the gate remembers of finished calls.
+func (d *Daemon) memory() gate.Memory {
+	r := &d.cfg.Results
+	m := gate.Memory{
+		Calls: r.MaxCount, Forgotten: *r.MaxForgotten, OutputBytes: r.MaxSize.Int64(), OutputFor: r.Keep.Std(),
+		Detached: d.cfg.Background.MaxPerCaller,
+	}
+	if m.Forgotten == 0 {
+		m.Forgotten = -1
+	}
+	return m
+}
 
 // openOutputs opens where outputs of calls are kept beside the memory; nil, nil
 // where the configuration wants no files.

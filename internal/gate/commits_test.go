@@ -67,7 +67,7 @@ func interrupted(t *testing.T) (c *Commits, r *Replay, dir string, commit commit
 	commit = commitData{Ref: staged.Ref, Outcome: outcomeData{
 		Outcome: "EXITED", Digest: "sha256:call", StdoutBytes: 5, Effects: &Effects{State: EffectsCommitted, Digest: staged.Ref.Digest, Totals: set.Totals()},
 	}}
-	c, r = NewCommits(), NewReplay(0)
+	c, r = NewCommits(), NewReplay(Memory{})
 	for i, rec := range []struct {
 		kind journal.Kind
 		data any

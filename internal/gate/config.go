@@ -128,9 +128,13 @@ type Config struct {
 // sent again gets its result and does not run again.
 type Memory struct {
 	// Calls is how many finished calls are known at all, the oldest forgotten first
-	// of the caller that has most: the window in which an id cannot run twice. Each takes some 800 bytes. Default
-	// 50,000.
+	// of the caller that has most: the window in which an id gets its result. Each takes
+	// some 800 bytes. Default 50,000.
 	Calls int
+	// Forgotten is of how many calls before those the id alone is known, the oldest
+	// forgotten first: one that ran is not run again. Each takes some 30 bytes. Default
+	// 1,000,000; less than 0 is none.
+	Forgotten int
 	// OutputBytes bounds the memory of results that are kept whole: outputs, reasons,
 	// receipts. Default 32 MiB.
 	OutputBytes int64
@@ -154,6 +158,9 @@ type Background struct {
 func (m Memory) withDefaults() Memory {
 	if m.Calls == 0 {
 		m.Calls = 50_000
+	}
+	if m.Forgotten == 0 {
+		m.Forgotten = 1_000_000
 	}
 	if m.OutputBytes == 0 {
 		m.OutputBytes = 32 << 20

@@ -144,7 +144,7 @@ func openBench(t testing.TB, b *bench, run sandboxtest.RunFunc, set func(*gate.C
 	b.policy, b.runtime = &decider{}, sandboxtest.NewFake(run)
 	dir := b.dir
 	var err error
-	replay, known := gate.NewReplay(0), session.NewFold()
+	replay, known := gate.NewReplay(gate.Memory{}), session.NewFold()
 	add := func(r journal.Record) error {
 		err := errors.Join(replay.Apply(r), known.Apply(r))
 		for _, f := range b.folds {

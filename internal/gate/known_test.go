@@ -12,7 +12,7 @@ import (
 func TestNoCallerMakesAnothersCallsForgotten(t *testing.T) {
 	const limit = 100
 	l := newLedger(Memory{Calls: limit}.withDefaults(), time.Now)
-	replay := NewReplay(limit)
+	replay := NewReplay(Memory{Calls: limit})
 	seq := int64(0)
 	end := func(caller, id string) {
 		t.Helper()

@@ -54,6 +54,7 @@ type ledger struct {
 	known knownCalls // finished entries
 	whole *list.List // finished entries with their whole result, oldest first
 	bytes int64      // of whole
+	ran   forgottenIDs
 
 	latest   map[string]*entry // the latest entry of each caller
 	detached map[string]int    // running detached calls by caller; no entry at 0
@@ -62,12 +63,13 @@ type ledger struct {
 func newLedger(mem Memory, now func() time.Time) *ledger {
 	return &ledger{
 		mem: mem, now: now, calls: make(map[callKey]*entry), whole: list.New(),
-		latest: make(map[string]*entry), detached: make(map[string]int),
+		latest: make(map[string]*entry), detached: make(map[string]int), ran: newForgotten(mem.Forgotten),
 	}
 }
 
 // claim makes the call the claimant's to run (mine), or returns the entry of the
-// same call that runs or has run. Another call under the id is an error.
+// same call that runs or has run. Another call under the id is an error, and so is one
+// that ran and is not known any more.
 // What follows the call sees through the view.
 func (l *ledger) claim(p *prepared, view *live, cancel context.CancelCauseFunc) (e *entry, mine bool, err error) {
 	l.mu.Lock()
@@ -80,6 +82,8 @@ func (l *ledger) claim(p *prepared, view *live, cancel context.CancelCauseFunc) 
 			return e, false, nil
 		}
 		l.drop(e) // it goes on
+	} else if l.ran.has(p.key()) {
+		return nil, false, ranBefore(p.call.ID)
 	}
 	if p.call.Detach && l.detached[p.call.Caller.ID] >= l.mem.Detached {
 		return nil, false, fmt.Errorf("this caller has %d calls in the background, the most it may have: cancel one, or send this call without detach: %w",
@@ -157,7 +161,11 @@ func (l *ledger) forget() {
 // bound forgets calls that are too many after one more of the caller. l.mu is held.
 func (l *ledger) bound(caller string) {
 	for l.known.n > l.mem.Calls {
-		l.drop(l.known.spare(caller))
+		e := l.known.spare(caller)
+		if mayHaveRun(e.outcome()) {
+			l.ran.add(e.key)
+		}
+		l.drop(e)
 	}
 }
 
@@ -230,6 +238,9 @@ func (l *ledger) get(key callKey) (*entry, error) {
 	l.forget()
 	if e, ok := l.calls[key]; ok {
 		return e, nil
+	}
+	if l.ran.has(key) {
+		return nil, fmt.Errorf("call %q ran long ago, and its result is no longer kept: %w", key.id, errdefs.ErrNotFound)
 	}
 	return nil, fmt.Errorf("call %q: %w", key.id, errdefs.ErrNotFound)
 }

@@ -255,7 +255,7 @@ func TestRestartFailsClosedWhenUnknownCannotBeRecorded(t *testing.T) {
 		}
 	}()
 	b := newBench(t, t.TempDir(), nil, nil)
-	replay := gate.NewReplay(0)
+	replay := gate.NewReplay(gate.Memory{})
 	j, err := journal.Open(dir+"/journal.jsonl", journal.Options{}, replay.Apply)
 	if err != nil {
 		t.Fatal(err)

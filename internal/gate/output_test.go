@@ -285,7 +285,7 @@ func TestReplaySavesAndLoads(t *testing.T) {
 	b.do(t, bash("c3", "x"))
 	records := b.rawRecords(t)
 
-	fold := func() *gate.Replay { return gate.NewReplay(0) }
+	fold := func() *gate.Replay { return gate.NewReplay(gate.Memory{}) }
 	all, half := fold(), fold()
 	for i, rec := range records {
 		if err := all.Apply(rec); err != nil {
@@ -329,7 +329,7 @@ func TestReplaySavesAndLoads(t *testing.T) {
 
 func BenchmarkReplaySnapshot(b *testing.B) {
 	const calls = 50_000
-	r := gate.NewReplay(calls)
+	r := gate.NewReplay(gate.Memory{Calls: calls})
 	at := time.Unix(1_700_000_000, 0)
 	for i := range int64(calls) {
 		id := fmt.Sprintf("call-%d", i)
@@ -356,7 +356,7 @@ func BenchmarkReplaySnapshot(b *testing.B) {
 	b.Run("load", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if err := gate.NewReplay(calls).Load(bytes.NewReader(saved.Bytes())); err != nil {
+			if err := gate.NewReplay(gate.Memory{Calls: calls}).Load(bytes.NewReader(saved.Bytes())); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -23,10 +23,11 @@ const unknownMessage = "sandgate stopped while this call was running: it may hav
 // Replay is what the journal tells of earlier calls: a journal.Fold. Give it to
 // journal.Open and then to New, which takes it over. It is used by one goroutine.
 type Replay struct {
-	limit int
+	mem   Memory
 	calls map[callKey]*past
 	order []placed // of calls, oldest first; may name forgotten ones
 	whole []*past  // those with a whole result, oldest first
+	ran   forgottenIDs
 }
 
 // placed is a call in the order in which they began.
@@ -53,13 +54,10 @@ type past struct {
 // takes them over: a long journal must not fill the memory.
 const maxWhole = 4096
 
-// NewReplay returns an empty Replay. limit is how many calls are remembered; 0 is
-// the default of Memory.Calls.
-func NewReplay(limit int) *Replay {
-	if limit == 0 {
-		limit = Memory{}.withDefaults().Calls
-	}
-	return &Replay{limit: limit, calls: make(map[callKey]*past)}
+// NewReplay returns an empty Replay, which remembers as many calls and ids as mem says.
+func NewReplay(mem Memory) *Replay {
+	mem = mem.withDefaults()
+	return &Replay{mem: mem, calls: make(map[callKey]*past), ran: newForgotten(mem.Forgotten)}
 }
 
 var _ journal.Fold = (*Replay)(nil)
@@ -157,7 +155,7 @@ func (r *Replay) settle(p *past, res Result, at time.Time) {
 
 // forget keeps the bound, but never forgets a call whose end is not known.
 func (r *Replay) forget() {
-	if len(r.order) <= 2*r.limit {
+	if len(r.order) <= 2*r.mem.Calls {
 		return
 	}
 	keep := r.order[:0]
@@ -165,12 +163,15 @@ func (r *Replay) forget() {
 	for key := range r.calls {
 		have[key.caller]++
 	}
-	share := fairShare(have, r.limit)
+	share := fairShare(have, r.mem.Calls)
 	for _, o := range r.order {
 		p, ok := r.calls[o.key]
 		switch {
 		case !ok || p.seq != o.seq: // gone, or begun anew since
 		case have[o.key.caller] > share && p.ended:
+			if mayHaveRun(p.outcome()) {
+				r.ran.add(o.key)
+			}
 			delete(r.calls, o.key)
 			have[o.key.caller]--
 		default:
@@ -178,6 +179,14 @@ func (r *Replay) forget() {
 		}
 	}
 	r.order = slices.Clip(keep)
+}
+
+// outcome is that of a call that has ended.
+func (p *past) outcome() Outcome {
+	if p.result != nil {
+		return p.result.Outcome
+	}
+	return p.brief.outcome
 }
 
 // sorted are the calls in the order in which they began.
@@ -194,6 +203,7 @@ func (r *Replay) sorted() []placed {
 // become UNKNOWN in the journal first.
 func (g *Gate) recover(ctx context.Context, r *Replay) error {
 	all := r.sorted()
+	g.ledger.ran = r.ran
 	left := g.findCuts()
 	defer left.close(g)
 	unknown := 0
@@ -223,7 +233,7 @@ func (g *Gate) recover(ctx context.Context, r *Replay) error {
 	if len(all) > 0 {
 		g.log.Info("journal replayed", zap.Int("calls", len(all)), zap.Int("unknown", unknown))
 	}
-	*r = *NewReplay(r.limit)
+	*r = *NewReplay(r.mem)
 	return nil
 }
 

@@ -14,13 +14,16 @@ import (
 // replayVersion is that of the form in which Save writes. New fields go to the end
 // of a call's: Load takes what is missing for empty, and passes over what it does
 // not know.
-const replayVersion = 1
+const replayVersion = 2
+
+// replayWithoutIDs is the version in which there were no forgotten ids.
+const replayWithoutIDs = 1
 
 // maxSavedCall bounds what Load takes for one call.
 const maxSavedCall = 4 << 20
 
 // Save implements journal.Fold: a version, the number of calls, and each with its
-// length, in the order in which they began.
+// length, in the order in which they began; then the forgotten ids.
 func (r *Replay) Save(w io.Writer) error {
 	all := r.sorted()
 	head := binary.BigEndian.AppendUint32([]byte{replayVersion}, uint32(len(all))) //nolint:gosec // bounded by the configuration
@@ -40,14 +43,14 @@ func (r *Replay) Save(w io.Writer) error {
 			return fmt.Errorf("save calls: %w", err)
 		}
 	}
-	return nil
+	return r.ran.save(w)
 }
 
 // Load implements journal.Fold.
 func (r *Replay) Load(from io.Reader) error {
-	*r = *NewReplay(r.limit)
+	*r = *NewReplay(r.mem)
 	if err := r.load(from); err != nil {
-		*r = *NewReplay(r.limit)
+		*r = *NewReplay(r.mem)
 		return fmt.Errorf("load calls: %w", err)
 	}
 	return nil
@@ -58,8 +61,8 @@ func (r *Replay) load(from io.Reader) error {
 	if _, err := io.ReadFull(from, head[:]); err != nil {
 		return err
 	}
-	if head[0] != replayVersion {
-		return fmt.Errorf("the form has the version %d: want %d", head[0], replayVersion)
+	if head[0] != replayVersion && head[0] != replayWithoutIDs {
+		return fmt.Errorf("the form has the version %d: want %d or %d", head[0], replayWithoutIDs, replayVersion)
 	}
 	var buf []byte
 	for range binary.BigEndian.Uint32(head[1:]) {
@@ -89,7 +92,10 @@ func (r *Replay) load(from io.Reader) error {
 			r.whole = append(r.whole, p)
 		}
 	}
-	return nil
+	if head[0] == replayWithoutIDs {
+		return nil
+	}
+	return r.ran.load(from)
 }
 
 var errSaved = errors.New("a saved call is damaged")
