@@ -1,6 +1,7 @@
 package changeset
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -89,5 +90,30 @@ func TestReplacedFilesCostNoWalk(t *testing.T) {
 	}
 	if _, _, err := s.End(true); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestNothingHidesBehindTheNameOfAStage: only a stage is no part of the workspace.
+func TestNothingHidesBehindTheNameOfAStage(t *testing.T) {
+	t.Parallel()
+	for name, make := range map[string]func(at string) error{
+		"a file":                 func(at string) error { return os.WriteFile(at, nil, 0o600) },
+		"a link":                 func(at string) error { return os.Symlink("a", at) },
+		"a directory for others": func(at string) error { return errors.Join(os.Mkdir(at, 0o700), os.Chmod(at, 0o755)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			before, err := Look(dir, 0)
+			must(t, err)
+			s := second(t, newWatches(t, WatchOptions{}), dir)
+			must(t, make(filepath.Join(dir, StagePrefix+"x")))
+			wantDiff(t, s, Diff{Created: []string{StagePrefix + "x"}})
+			after, err := Look(dir, 0)
+			must(t, err)
+			if created, _, _ := after.Since(before); len(created) != 1 {
+				t.Errorf("created %q", created)
+			}
+		})
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -59,9 +58,6 @@ func (s *Shot) walk(dir int, at string, limit, depth int) error {
 		return err
 	}
 	for _, name := range names {
-		if at == "" && strings.HasPrefix(name, StagePrefix) {
-			continue
-		}
 		var st unix.Stat_t
 		err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW)
 		if errors.Is(err, unix.ENOENT) {
@@ -69,6 +65,9 @@ func (s *Shot) walk(dir int, at string, limit, depth int) error {
 		}
 		if err != nil {
 			return err
+		}
+		if at == "" && isStage(name, &st) {
+			continue
 		}
 		if len(s.paths) >= limit {
 			return fmt.Errorf("it has more than %d paths: %w", limit, ErrTooLarge)

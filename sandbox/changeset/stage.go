@@ -82,6 +82,13 @@ func Stage(o *Overlay, set *Set, stage string) (_ *Staged, err error) {
 	return s, nil
 }
 
+// isStage reports whether a path at the top of a workspace is a stage: a directory of the
+// process's own user that nobody else looks into. The name alone says nothing: a program
+// can make files with any.
+func isStage(name string, st *unix.Stat_t) bool {
+	return strings.HasPrefix(name, StagePrefix) && typeOf(st) == Dir && st.Mode&0o777 == 0o700 && int(st.Uid) == os.Geteuid()
+}
+
 func makeStage(o *Overlay, stage string) (*Staged, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(o.Lower.Fd()), &st); err != nil {

@@ -158,9 +158,6 @@ func (t *treeView) walk(fd int, d *treeDir, b *budget, all bool) error {
 
 // look looks at one name in an open directory.
 func (t *treeView) look(fd int, d *treeDir, name string, b *budget, all, written bool) error {
-	if d == t.root && strings.HasPrefix(name, StagePrefix) {
-		return nil
-	}
 	if err := b.spend(); err != nil {
 		return err
 	}
@@ -172,6 +169,8 @@ func (t *treeView) look(fd int, d *treeDir, name string, b *budget, all, written
 		return nil
 	case err != nil:
 		return err
+	case d == t.root && isStage(name, &st):
+		return nil
 	case typeOf(&st) == Dir:
 		return t.lookDir(fd, d, name, &st, b, all)
 	}
