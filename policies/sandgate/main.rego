@@ -213,19 +213,29 @@ _profile_terms := data.sandgate.profiles[input.session.profile].ask_terms
 # title: stricter terms
 # description: >-
 #   What the packages beside the profile say of the approval counts where it asks for more: a larger quorum, a
-#   shorter time, fewer approvers. Approvers of whom the profile names none are left out, unless it names nobody.
+#   shorter time, fewer approvers. Approvers of whom the profile names none are left out, unless it names nobody;
+#   and those of a tenant where they would leave none of the operator's.
 _stricter["quorum"] := max([terms.quorum | some terms in _all_terms]) if _more_terms != set()
 
 _stricter["ttl_ms"] := min([terms.ttl_ms | some terms in _all_terms; terms.ttl_ms > 0]) if _more_terms != set()
 
-_stricter["approvers"] := sort(fewer) if {
-	sets := {{approver | some approver in terms.approvers} | some terms in _all_terms}
-	fewer := intersection({s | some s in sets; s != set()})
-	fewer != set()
+_stricter["approvers"] := sort(approvers) if {
 	_more_terms != set()
+	operators := _named_by_all(_operator_terms)
+	approvers := [s | some s in [_named_by_all(_all_terms), operators]; s != set()][0]
 }
 
-_all_terms := _more_terms | {object.union(_terms, _profile_terms)}
+_named_by_all(terms) := intersection({s |
+	some of in terms
+	s := {approver | some approver in of.approvers}
+	s != set()
+})
+
+_all_terms := _operator_terms | _tenant_terms
+
+_operator_terms := _extra_terms | {object.union(_terms, _profile_terms)}
+
+_more_terms := _extra_terms | _tenant_terms
 
 _stricter["on_timeout"] := "deny" if {
 	_more_terms != set()
@@ -244,11 +254,11 @@ _stricter["no_grant"] if {
 	terms.no_grant == true
 }
 
-_more_terms contains data.sandgate.extra[_].ask_terms
+_extra_terms contains data.sandgate.extra[_].ask_terms
 
-_more_terms contains terms if some terms in data.sandgate.extra[_].terms
+_extra_terms contains terms if some terms in data.sandgate.extra[_].terms
 
-_more_terms contains terms if {
+_tenant_terms contains terms if {
 	tenant := input.caller.tenant
 	terms := data.sandgate.tenants[tenant].ask_terms
 }

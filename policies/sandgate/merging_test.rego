@@ -140,7 +140,21 @@ _terms := {
 	},
 	"less of everything": {
 		"parts": {"tenants": {"acme": {"ask_terms": {"quorum": 0, "ttl_ms": 900000, "approvers": ["role:acme"]}}}},
-		"want": {"approvers": ["role:operator", "role:oncall"], "quorum": 1, "ttl_ms": 1000, "on_timeout": "deny"},
+		"want": {"approvers": ["role:oncall", "role:operator"], "quorum": 1, "ttl_ms": 1000, "on_timeout": "deny"},
+	},
+	"a tenant whose approvers are none of those that the operator left": {
+		"parts": {
+			"extra": {"x": {"ask_terms": {"approvers": ["role:oncall"]}}},
+			"tenants": {"acme": {"ask_terms": {"approvers": ["role:acme"]}}},
+		},
+		"want": {"approvers": ["role:oncall"], "quorum": 1, "ttl_ms": 1000, "on_timeout": "deny"},
+	},
+	"a tenant who names only what the operator left out": {
+		"parts": {
+			"extra": {"x": {"ask_terms": {"approvers": ["role:oncall"]}}},
+			"tenants": {"acme": {"ask_terms": {"approvers": ["role:operator"]}}},
+		},
+		"want": {"approvers": ["role:oncall"], "quorum": 1, "ttl_ms": 1000, "on_timeout": "deny"},
 	},
 	"no time at all": {
 		"parts": {"tenants": {"acme": {"ask_terms": {"ttl_ms": 0}}}},
