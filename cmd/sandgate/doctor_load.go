@@ -50,6 +50,7 @@ type record struct {
 	SizeBytes int64 `json:"size_bytes"`
 	Records   int64 `json:"records"`
 	Failing   bool  `json:"failing"`
+	Full      bool  `json:"full"`
 }
 
 func loadOf(r *sandgatev1.GetLoadResponse) *load {
@@ -60,7 +61,7 @@ func loadOf(r *sandgatev1.GetLoadResponse) *load {
 			CPUMillis: a.GetCpuMillis(), MaxCPUMillis: a.GetMaxCpuMillis(), MemoryBytes: a.GetMemoryBytes(), MaxMemoryBytes: a.GetMaxMemoryBytes(),
 			ExpectedWaitMs: float64(a.GetExpectedWait().AsDuration()) / float64(time.Millisecond), Refused: a.GetRefused(), Expired: a.GetExpired(),
 		},
-		Journal: record{SizeBytes: j.GetSizeBytes(), Records: j.GetRecords(), Failing: j.GetFailing()}, Sessions: r.GetSessions(),
+		Journal: record{SizeBytes: j.GetSizeBytes(), Records: j.GetRecords(), Failing: j.GetFailing(), Full: j.GetFull()}, Sessions: r.GetSessions(),
 	}
 	for _, p := range r.GetPools() {
 		out.Cells = append(out.Cells, cells{
@@ -80,7 +81,10 @@ func (l *load) print(b *strings.Builder, p palette) {
 			c.Image, c.Isolation, c.Fresh, c.Kept, c.Busy, c.Making, c.Dry, c.Claims)
 	}
 	state := ""
-	if l.Journal.Failing {
+	switch {
+	case l.Journal.Full:
+		state = ", " + p.red("its disk is full: no call runs until there is room")
+	case l.Journal.Failing:
 		state = ", " + p.red("cannot be written: no call runs; the daemon's log tells why")
 	}
 	fmt.Fprintf(b, "journal: %d KiB, %d records since the start%s\n", l.Journal.SizeBytes>>10, l.Journal.Records, state)

@@ -63,6 +63,20 @@ func TestNoTimeIsToldOfWhatDidNotRun(t *testing.T) {
 	}
 }
 
+// A daemon whose disk is full answers and is ready, and runs nothing: doctor says so.
+func TestAFullDiskOfTheJournalIsTold(t *testing.T) {
+	for want, j := range map[string]*sandgatev1.JournalState{
+		"journal: 1 KiB, 2 records since the start\n":                                                     {SizeBytes: 1024, Records: 2},
+		"journal: 1 KiB, 2 records since the start, its disk is full: no call runs until there is room\n": {SizeBytes: 1024, Records: 2, Full: true, Failing: true},
+	} {
+		var b strings.Builder
+		loadOf(&sandgatev1.GetLoadResponse{Journal: j}).print(&b, palette{})
+		if !strings.HasSuffix(b.String(), want) {
+			t.Errorf("got %q, want %q at its end", b.String(), want)
+		}
+	}
+}
+
 // Whose approver's token is wrong must not be sent to another variable and another file.
 func TestAWrongTokenIsLookedForInTheRightPlace(t *testing.T) {
 	approver := status.Error(codes.Unauthenticated, "the token that was sent is none of approvals.tokens_file")

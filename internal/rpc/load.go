@@ -55,6 +55,6 @@ func admissionProto(s admission.State) *sandgatev1.AdmissionState {
 func journalProto(s journal.State) *sandgatev1.JournalState {
 	return &sandgatev1.JournalState{
 		LastSequence: s.LastSeq, SizeBytes: s.Bytes, Waiting: int32of(s.Waiting), Records: s.Records, Commits: s.Commits,
-		FailedCommits: s.FailedCommits, Failing: s.Err != nil,
+		FailedCommits: s.FailedCommits, Failing: s.Err != nil, Full: s.Full != nil,
 	}
 }

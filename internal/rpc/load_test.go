@@ -123,7 +123,7 @@ func TestLoadIsToldAsItIs(t *testing.T) {
 				}
 			},
 			Journal: func() journal.State {
-				return journal.State{LastSeq: 1, Bytes: 2, Waiting: 3, Records: 4, Commits: 5, FailedCommits: 6, Err: errors.New("x")}
+				return journal.State{LastSeq: 1, Bytes: 2, Waiting: 3, Records: 4, Commits: 5, FailedCommits: 6, Err: errors.New("x"), Full: errors.New("y")}
 			},
 			Sessions: func() int { return 14 },
 		}
@@ -138,7 +138,7 @@ func TestLoadIsToldAsItIs(t *testing.T) {
 			Running: 1, MaxRunning: 6, Waiting: 2, WaitingCallers: 3, CpuMillis: 4, MaxCpuMillis: 7, MemoryBytes: 5, MaxMemoryBytes: 8,
 			ExpectedWait: got.GetAdmission().GetExpectedWait(), Admitted: 9, Waited: 10, Refused: 11, Expired: 12, Left: 13, Beginning: 14, Slots: 15,
 		},
-		Journal:  &sandgatev1.JournalState{LastSequence: 1, SizeBytes: 2, Waiting: 3, Records: 4, Commits: 5, FailedCommits: 6, Failing: true},
+		Journal:  &sandgatev1.JournalState{LastSequence: 1, SizeBytes: 2, Waiting: 3, Records: 4, Commits: 5, FailedCommits: 6, Failing: true, Full: true},
 		Sessions: 14,
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" || got.GetAdmission().GetExpectedWait().AsDuration() != time.Second {

@@ -154,7 +154,7 @@ func TestMetricsTellOfTheParts(t *testing.T) {
 		Admission: func() admission.State {
 			return admission.State{Running: 3, Waiting: 7, WaitingCallers: 2, Beginning: 1, Slots: 4, Used: admission.Resources{Calls: 3, CPUMillis: 3000}, Budget: admission.Resources{Calls: 4, CPUMillis: 8000, MemoryBytes: 1 << 30}, Refused: 6}
 		},
-		Journal:  func() journal.State { return journal.State{Bytes: 100, Records: 10, Err: errors.New("disk is gone")} },
+		Journal:  func() journal.State { return journal.State{Bytes: 100, Records: 10, Err: errors.New("disk is gone"), Full: errors.New("no room")} },
 		Sessions: func() int { return 11 },
 	})
 	wantLines(
@@ -162,7 +162,7 @@ func TestMetricsTellOfTheParts(t *testing.T) {
 		`sandgate_pool_cells_total{event="dry",image="host",isolation="runc"} 5`, `sandgate_pool_waiting_calls{image="host",isolation="runc"} 1`,
 		`sandgate_admission_calls{state="waiting"} 7`, `sandgate_admission_budget{resource="memory_bytes"} 1.073741824e+09`,
 		`sandgate_admission_used{resource="slots"} 1`, `sandgate_admission_budget{resource="slots"} 4`,
-		`sandgate_admission_calls_total{event="refused"} 6`, `sandgate_journal_bytes 100`, `sandgate_journal_failing 1`, `sandgate_sessions 11`,
+		`sandgate_admission_calls_total{event="refused"} 6`, `sandgate_journal_bytes 100`, `sandgate_journal_failing 1`, `sandgate_journal_full 1`, `sandgate_sessions 11`,
 	)
 }
 

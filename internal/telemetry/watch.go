@@ -41,6 +41,7 @@ var (
 	journalBytes   = desc("journal_bytes", "Size of all records.")
 	journalWaiting = desc("journal_waiting_records", "Records that wait to be written.")
 	journalFailing = desc("journal_failing", "1 while the last commit failed: no call runs then.")
+	journalFull    = desc("journal_full", "1 while its disk has no more room than the reserve: no call runs then.")
 	journalTotal   = desc("journal_records_total", "Records written since the start.")
 	journalFailed  = desc("journal_failed_commits_total", "Commits that failed since the start.")
 
@@ -51,7 +52,7 @@ var (
 func (w *watcher) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		poolCells, poolWait, poolGoal, poolTotal, lineCalls, lineCallers, lineUsed, lineBudget, lineTotal,
-		journalBytes, journalWaiting, journalFailing, journalTotal, journalFailed, sessionCount,
+		journalBytes, journalWaiting, journalFailing, journalFull, journalTotal, journalFailed, sessionCount,
 	} {
 		out <- d
 	}
@@ -99,11 +100,15 @@ func (w *watcher) Collect(out chan<- prometheus.Metric) {
 		s := w.from.Journal()
 		gauge(journalBytes, s.Bytes)
 		gauge(journalWaiting, int64(s.Waiting))
-		failing := int64(0)
+		failing, full := int64(0), int64(0)
 		if s.Err != nil {
 			failing = 1
 		}
+		if s.Full != nil {
+			full = 1
+		}
 		gauge(journalFailing, failing)
+		gauge(journalFull, full)
 		count(journalTotal, s.Records)
 		count(journalFailed, s.FailedCommits)
 	}

@@ -726,7 +726,10 @@ type JournalState struct {
 	// Writes that failed.
 	FailedCommits int64 `protobuf:"varint,6,opt,name=failed_commits,json=failedCommits,proto3" json:"failed_commits,omitempty"`
 	// True while the last write failed: no call runs then. The daemon's log tells why.
-	Failing       bool `protobuf:"varint,7,opt,name=failing,proto3" json:"failing,omitempty"`
+	Failing bool `protobuf:"varint,7,opt,name=failing,proto3" json:"failing,omitempty"`
+	// True while no more than the reserve is left on its disk: calls, sessions and
+	// approvals are refused until there is room, and what runs ends well.
+	Full          bool `protobuf:"varint,8,opt,name=full,proto3" json:"full,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -806,6 +809,13 @@ func (x *JournalState) GetFailedCommits() int64 {
 func (x *JournalState) GetFailing() bool {
 	if x != nil {
 		return x.Failing
+	}
+	return false
+}
+
+func (x *JournalState) GetFull() bool {
+	if x != nil {
+		return x.Full
 	}
 	return false
 }
@@ -982,7 +992,7 @@ const file_sandgate_v1_system_service_proto_rawDesc = "" +
 	"\aexpired\x18\r \x01(\x03R\aexpired\x12\x12\n" +
 	"\x04left\x18\x0e \x01(\x03R\x04left\x12\x1c\n" +
 	"\tbeginning\x18\x0f \x01(\x05R\tbeginning\x12\x14\n" +
-	"\x05slots\x18\x10 \x01(\x05R\x05slots\"\xe1\x01\n" +
+	"\x05slots\x18\x10 \x01(\x05R\x05slots\"\xf5\x01\n" +
 	"\fJournalState\x12#\n" +
 	"\rlast_sequence\x18\x01 \x01(\x03R\flastSequence\x12\x1d\n" +
 	"\n" +
@@ -991,7 +1001,8 @@ const file_sandgate_v1_system_service_proto_rawDesc = "" +
 	"\arecords\x18\x04 \x01(\x03R\arecords\x12\x18\n" +
 	"\acommits\x18\x05 \x01(\x03R\acommits\x12%\n" +
 	"\x0efailed_commits\x18\x06 \x01(\x03R\rfailedCommits\x12\x18\n" +
-	"\afailing\x18\a \x01(\bR\afailing\"\x13\n" +
+	"\afailing\x18\a \x01(\bR\afailing\x12\x12\n" +
+	"\x04full\x18\b \x01(\bR\x04full\"\x13\n" +
 	"\x11GetVersionRequest\"\xa0\x01\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
