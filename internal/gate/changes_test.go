@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -72,6 +73,12 @@ func TestChangesAreTold(t *testing.T) {
 	want("not wanted", run("c", func(c *gate.Call) { c.NoChanges = true }), nil, gate.ChangesNotWanted)
 	inner = func() { run("e", func(c *gate.Call) { c.NoChanges = true }) }
 	want("beside another", run("d", nil), &gate.Changes{Created: []string{"d", "e"}, Shared: true}, "")
+	inner = func() {
+		if _, err := b.UploadFile(t.Context(), alice, "s", "y", 0o600, strings.NewReader("of the host")); err != nil {
+			t.Error(err)
+		}
+	}
+	want("beside an upload", run("x", nil), &gate.Changes{Created: []string{"x", "y"}, Shared: true}, "")
 	want("alone again", run("f", nil), &gate.Changes{Created: []string{"f"}}, "")
 	readOnly = true
 	want("read only", run("g", nil), &gate.Changes{}, "")

@@ -43,7 +43,7 @@ const maxChangedPaths = 10_000
 func (g *Gate) UploadFile(ctx context.Context, caller Caller, id, path string, mode fs.FileMode, from io.Reader) (workspace.Written, error) {
 	var w workspace.Written
 	err := g.withFiles(caller, id, func(s *session.Session, d *workspace.Dir) (err error) {
-		leave, err := g.turns.enter(ctx, g.upload(caller, s.WorkspaceDir())) // not while an approved call runs there
+		leave, err := g.beginUpload(ctx, caller, s.WorkspaceDir())
 		if err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (g *Gate) DownloadFile(_ context.Context, caller Caller, id, path string, o
 func (g *Gate) UploadTree(ctx context.Context, caller Caller, id, under string, from io.Reader) (workspace.Totals, error) {
 	var t workspace.Totals
 	err := g.withFiles(caller, id, func(s *session.Session, d *workspace.Dir) (err error) {
-		leave, err := g.turns.enter(ctx, g.upload(caller, s.WorkspaceDir()))
+		leave, err := g.beginUpload(ctx, caller, s.WorkspaceDir())
 		if err != nil {
 			return err
 		}

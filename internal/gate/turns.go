@@ -15,6 +15,7 @@ import (
 	"github.com/sandgate/sandgate/internal/admission"
 	"github.com/sandgate/sandgate/internal/approval"
 	"github.com/sandgate/sandgate/internal/telemetry"
+	"github.com/sandgate/sandgate/sandbox/changeset"
 )
 
 // An approved call runs with the files that its approvers saw. They are looked at when
@@ -160,9 +161,18 @@ func (t *turns) blocker(w *worker) string {
 	return fmt.Sprintf("call %q, which works in the same workspace since %s", other.key.id, timeText(other.since.Truncate(time.Second)))
 }
 
-// upload is a host that writes into a workspace, for turns.
-func (g *Gate) upload(caller Caller, dir string) *worker {
-	return &worker{turn: turn{dir: filepath.Clean(dir)}, key: callKey{caller: caller.ID}, since: g.now()}
+// beginUpload waits until a host may write into a workspace, which is not while an approved
+// call runs there. Calls that run meanwhile are told that not all changes are theirs.
+func (g *Gate) beginUpload(ctx context.Context, caller Caller, dir string) (end func(), err error) {
+	leave, err := g.turns.enter(ctx, &worker{turn: turn{dir: filepath.Clean(dir)}, key: callKey{caller: caller.ID}, since: g.now()})
+	if err != nil {
+		return nil, err
+	}
+	span := g.watches.Begin(dir, changeset.Nothing)
+	return func() {
+		_, _, _ = span.End(false) // nobody wants to know
+		leave()
+	}, nil
 }
 
 // turn is what the call wants of its workspace: to be alone there, if it runs by an
