@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -29,23 +30,55 @@ func loopsOf(t *testing.T, dir string) (loops []string) {
 	return loops
 }
 
-// TestClosedSessionsLeaveNothing opens and closes sessions with file systems of their own
-// and bound directories, their calls under way: no mount, loop device, cell or file of
+// branches counts the lines of a text.
+func branches(text string) map[string]int {
+	out := map[string]int{}
+	for line := range strings.FieldsSeq(text) {
+		out[line]++
+	}
+	return out
+}
+
+// TestClosedSessionsLeaveNothing opens and closes sessions with file systems of their own,
+// bound directories and working trees of a git repository, their calls under way: no mount, loop device, cell or file of
 // them is left, and all the calls have an outcome.
 func TestClosedSessionsLeaveNothing(t *testing.T) {
 	daemontest.RequireRoot(t)
-	bound := t.TempDir()
-	if err := os.Chmod(bound, 0o755); err != nil {
-		t.Fatal(err)
+	bound, repository := t.TempDir(), t.TempDir()
+	for _, dir := range []string{bound, repository} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
-	d := daemontest.Start(t, "pool: {idle: 1, max_cells: 6}\ncallers: [{match: {uid: 0}, profiles: [open], workspace_dirs: ["+bound+"], admin: true}]\n")
+	git := func(args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", repository, "-c", "user.name=T", "-c", "user.email=t@example.com"}, args...)...)
+		cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=/nonexistent"}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("there is no git here")
+	}
+	git("init", "-q", "-b", "main", ".")
+	git("commit", "-q", "--allow-empty", "-m", "one")
+	d := daemontest.Start(t, "pool: {idle: 1, max_cells: 6}\ncallers: [{match: {uid: 0}, profiles: [open], workspace_dirs: ["+bound+"], repositories: ["+repository+"], admin: true}]\n")
 	client := sessions(t, d)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	before := d.Footprint()
 	life := func(id string, n int) {
 		req := &sandgatev1.CreateSessionRequest{SessionId: id, Profile: "open", Quota: &sandgatev1.SessionQuota{DiskBytes: 16 << 20}}
-		if n%3 == 2 {
+		switch n % 3 {
+		case 1: // with a quota, too
+			req.Workspace = &sandgatev1.WorkspaceSpec{
+				Kind:        sandgatev1.WorkspaceKind_WORKSPACE_KIND_GIT_WORKTREE,
+				GitWorktree: &sandgatev1.GitWorktree{Repository: repository, Branch: "topic/" + id, KeepBranch: true},
+			}
+		case 2:
 			req.Quota = nil
 			req.Workspace = &sandgatev1.WorkspaceSpec{Kind: sandgatev1.WorkspaceKind_WORKSPACE_KIND_DIRECTORY, Directory: bound}
 		}
@@ -55,7 +88,11 @@ func TestClosedSessionsLeaveNothing(t *testing.T) {
 		}
 		in := []daemontest.Option{daemontest.Session(id), daemontest.Profile("open")}
 		for i := range 3 {
-			resp, err := d.Tools.Execute(ctx, daemontest.Bash(fmt.Sprintf("echo %d >%s-%d", i, id, i), in...))
+			script := fmt.Sprintf("echo %d >%s-%d", i, id, i)
+			if req.GetWorkspace().GetGitWorktree() != nil {
+				script += " && git add . && git commit -q -m " + id
+			}
+			resp, err := d.Tools.Execute(ctx, daemontest.Bash(script, in...))
 			if want := fmt.Sprintf("%s-%d", id, i); err != nil || len(resp.GetResult().GetChanges().GetCreated()) == 0 {
 				t.Errorf("%s made no %s: %v, %v", id, want, resp, err)
 			}
@@ -85,6 +122,19 @@ func TestClosedSessionsLeaveNothing(t *testing.T) {
 		})
 	}
 	workers.Wait()
+	git("fsck", "--strict")
+	const trees = 5 // of the 16 sessions
+	for branch, n := range branches(git("log", "--branches=topic/*", "--no-walk", "--format=%s")) {
+		if got := strings.Count(git("log", "--format=%s", "main..topic/"+branch), branch+"\n"); n != 1 || got != 3 {
+			t.Errorf("branch %s has %d of 3 commits", branch, got)
+		}
+	}
+	if n := len(branches(git("for-each-ref", "--format=%(refname)", "refs/heads/topic"))); n != trees {
+		t.Errorf("the repository has %d branches of %d sessions", n, trees)
+	}
+	if list := git("worktree", "list"); strings.Count(list, "\n") != 1 {
+		t.Errorf("the repository has the working trees\n%s", list)
+	}
 	left := func() []string {
 		paths, err := filepath.Glob(filepath.Join(d.DataDir, "sessions", "*"))
 		if err != nil {

@@ -73,6 +73,13 @@ func TestReplayOfSessions(t *testing.T) {
 	if err := d.Stop(); err != nil {
 		t.Fatal(err)
 	}
+	replaysAlike(t, d, dir, calls)
+}
+
+// replaysAlike decides so many calls of the journal once more: nothing may differ, or be a
+// guess.
+func replaysAlike(t *testing.T, d *daemontest.Daemon, dir string, calls int) {
+	t.Helper()
 	out, errOut, code := d.Sandgate(t, "", "policy", "replay", "--log", filepath.Join(d.DataDir, "journal"), "--candidate", dir, "--fail-on", "changed", "--format", "json")
 	var report struct {
 		Calls, Same   int
@@ -86,4 +93,53 @@ func TestReplayOfSessions(t *testing.T) {
 	if code != 0 || report.Calls != calls || report.Same != calls || report.NotReplayable > 0 || len(report.Approximate) > 0 {
 		t.Errorf("exit code %d, %d calls of which %d were replayed and %d the same, guesses %v: %s", code, calls, report.Calls, report.Same, report.Approximate, report.Groups)
 	}
+}
+
+// TestReplayOfGrantsAndTerminals has calls run by an approval, by a grant until it is used
+// up, and on a terminal, with a daemon that is killed in between.
+func TestReplayOfGrantsAndTerminals(t *testing.T) {
+	daemontest.RequireRoot(t)
+	dir := filepath.Join(t.TempDir(), "policy")
+	if err := os.CopyFS(dir, policies.FS); err != nil {
+		t.Fatal(err)
+	}
+	d := daemontest.Start(t, approvalsConfig(t)+"policy: {dir: "+dir+"}\n")
+	ann := newApprover(t, d, approverToken)
+	decided := 0
+	script := func(id, command string) *sandgatev1.ExecuteRequest {
+		decided++
+		return daemontest.Bash(command, daemontest.Profile("readonly"), daemontest.Session("g"), daemontest.CallID(id))
+	}
+	first := asks(t, d, script("c1", "sleep 0"))
+	ann.approve(t, first.GetApprovalId(), &sandgatev1.GrantTerms{Uses: 3})
+	runs(t, d, script("c1", "sleep 0"), "")
+	used := func(id string) {
+		t.Helper()
+		if g := runs(t, d, script(id, "sleep 0"), "").GetDecision().GetGrants(); len(g) != 1 {
+			t.Errorf("%s ran by the grants %v, want one", id, g)
+		}
+	}
+	terminal := func(id string) {
+		t.Helper()
+		k := talk(t, d, &sandgatev1.ExecuteStart{Call: script(id, "ls").GetCall(), Stdin: true, Terminal: &sandgatev1.Terminal{Term: "vt100"}})
+		if res, err := k.end(); err != nil || res.GetOutcome() != sandgatev1.Outcome_OUTCOME_EXITED {
+			t.Fatalf("on a terminal: %v (%s), %v", res.GetOutcome(), res.GetMessage(), err)
+		}
+	}
+	used("c2")
+	terminal("t1")
+	if err := d.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	used("c3")
+	terminal("t2")
+	used("c4")
+	asks(t, d, script("c5", "sleep 0")) // it is used up
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	replaysAlike(t, d, dir, decided)
 }
