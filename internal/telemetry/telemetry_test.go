@@ -154,7 +154,9 @@ func TestMetricsTellOfTheParts(t *testing.T) {
 		Admission: func() admission.State {
 			return admission.State{Running: 3, Waiting: 7, WaitingCallers: 2, Beginning: 1, Slots: 4, Used: admission.Resources{Calls: 3, CPUMillis: 3000}, Budget: admission.Resources{Calls: 4, CPUMillis: 8000, MemoryBytes: 1 << 30}, Refused: 6}
 		},
-		Journal:  func() journal.State { return journal.State{Bytes: 100, Records: 10, Err: errors.New("disk is gone"), Full: errors.New("no room")} },
+		Journal: func() journal.State {
+			return journal.State{Bytes: 100, Records: 10, Err: errors.New("disk is gone"), Full: errors.New("no room")}
+		},
 		Sessions: func() int { return 11 },
 	})
 	wantLines(
