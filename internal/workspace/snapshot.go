@@ -112,7 +112,10 @@ func pack(ctx context.Context, d *Dir, to io.Writer, limits Limits) (Totals, str
 	}
 	sum := sha256.New()
 	totals, err := d.Pack(ctx, ".", io.MultiWriter(small, sum), limits)
-	if err = errors.Join(err, small.Close()); err != nil {
+	if closed := small.Close(); err == nil { // else it fails for the same reason
+		err = closed
+	}
+	if err != nil {
 		return Totals{}, "", err
 	}
 	return totals, digest(sum), nil

@@ -375,6 +375,22 @@ func TestExchangedDirectoriesLeadNowhere(t *testing.T) {
 	}
 }
 
+// fullDisk fails as a file on a full disk does, with its name on the machine.
+type fullDisk struct{}
+
+// Write implements io.Writer.
+func (fullDisk) Write([]byte) (int, error) {
+	return 0, &fs.PathError{Op: "write", Path: "/machine/secret", Err: unix.ENOSPC}
+}
+
+func TestAFullDiskIsToldWithoutItsPlace(t *testing.T) {
+	d, _ := open(t, map[string]string{"file": strings.Repeat("x", 1<<20)})
+	_, _, err := pack(t.Context(), d, fullDisk{}, Limits{})
+	if err = mapped(err); !errdefs.IsResourceExhausted(err) || strings.Contains(err.Error(), "/machine") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestSnapshots(t *testing.T) {
 	d, at := open(t, map[string]string{"keep": "same", "change": "before", "mode": "x", "gone/f": "1", "link": "->a"})
 	snaps := NewSnapshots(filepath.Join(t.TempDir(), "snapshots"))
