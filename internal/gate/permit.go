@@ -91,12 +91,16 @@ func (w *way) withdraw(ctx context.Context) {
 	}
 }
 
-// holds reports whether the files that a grant is held to are as they were, and notes
-// them: they are looked at once more when the call is about to run.
+// holds reports whether a grant can be for the call as far as sandgate sees to that itself:
+// whether it is this call, where it is of one only, and the files that it is held to are as
+// they were. It notes them: they are looked at once more when the call is about to run.
 func (g *Gate) holds(p *prepared, gr *grant.Grant) bool {
 	e := gr.Class.Exact
 	if e == nil {
 		return true
+	}
+	if !gr.Class.Fits(p.call.Args) { // its files need not be read for every call
+		return false
 	}
 	dir, err := g.workspaceOf(p)
 	if err != nil {
@@ -121,7 +125,11 @@ func (w *way) held() []approval.File {
 	}
 	var out []approval.File
 	for _, id := range w.decision.Grants {
-		out = append(out, w.prepared.held[id]...)
+		files := w.prepared.held[id]
+		if files == nil && w.transformed != nil { // of the arguments that policy made
+			files = w.transformed.held[id]
+		}
+		out = append(out, files...)
 	}
 	return out
 }

@@ -1,8 +1,11 @@
 package grant
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -147,6 +150,27 @@ func wordsOf(s *facts.Shell) (string, error) {
 		return "", errors.New("the script is longer than a person reviews")
 	}
 	return text, nil
+}
+
+// Fits reports whether a call's arguments are those of an exact class. It is a first look,
+// which spares one at the files of a grant that is for another call; policy decides.
+func (c *Class) Fits(args json.RawMessage) bool {
+	mine, err := membersOf(c.Args)
+	theirs, terr := membersOf(args)
+	if err != nil || terr != nil {
+		return false
+	}
+	for _, name := range c.Free {
+		delete(theirs, name)
+	}
+	return reflect.DeepEqual(mine, theirs)
+}
+
+func membersOf(args json.RawMessage) (members map[string]any, err error) {
+	dec := json.NewDecoder(bytes.NewReader(args))
+	dec.UseNumber()
+	err = dec.Decode(&members)
+	return members, err
 }
 
 // checkScope refuses what is wider than an exact class can be.
