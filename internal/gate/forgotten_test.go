@@ -148,7 +148,7 @@ func TestAMillionForgottenIDs(t *testing.T) {
 	f := newForgotten(ids)
 	var id shortID
 	for i := range ids {
-		id[0], id[1], id[2], id[15] = byte(i), byte(i>>8), byte(i>>16), byte(i>>4) //nolint:gosec // spread
+		id[0], id[1], id[2], id[15] = byte(i), byte(i>>8), byte(i>>16), byte(i>>4)
 		f.put(id)
 	}
 	each := (heap() - before) / ids

@@ -8,9 +8,9 @@ import (
 )
 
 // knownCalls are the finished calls that are remembered, in the order in which they
-// ended. When there are too many the oldest of whoever has most is forgotten: no caller
-// can make another's calls forgotten, and so run again under their ids, with many of its
-// own. The ledger's mutex guards it.
+// ended. When there are too many the oldest of whoever has most is forgotten, but for its
+// id: no caller can make another's results forgotten with many calls of its own. The
+// ledger's mutex guards it.
 type knownCalls struct {
 	callers map[string]*list.List
 	n       int
