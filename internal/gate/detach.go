@@ -15,8 +15,8 @@ import (
 	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
-// ErrStopping is the cause by which calls that no request waits for are cancelled
-// in Close.
+// ErrStopping is the cause by which calls are cancelled when the daemon stops: those of
+// requests by the server, those that no request waits for in Close.
 var ErrStopping = errors.New("the daemon stops")
 
 // endedBy says what has cancelled a call where that is not its host.

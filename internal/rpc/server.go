@@ -227,8 +227,9 @@ func (s *Server) notReady() error {
 // elsewhere.
 func (s *Server) Drain() { s.health.Shutdown() }
 
-// ErrShutdown is the cause by which running calls are cancelled in Close.
-var ErrShutdown = errors.New("the daemon shuts down")
+// ErrShutdown is the cause by which running calls are cancelled in Close. It is the
+// gate's, so that their results say that it was the daemon and not their host.
+var ErrShutdown = gate.ErrStopping
 
 // lastWords is how long cancelled calls have to tell their hosts of it.
 const lastWords = 10 * time.Second

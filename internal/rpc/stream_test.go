@@ -223,7 +223,7 @@ func TestCloseCancelsCallsAndStillDeliversTheirResults(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	h.server.Close(over)
-	if cause := <-causes; !errors.Is(cause, ErrShutdown) {
+	if cause := <-causes; !errors.Is(cause, ErrShutdown) || !errors.Is(cause, gate.ErrStopping) { // which the result names
 		t.Errorf("cause: got %v, want %v", cause, ErrShutdown)
 	}
 	got, err := drain(stream)
