@@ -40,7 +40,7 @@ func TestApprovalsThatAreRefused(t *testing.T) {
 			Roles: map[string][]string{"a": {"*", ""}},
 		},
 		"approvals.tokens_file":                 {TokensFile: "tokens"},
-		"approvals.identities: \"Alice\"":        {Identities: map[string][]string{"Alice": {"x"}}},
+		"approvals.identities: \"Alice\"":       {Identities: map[string][]string{"Alice": {"x"}}},
 		"approvals.identities.bob: is empty":    {Identities: map[string][]string{"bob": nil}},
 		"approvals.identities.bob[1]: is empty": {Identities: map[string][]string{"bob": {"x", ""}}},
 	} {
