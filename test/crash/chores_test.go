@@ -269,6 +269,10 @@ func (l *load) disk(ctx context.Context, id string, _ int) {
 	if r == nil {
 		return
 	}
+	if out := r.GetStdout(); len(out.GetHead()) == 0 && out.GetTotalBytes() > 0 { // the daemon was killed before it had stored the output
+		l.closed(ctx, id)
+		return
+	}
 	var text string
 	var size int64
 	if _, err := fmt.Sscan(string(r.GetStdout().GetHead()), &text, &size); err != nil || text != "kept" || size > 16<<20 {

@@ -12,6 +12,7 @@ type permits struct {
 	used  map[string]int    // runs by a grant
 	given map[string]int    // uses that a grant has
 	voted map[string]bool   // approvals that somebody has given
+	owed  map[string]bool   // those with which a grant was given that is not made yet
 }
 
 // permit is why a call was let run.
@@ -21,7 +22,7 @@ type permit struct {
 }
 
 func newPermits() permits {
-	return permits{calls: map[string]permit{}, ran: map[string]int{}, used: map[string]int{}, given: map[string]int{}, voted: map[string]bool{}}
+	return permits{calls: map[string]permit{}, ran: map[string]int{}, used: map[string]int{}, given: map[string]int{}, voted: map[string]bool{}, owed: map[string]bool{}}
 }
 
 // note takes a record.
@@ -31,9 +32,13 @@ func (p *permits) note(r *record) error {
 		ID      string `json:"id"`
 		Outcome string `json:"outcome"`
 		Permit  permit `json:"permit"`
-		Grant   struct {
-			ID    string `json:"id"`
-			Terms struct {
+		Vote    struct {
+			Grant *struct{} `json:"grant"`
+		} `json:"vote"`
+		Grant struct {
+			ID         string `json:"id"`
+			ApprovalID string `json:"approval_id"`
+			Terms      struct {
 				Uses int `json:"uses"`
 			} `json:"terms"`
 		} `json:"grant"`
@@ -52,8 +57,10 @@ func (p *permits) note(r *record) error {
 		p.count(p.calls[r.CallID], -1)
 	case r.Kind == "approval" && data.Event == "voted":
 		p.voted[data.ID] = true
+		p.owed[data.ID] = data.Vote.Grant != nil
 	case r.Kind == "grant" && data.Event == "given":
 		p.given[data.Grant.ID] = data.Grant.Terms.Uses
+		p.owed[data.Grant.ApprovalID] = false
 	}
 	return nil
 }
@@ -81,6 +88,11 @@ func (p *permits) wrong(yes map[string]bool) (out []string) {
 	for id, n := range p.used {
 		if n > p.given[id] {
 			out = append(out, fmt.Sprintf("the grant %s was used %d times, it has %d uses", id, n, p.given[id]))
+		}
+	}
+	for id, owed := range p.owed {
+		if owed {
+			out = append(out, fmt.Sprintf("the grant that was given with the approval %s was never made", id))
 		}
 	}
 	for id := range yes {
