@@ -132,11 +132,8 @@ func TestWhatAPersonUnpacksInAForeignDirectoryIsHisOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	into, err := os.MkdirTemp(t.TempDir(), "own-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := "sandgate-test-" + filepath.Base(into) + filepath.Base(filepath.Dir(filepath.Dir(into)))
+	own := t.TempDir()
+	name := "sandgate-test-" + filepath.Base(filepath.Dir(own)) + filepath.Base(own)
 	t.Cleanup(func() {
 		if err := os.RemoveAll(filepath.Join(at, name)); err != nil {
 			t.Error(err)

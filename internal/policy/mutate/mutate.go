@@ -78,8 +78,8 @@ type lab struct {
 	checks  []*check
 
 	sourceGraph, allGraph *graph
-	deciding               map[string]*ast.Module // what a decision needs
-	callers                map[string][]place     // of each document
+	deciding              map[string]*ast.Module // what a decision needs
+	callers               map[string][]place     // of each document
 
 	atlas atlas
 
