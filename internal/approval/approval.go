@@ -215,7 +215,8 @@ type Approval struct {
 	By      string `json:"by,omitempty"`      // who denied it
 	Message string `json:"message,omitempty"` // why it was denied or is void
 	GrantID string `json:"grant_id,omitempty"`
-	// Lapsed: the session has ended, and no grant is made any more.
+	// Lapsed: the session has ended since it was used. No grant is made any more, and if its
+	// call did not run it is void.
 	Lapsed bool `json:"lapsed,omitempty"`
 }
 

@@ -26,9 +26,13 @@ type tape struct {
 	records []journal.Record
 	now     func() time.Time
 	err     error
+	before  func(journal.Entry) // is called before an entry is taken
 }
 
 func (j *tape) Append(_ context.Context, e journal.Entry) (int64, error) {
+	if j.before != nil {
+		j.before(e)
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.err != nil {

@@ -40,6 +40,8 @@ type eventData struct {
 // after is the approval as it is after the event. It changes neither.
 func (a Approval) after(e *eventData) (Approval, error) {
 	switch {
+	case a.State == Void && slices.Contains([]string{eventVoted, eventSilence, eventDenied, eventExpired}, e.Event):
+		// Its session ended while this was on its way: void it stays.
 	case (e.Event == eventVoted || e.Event == eventSilence) && e.Vote != nil:
 		a.Votes = append(slices.Clip(a.Votes), *e.Vote)
 		if len(a.Votes) >= a.Quorum() || e.Event == eventSilence {
@@ -112,7 +114,9 @@ func (f *Fold) Apply(rec journal.Record) error {
 		delete(f.open, callOf(rec))
 		nothing, err := grant.CameToNothing(rec.Data)
 		if a, known := f.approvals[id]; known && nothing {
-			a.State = Approved
+			if a.State = Approved; a.Lapsed {
+				a.State, a.Message = Void, sessionOver
+			}
 			f.put(a)
 		}
 		return err
@@ -178,7 +182,7 @@ func (f *Fold) session(rec journal.Record) error {
 		if a.State.Live() {
 			a.State, a.Message = Void, sessionOver
 			f.put(a)
-		} else if a.owed() != nil {
+		} else if a.State == Used {
 			a.Lapsed = true
 			f.approvals[a.ID] = a
 		}

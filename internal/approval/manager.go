@@ -309,8 +309,7 @@ func (m *Manager) overdue(ctx context.Context, e *entry) (Approval, error) {
 // change records an event and then makes it so. The turn is held.
 func (m *Manager) change(ctx context.Context, e *entry, data eventData) (Approval, error) {
 	a := m.look(e)
-	after, err := a.after(&data)
-	if err != nil {
+	if _, err := a.after(&data); err != nil {
 		return a, err
 	}
 	if err := m.record(ctx, &a, data); err != nil {
@@ -319,6 +318,10 @@ func (m *Manager) change(ctx context.Context, e *entry, data eventData) (Approva
 	failpoint.At(failpoint.ApprovalDecided)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	after, err := e.now.after(&data)
+	if err != nil { // its session may have ended meanwhile
+		return a, err
+	}
 	m.put(e, after)
 	return after, nil
 }
@@ -411,11 +414,18 @@ func (m *Manager) give(ctx context.Context, e *entry, a Approval) Approval {
 		m.log.Error("the call was approved, but the grant could not be made", zap.String("approval_id", a.ID), zap.Error(err))
 		return a
 	}
-	a.GrantID = g.ID
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.put(e, a)
-	return a
+	now := e.now // its session may have ended meanwhile
+	over := now.State == Void || now.Lapsed
+	now.GrantID = g.ID
+	m.put(e, now)
+	m.mu.Unlock()
+	if over {
+		if _, err := m.cfg.Grants.Revoke(context.WithoutCancel(ctx), g.ID, sessionOver); err != nil {
+			m.log.Error("a grant outlives its session", zap.String("grant_id", g.ID), zap.Error(err))
+		}
+	}
+	return now
 }
 
 // GiveOwed makes the grants that approvers gave to an earlier process, which was killed
@@ -504,7 +514,9 @@ func (m *Manager) Use(ctx context.Context, id string) (back func(), err error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if now := e.now; now.State == from {
-			now.State = to
+			if now.State = to; to == Approved && now.Lapsed {
+				now.State, now.Message = Void, sessionOver
+			}
 			m.put(e, now)
 		}
 	}
@@ -525,7 +537,7 @@ func (m *Manager) EndSession(caller, session string) {
 		if a.State.Live() {
 			a.State, a.Message = Void, sessionOver
 			m.put(e, a)
-		} else if a.owed() != nil {
+		} else if a.State == Used {
 			a.Lapsed = true
 			e.now = a
 		}
