@@ -3,7 +3,6 @@ package approval
 import (
 	"cmp"
 	"errors"
-	"maps"
 	"os"
 	"path"
 	"slices"
@@ -94,6 +93,7 @@ type freezer struct {
 	seen     map[string]int // index in files by path
 	files    []File
 	unfrozen []string
+	search   []string // directories of the workspace in which programs are looked for
 }
 
 func (f *freezer) note(text string) {
@@ -146,26 +146,6 @@ func (f *freezer) dirOf(name string) {
 	f.files = append(f.files, File{Path: p.Abs, Real: p.Real, Op: OpDir})
 }
 
-// environment notes what the values of variables name: PATH, LD_PRELOAD and many others
-// say what runs.
-func (f *freezer) environment(env map[string]string) {
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		for value := range strings.SplitSeq(env[name], ":") {
-			if value == "" || len(value) > maxPath || !strings.Contains(value, "/") {
-				continue
-			}
-			p := facts.AnalyzePath("run", value, facts.Options{Cwd: f.cwd, Root: f.root})
-			if p.InWorkspace == nil || !*p.InWorkspace {
-				continue
-			}
-			f.path(OpRun, facts.PathFacts{Path: p.Abs, Real: p.Real, Exists: p.Exists, Kind: p.Kind, InWorkspace: p.InWorkspace}, "the variable "+name)
-		}
-	}
-}
-
-// maxPath is the longest path that is looked at.
-const maxPath = 4096
-
 func (f *freezer) add(op, name, target string) {
 	if i, ok := f.seen[name]; ok {
 		if op == OpRun || f.files[i].Op == OpRead {
@@ -201,6 +181,7 @@ func (f *freezer) script(s *facts.Shell) {
 		f.note("what the part of the script names that could not be read")
 	}
 	for _, c := range s.Commands {
+		f.assigned(c, s.ChangesDirectory)
 		f.program(c, s.ChangesDirectory)
 		uses := map[string]string{}
 		for i := range c.Files {
@@ -246,6 +227,10 @@ func (f *freezer) program(c *facts.Command, moves bool) {
 			f.path(OpRun, facts.PathFacts{Path: p.Abs, Real: p.Real, Exists: p.Exists, Kind: p.Kind, InWorkspace: p.InWorkspace}, c.Name)
 		} else {
 			f.note(c.Name + ", since the script changes its directory")
+		}
+	} else if c.Kind == "simple" {
+		for _, dir := range f.search {
+			f.expect(path.Join(dir, c.Name))
 		}
 	}
 	files, ok := lookedFor[c.Base]

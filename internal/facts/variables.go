@@ -19,6 +19,13 @@ var codeVariables = set("BASH_ENV", "ENV", "LD_PRELOAD", "LD_AUDIT", "DYLD_INSER
 	"PERL5LIB", "PERLLIB", "RUBYLIB", "NODE_PATH", "GIT_EXEC_PATH", "GIT_TEMPLATE_DIR", "GIT_CONFIG", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_DIR", "GCONV_PATH", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS",
 	"LUA_INIT", "VIMINIT", "EXINIT", "INPUTRC", "BASHOPTS", "SHELLOPTS", "SHELL", "LESSKEY", "LESSKEYIN", "OPENSSL_CONF", "LD_LIBRARY_PATH", "PATH", "RIPGREP_CONFIG_PATH", "CURL_HOME", "WGETRC", "ZDOTDIR", "KUBECONFIG")
 
+// SaysWhatRuns reports whether a variable tells programs what to run or to load, such as
+// PATH, LD_PRELOAD or GIT_PAGER. No list of these is complete.
+func SaysWhatRuns(name string) bool {
+	return codeVariables[name] || scriptVariables[name] || name == "NODE_OPTIONS" || name == "MAKEFILES" ||
+		strings.HasPrefix(name, "GIT_CONFIG_") || strings.HasPrefix(name, "BASH_FUNC_") || strings.HasPrefix(name, "LD_")
+}
+
 // influence looks at the variables that c sets: some hold commands, some make programs load code.
 func (a *analyzer) influence(c *Command, env []*Assign, sc scope) {
 	for _, e := range env {
