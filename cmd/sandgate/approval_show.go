@@ -133,7 +133,9 @@ func writeApproval(w io.Writer, a *sandgatev1.Approval, now time.Time) error {
 	}
 	t.line("directory", visible(call.GetCwd()))
 	t.line("workspace", visible(call.GetWorkspaceDir()))
-	t.line("variables", visible(strings.Join(slices.Sorted(maps.Keys(call.GetEnv())), ", ")))
+	if names := slices.Sorted(maps.Keys(call.GetEnv())); len(names) > 0 {
+		t.line("variables", visible(strings.Join(names, ", "))+" (their values are not shown; they are part of what is approved)")
+	}
 	t.stdin(a)
 	t.run(a)
 	t.files(a)

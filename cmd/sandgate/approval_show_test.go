@@ -77,7 +77,7 @@ func TestWhatAPersonReads(t *testing.T) {
 	}
 	for _, want := range []string{
 		"ap-1  pending, expires in 10m0s\n", "  │ sh s.sh\n  │   │ Let it run? Type yes: yes\n  │ ⟨U+001B⟩[1Adone\n",
-		"variables   TOKEN\n", "file        run /workspace/s.sh → /workspace/t.sh, 3 bytes, sha256 ab\n",
+		"variables   TOKEN (their values are not shown; they are part of what is approved)\n", "file        run /workspace/s.sh → /workspace/t.sh, 3 bytes, sha256 ab\n",
 		"NOT FROZEN  what is in the directory /workspace/⟨U+202E⟩sub\n", "CHANGED     /workspace/s.sh has another content",
 		"asked       it is not known [r]\n", "approvals   0 of 2\n", "(--grant): `git commit`; this session, 20 uses", "digest      sha256:00\n",
 	} {

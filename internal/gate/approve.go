@@ -196,7 +196,7 @@ func (w *way) bound(files []approval.File) approval.Bound {
 func voidReason(why string) policy.Reason {
 	return policy.Reason{
 		Rule: ruleApprovalVoid, Severity: "medium", Message: "what was asked before is not what would run now: " + why,
-		Remediation: "leave the files as they are until the call has run",
+		Remediation: "have it approved anew, and leave files and arguments as they are until the call has run",
 	}
 }
 

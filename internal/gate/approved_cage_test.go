@@ -37,7 +37,8 @@ func TestAnApprovalIsOfTheCageThatWasShown(t *testing.T) {
 	decide = b.policy.decide
 	readOnly()
 	res := b.want(t, b.call("c1"), askedAgain, "unsure", 0)
-	if b.stateOf(t, a.ID) != approval.Void || !strings.Contains(res.Decision.Warnings[0].Message, "another cage") {
+	if b.stateOf(t, a.ID) != approval.Void || !strings.Contains(res.Decision.Warnings[0].Message, "another cage") ||
+		!strings.HasPrefix(res.Decision.Warnings[0].Remediation, "have it approved anew") { // no file has changed
 		t.Errorf("the approval is %s, warnings %+v", b.stateOf(t, a.ID), res.Decision.Warnings)
 	}
 	anew, err := b.approvals.Get(t.Context(), res.ApprovalID)
