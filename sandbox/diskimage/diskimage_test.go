@@ -217,3 +217,58 @@ func TestImageKeepsTimes(t *testing.T) {
 		t.Error("times are kept in whole seconds")
 	}
 }
+
+// TestImageOutlivesAPowerCut: the copy of an image that is in use, as a power cut would
+// leave it, is a file system with what was synced in it.
+func TestImageOutlivesAPowerCut(t *testing.T) {
+	dir := attached(t, MinBytes)
+	for i := range 200 {
+		path := filepath.Join(dir, strconv.Itoa(i%7), strconv.Itoa(i))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("synced"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if i%3 == 0 {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	f, err := os.Create(filepath.Join(dir, "last"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("synced"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	cut := filepath.Join(t.TempDir(), "cut")
+	image, err := os.ReadFile(dir + Suffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if recover := image[1024+0x60] & 4; recover == 0 { // EXT4_FEATURE_INCOMPAT_RECOVER
+		t.Error("an image in use does not say that its journal has to be replayed: it has none")
+	}
+	if err := errors.Join(os.Mkdir(cut, 0o700), os.WriteFile(cut+Suffix, image, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Attach(t.Context(), cut, MinBytes); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := Detach(cut); err != nil {
+			t.Error(err)
+		}
+	})
+	if body, err := os.ReadFile(filepath.Join(cut, "last")); err != nil || string(body) != "synced" {
+		t.Errorf("got %q, %v", body, err)
+	}
+	if _, err := os.Stat(filepath.Join(cut, "1", "1")); err != nil {
+		t.Errorf("what was made before it: %v", err)
+	}
+}
