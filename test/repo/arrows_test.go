@@ -63,6 +63,7 @@ var arrows = []arrow{
 	{
 		imports: module + "internal/gate",
 		only:    []string{"internal/gate", "internal/rpc", "internal/mcp", "internal/daemon", "test"},
+		tests:   true,
 		why:     "only the fronts enter the gate; what it uses must not know it",
 	},
 	{
