@@ -84,6 +84,7 @@ func (u *running) handOver() *changeset.Overlay {
 
 // makeOverlay mounts an overlay of a directory, detached.
 func (r *Runtime) makeOverlay(w *workspace, dir int, bytes int64) (_ *overlay, err error) {
+	began := time.Now()
 	mnt, upper, err := r.upperFS(bytes, dir)
 	if err != nil {
 		return nil, fmt.Errorf("make the upper layer: %w: %w", err, errdefs.ErrFailedPrecondition)
@@ -112,9 +113,6 @@ func (r *Runtime) makeOverlay(w *workspace, dir int, bytes int64) (_ *overlay, e
 		return nil, err
 	}
 	defer unix.Close(tree) //nolint:errcheck // the overlay holds what it needs
-	if o.Since, err = clockTick(); err != nil {
-		return nil, err
-	}
 	place := filepath.Join(r.cfg.RunDir, overlayPlace)
 	for _, name := range []string{"upper", "lower"} {
 		if err := makeDir(filepath.Join(place, name), 0o700); err != nil {
@@ -123,6 +121,9 @@ func (r *Runtime) makeOverlay(w *workspace, dir int, bytes int64) (_ *overlay, e
 	}
 	if o.tree, err = mountOverlay(place, mnt, tree); err != nil {
 		return nil, fmt.Errorf("mount an overlay of it: %w: %w", err, errdefs.ErrFailedPrecondition)
+	}
+	if o.Since, err = clockBehind(began); err != nil {
+		return nil, err
 	}
 	return o, nil
 }
@@ -143,22 +144,29 @@ func (o *overlay) full() bool {
 	return err == nil && (s.Bavail == 0 || s.Ffree == 0)
 }
 
-// clockTick returns a time of which it is certain that whatever was changed before
-// has an earlier time of change, and whatever is changed from now on has not: the
-// next tick of the clock that file systems take their times from. It waits for it, a
-// few milliseconds at most.
-func clockTick() (time.Time, error) {
-	var first, now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &first); err != nil {
-		return time.Time{}, fmt.Errorf("read the clock: %w", err)
-	}
-	for now = first; now == first; {
-		time.Sleep(500 * time.Microsecond) //nolint:forbidigo // it is a time that is waited for
+// clockPatience bounds the wait for the clock, which is one of milliseconds.
+const clockPatience = time.Second
+
+// clockBehind returns a time of which it is certain that whatever was changed before
+// began has an earlier time of change, and whatever is changed from now on has not. File
+// systems take times from the coarse clock, which is up to two ticks behind, or from the
+// fine one where somebody has looked at the time before (multigrain timestamps, Linux
+// 6.13). So it waits until the coarse one has passed began, some milliseconds at most.
+func clockBehind(began time.Time) (time.Time, error) {
+	for {
+		var now unix.Timespec
 		if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now); err != nil {
 			return time.Time{}, fmt.Errorf("read the clock: %w", err)
 		}
+		// Wall clocks are compared: the monotonic one is not what files have.
+		if coarse := time.Unix(now.Unix()); coarse.After(began.Round(0)) {
+			return coarse, nil
+		}
+		if time.Since(began) > clockPatience {
+			return time.Time{}, fmt.Errorf("the clock was set back: what others change could not be told: %w", errdefs.ErrUnavailable)
+		}
+		time.Sleep(500 * time.Microsecond) //nolint:forbidigo // it is a time that is waited for
 	}
-	return time.Unix(now.Unix()), nil
 }
 
 // Names of the directories in the upper file system.
