@@ -187,13 +187,31 @@ func (r *Repository) CheckNew(ctx context.Context, branch string) error {
 	return nil
 }
 
-// Pack writes the commit with all its history as a pack.
+// Pack writes the commit with all its history as a pack. It waits for whoever takes it
+// in, as long as the context lasts.
 func (r *Repository) Pack(ctx context.Context, commit string, to io.Writer) error {
 	cmd := r.command(ctx, "pack-objects", "--revs", "--stdout", "-q", "--delta-base-offset")
 	var problem bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(commit+"\n"), to, &problem
-	if err := cmd.Run(); err != nil {
+	cmd.Stdin, cmd.Stderr = strings.NewReader(commit+"\n"), &problem
+	pack, err := cmd.StdoutPipe() // not Stdout: who takes it in may be slower than git's end and its WaitDelay
+	if err != nil {
+		return fmt.Errorf("pack-objects: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return failure("pack-objects", err, "")
+	}
+	stop := context.AfterFunc(ctx, func() { _ = pack.Close() })
+	_, copied := io.Copy(to, pack)
+	stop()
+	_ = pack.Close() // so that git ends also when nobody takes it in
+	if err := cmd.Wait(); copied == nil && err != nil {
 		return failure("pack-objects", err, problem.String())
+	}
+	if err := context.Cause(ctx); err != nil {
+		return fmt.Errorf("pack-objects: %w", err)
+	}
+	if copied != nil {
+		return fmt.Errorf("pack-objects: hand it over: %w", copied)
 	}
 	return nil
 }

@@ -202,3 +202,35 @@ func TestWhatCannotBeUsedIsRefused(t *testing.T) {
 		t.Errorf("stopped: got %v", err)
 	}
 }
+
+// slow takes its time for the first bytes, as a tree does whose cell has to be made.
+type slow struct {
+	got  bytes.Buffer
+	wait <-chan struct{}
+}
+
+func (s *slow) Write(p []byte) (int, error) {
+	<-s.wait
+	return s.got.Write(p)
+}
+
+// TestPackWaitsForWhoTakesIt: also when git has long ended, and not beyond its context.
+func TestPackWaitsForWhoTakesIt(t *testing.T) {
+	dir, _ := repository(t)
+	r := open(t, dir)
+	base, err := r.Commit(t.Context(), "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, cancel := context.WithTimeout(t.Context(), settle*3/2)
+	defer cancel()
+	to := &slow{wait: late.Done()}
+	if err := r.Pack(t.Context(), base, to); err != nil || !bytes.HasPrefix(to.got.Bytes(), []byte("PACK")) {
+		t.Errorf("got %d bytes, %v", to.got.Len(), err)
+	}
+	ended, cancel := context.WithTimeout(t.Context(), settle/10)
+	defer cancel()
+	if err := r.Pack(ended, base, &slow{wait: ended.Done()}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("beyond its context: got %v", err)
+	}
+}

@@ -399,9 +399,15 @@ func (l *load) logs(ctx context.Context, id string, n int) {
 			l.book.blame("%s: a follower had seen %d bytes, now there are %d (%s)", id, seen, len(got), last)
 		case r.GetStdout().GetTotalBytes() != int64(len(got)):
 			l.book.blame("%s: %d bytes of output, its result tells of %d (%s)", id, len(got), r.GetStdout().GetTotalBytes(), last)
-		case len(got) > 0 && r.GetOutcome() == sandgatev1.Outcome_OUTCOME_UNKNOWN && !strings.Contains(r.GetMessage(), fmt.Sprintf("stdout ends after %d bytes", len(got))):
+		case len(got) > 0 && r.GetOutcome() == sandgatev1.Outcome_OUTCOME_UNKNOWN && !tellsItsEnd(r.GetMessage(), len(got)):
 			l.book.blame("%s: nothing tells that its output ends after %d bytes: %s", id, len(got), last)
 		}
 		return nil
 	})
+}
+
+// tellsItsEnd reports whether a message says that there may be more output than these
+// bytes: the daemon was killed, or the cell under the daemon.
+func tellsItsEnd(message string, bytes int) bool {
+	return strings.Contains(message, fmt.Sprintf("stdout ends after %d bytes", bytes)) || strings.Contains(message, "the cell ended under the call")
 }
