@@ -62,7 +62,13 @@ func (g *Gate) cut(c cuts, key callKey, p *past) (store func(context.Context)) {
 		if log != p.stored.log {
 			return store
 		}
-		return func(ctx context.Context) { g.putCut(ctx, key, tape, size) }
+		pieces := piecesOf(&Result{Stdout: stdout, Stderr: stderr}) // the result's, where it had as much
+		return func(ctx context.Context) {
+			if pieces.Digest() == p.stored.result {
+				g.cfg.Output.Put(key.stored(), pieces)
+			}
+			g.putCut(ctx, key, tape, size)
+		}
 	}
 	r := p.result
 	r.Stdout, r.Stderr = stdout, stderr

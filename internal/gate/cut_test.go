@@ -113,6 +113,12 @@ func TestLongLogOfAKilledDaemonIsBounded(t *testing.T) {
 // TestLogThatWasNotStoredAnyMoreIsKept: the daemon was killed between the outcome of a
 // call and the end of its log's way into the store.
 func TestLogThatWasNotStoredAnyMoreIsKept(t *testing.T) {
+	for name, output := range map[string]string{"more than the result": "much more than the result", "as much": "result"} {
+		t.Run(name, func(t *testing.T) { testNotStoredAnyMore(t, output) })
+	}
+}
+
+func testNotStoredAnyMore(t *testing.T, output string) {
 	dir := t.TempDir()
 	keep, _ := withOutputs(t, dir)
 	b, programs := led(t, dir, keep)
@@ -120,7 +126,7 @@ func TestLogThatWasNotStoredAnyMoreIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := <-programs
-	p.call.Observer.Output(sandbox.Stdout, 0, []byte("much more than the result"))
+	p.call.Observer.Output(sandbox.Stdout, 0, []byte(output))
 	before := copied(t, dir) // with the file of the running call
 	f := newFollower()
 	done := b.attached(t.Context(), "c1", 0, 0, f)
@@ -141,8 +147,11 @@ func TestLogThatWasNotStoredAnyMoreIsKept(t *testing.T) {
 	again := reopened(t, before)
 	f = newFollower()
 	res, err := again.Attach(t.Context(), alice, "c1", 0, 0, f)
-	if err != nil || res.Outcome != "EXITED" || !strings.HasSuffix(f.all(), "1@0 much more than the result") {
+	if err != nil || res.Outcome != "EXITED" || !strings.HasSuffix(f.all(), "1@0 "+output) {
 		t.Errorf("told %q, %+v, %v", f.all(), res, err)
+	}
+	if res := again.do(t, bash("c1", "sleep")); output == "result" && string(res.Stdout.Head) != output {
+		t.Errorf("sent again: %+v", res)
 	}
 }
 

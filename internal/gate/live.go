@@ -17,7 +17,8 @@ type live struct {
 	host Observer // of the call's own request; nil: none
 	tape spool.Tape
 	now  func() time.Time
-	// outlives: the tape has more than the result, and goes to the store.
+	// outlives: the tape has more than the result, or is one to follow later, and goes
+	// to the store.
 	outlives bool
 
 	mu       sync.Mutex

@@ -51,7 +51,10 @@ func (w *way) sealed(r *Result) {
 	if w.pieces = piecesOf(r); w.pieces != nil {
 		w.stored.result = w.pieces.Digest()
 	}
-	if w.live.tape.Kept() <= r.ResultSizeBytes {
+	// A call that outlives its request keeps its log until that is stored: followers were
+	// told of it, and what only waits to be stored is lost when the daemon is killed.
+	kept := w.live.tape.Kept()
+	if kept == 0 || kept <= r.ResultSizeBytes && !w.call.Detach && !w.call.DetachOnDisconnect {
 		return
 	}
 	h := sha256.New()

@@ -103,7 +103,7 @@ func TestOutputThatIsDamagedIsNotTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(files[0], bytes.Replace(raw, []byte("the output"), []byte("thy output"), 1), 0o600); err != nil {
+	if err := os.WriteFile(files[0], bytes.ReplaceAll(raw, []byte("the output"), []byte("thy output")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	set, _ = withOutputs(t, dir)

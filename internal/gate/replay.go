@@ -225,7 +225,7 @@ func (g *Gate) recover(ctx context.Context, r *Replay) error {
 				return fmt.Errorf("record that call %q is unknown: %w", o.key.id, err)
 			}
 			store(ctx)
-		} else if p.detached && p.stored.log != (spool.Digest{}) {
+		} else if p.stored.log != (spool.Digest{}) {
 			g.cut(left, o.key, p)(ctx)
 		}
 		g.ledger.restore(o.key, p)
