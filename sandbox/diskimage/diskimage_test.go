@@ -251,7 +251,7 @@ func TestImageOutlivesAPowerCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if recover := image[1024+0x60] & 4; recover == 0 { // EXT4_FEATURE_INCOMPAT_RECOVER
+	if replay := image[1024+0x60] & 4; replay == 0 { // EXT4_FEATURE_INCOMPAT_RECOVER
 		t.Error("an image in use does not say that its journal has to be replayed: it has none")
 	}
 	if err := errors.Join(os.Mkdir(cut, 0o700), os.WriteFile(cut+Suffix, image, 0o600)); err != nil {
