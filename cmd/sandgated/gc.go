@@ -13,9 +13,8 @@ import (
 // to 18 ms, calls take several times as long, so that their p99 is that of the
 // collections as soon as those take more than a hundredth of the time: at 1,000
 // decisions a second and 52 KiB for each, with less than 50 to 90 MiB between two.
-// It may let the heap grow by slackBytes before; what holds more than that anyway keeps
-// the runtime's usual proportion. What has gathered is given back as soon as nothing
-// happens any more.
+// It may let the heap grow by slackBytes before; what holds more than that anyway keeps the runtime's usual
+// proportion. What has gathered is given back as soon as nothing happens any more.
 const (
 	slackBytes    = 96 << 20
 	leastPercent  = 100 // the runtime's default
@@ -24,10 +23,9 @@ const (
 	// restEvery is how often is looked whether nothing happens, and restBytes how much
 	// may be allocated between two looks for that.
 	restEvery = time.Second
-	// The daemon's own looks at 64 cells take 1 MiB of it.
-	restBytes = 2 << 20
+	restBytes = 1 << 20
 	// heldBytes of garbage and of memory that was not given back are let be.
-	heldBytes = 4 << 20
+	heldBytes = 12 << 20
 )
 
 // collector sets how much garbage may gather, after each collection anew.
