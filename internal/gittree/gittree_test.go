@@ -83,7 +83,7 @@ func TestABranchGoesOutAndComesBackAndNothingRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.CheckNew(t.Context(), "work/x"); err != nil {
+	if err := r.CheckNew(t.Context(), "topic/x"); err != nil {
 		t.Fatal(err)
 	}
 	var pack bytes.Buffer
@@ -92,7 +92,7 @@ func TestABranchGoesOutAndComesBackAndNothingRuns(t *testing.T) {
 	}
 	// What a cell does with it.
 	work := t.TempDir()
-	git(t, work, "init", "-q", "-b", "work/x", ".")
+	git(t, work, "init", "-q", "-b", "topic/x", ".")
 	cmd := exec.Command("git", "-C", work, "index-pack", "--stdin")
 	cmd.Stdin = &pack
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -112,11 +112,11 @@ func TestABranchGoesOutAndComesBackAndNothingRuns(t *testing.T) {
 		return bytes.NewBuffer(out)
 	}
 	// A second time, since nobody was told of the first; then somebody else has the name.
-	for n, want := range []string{"work/x", "work/x", "work/x-" + head[:8]} {
+	for n, want := range []string{"topic/x", "topic/x", "topic/x-" + head[:8]} {
 		if n == 2 {
-			git(t, dir, "update-ref", "refs/heads/work/x", base)
+			git(t, dir, "update-ref", "refs/heads/topic/x", base)
 		}
-		name, err := r.Take(t.Context(), thin(), head, "work/x")
+		name, err := r.Take(t.Context(), thin(), head, "topic/x")
 		if err != nil || name != want {
 			t.Fatalf("took it as %q, %v, want %q", name, err, want)
 		}
@@ -127,7 +127,7 @@ func TestABranchGoesOutAndComesBackAndNothingRuns(t *testing.T) {
 	if err := os.RemoveAll(canary); err != nil { // the user's own git above may run his own hooks
 		t.Fatal(err)
 	}
-	if err := r.CheckNew(t.Context(), "work/x"); !errdefs.IsAlreadyExists(err) {
+	if err := r.CheckNew(t.Context(), "topic/x"); !errdefs.IsAlreadyExists(err) {
 		t.Errorf("a name that is taken: got %v", err)
 	}
 }

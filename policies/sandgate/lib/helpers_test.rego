@@ -1,4 +1,4 @@
-package sandgate.lib.library_test
+package sandgate.lib.helpers_test
 
 import data.sandgate.lib.calls
 import data.sandgate.lib.kubectl
