@@ -110,8 +110,8 @@ type Call struct {
 	// Env inside the cell if it has no slash. Required.
 	Argv []string
 	// Env is the whole environment, "K=V". Nothing is added but what the cell
-	// itself needs (HOME, PATH, TMPDIR and a UTF-8 locale when absent: LANG, in gVisor
-	// LC_CTYPE, and SHELL for the host image).
+	// itself needs (HOME, PATH, TMPDIR and a UTF-8 locale when absent: LC_CTYPE if there
+	// is no LANG, and SHELL for the host image).
 	Env []string
 	// Cwd is the working directory inside the cell; empty means WorkspacePath.
 	Cwd string

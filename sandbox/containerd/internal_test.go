@@ -51,35 +51,27 @@ func TestOutcomeNamesTheCause(t *testing.T) {
 }
 
 func TestEnvironmentAddsOnlyWhatIsMissing(t *testing.T) {
-	runc := class{isolation: sandbox.IsolationRunc}
-	gvisor, image := class{isolation: sandbox.IsolationGVisor}, class{isolation: sandbox.IsolationGVisor, digest: "sha256:1"}
+	host, image := class{isolation: sandbox.IsolationRunc}, class{isolation: sandbox.IsolationRunc, digest: "sha256:1"}
 	for _, tt := range []struct {
 		name             string
 		cl               class
 		env, image, want []string
 	}{
 		{
-			"runc", runc,
-			[]string{"A=1", "HOME=/x"},
-			[]string{"PATH=/image/bin", "SECRET=1"},
-			[]string{"A=1", "HOME=/x", "PATH=/image/bin", "TMPDIR=/tmp", "LANG=C.UTF-8"},
-		},
-		{"the default path", runc, nil, nil, []string{"HOME=/home/agent", "PATH=" + defaultPath, "TMPDIR=/tmp", "LANG=C.UTF-8"}},
-		{
-			"gVisor", gvisor,
+			"the host image", host,
 			[]string{"A=1"},
 			nil,
 			[]string{"A=1", "HOME=/home/agent", "PATH=" + defaultPath, "TMPDIR=/tmp", "LC_CTYPE=C.UTF-8", "SHELL=/bin/bash"},
 		},
-		{"gVisor, a home", gvisor, []string{"HOME=/x"}, nil, []string{"HOME=/x", "PATH=" + defaultPath, "TMPDIR=/tmp", "LC_CTYPE=C.UTF-8"}},
+		{"a home", host, []string{"HOME=/x"}, nil, []string{"HOME=/x", "PATH=" + defaultPath, "TMPDIR=/tmp", "LC_CTYPE=C.UTF-8"}},
 		{
-			"gVisor, an image", image,
-			[]string{"HOME=/x"},
-			[]string{"PATH=/image/bin"},
-			[]string{"HOME=/x", "PATH=/image/bin", "TMPDIR=/tmp", "LC_CTYPE=C.UTF-8"},
+			"an image", image,
+			[]string{"A=1"},
+			[]string{"PATH=/image/bin", "SECRET=1"},
+			[]string{"A=1", "HOME=/home/agent", "PATH=/image/bin", "TMPDIR=/tmp", "LC_CTYPE=C.UTF-8"},
 		},
 		{
-			"gVisor, a language", image,
+			"a language", image,
 			[]string{"HOME=/x", "LANG=C"},
 			[]string{"PATH=/image/bin"},
 			[]string{"HOME=/x", "LANG=C", "PATH=/image/bin", "TMPDIR=/tmp"},
