@@ -64,9 +64,17 @@ func (b *bench) calls() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.stop()) }()
+	env, err := b.environment(t, profileOpen)
+	if err != nil {
+		return err
+	}
 	for _, j := range jobs() {
+		arms := []measure.Arm{floor(j), t.arm(j, "commands")}
+		if j.name == report.CellBash {
+			arms = append(arms, measure.Arm{Name: report.ArmSameEnv, Op: peer.BareWith(j.argv, env, j.stdout), Share: 0.5})
+		}
 		c := cell{on: t, group: report.GroupCommands, name: j.name, base: report.ArmFloor}
-		if err := b.measureCell(c, floor(j), t.arm(j, "commands")); err != nil {
+		if err := b.measureCell(c, arms...); err != nil {
 			return err
 		}
 	}

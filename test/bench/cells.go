@@ -124,11 +124,9 @@ func (b *bench) isolated(t *target, wall string, j job) (err error) {
 // plainArm runs a job in gVisor without sandgate, with the environment that it has
 // through the daemon.
 func (b *bench) plainArm(t *target, j job) (measure.Arm, func() error, error) {
-	show := jobs()[0]
-	show.tool, show.profile = toolEnv, j.profile
-	res, err := t.execute(b.ctx, 0, show.request("isolation", 0))
+	env, err := b.environment(t, j.profile)
 	if err != nil {
-		return measure.Arm{}, nil, fmt.Errorf("ask for the environment in gVisor: %w", err)
+		return measure.Arm{}, nil, err
 	}
 	dir, err := os.MkdirTemp("/tmp", "sgp-")
 	if err != nil {
@@ -136,13 +134,24 @@ func (b *bench) plainArm(t *target, j job) (measure.Arm, func() error, error) {
 	}
 	var p *parts.Part
 	if err = os.Chmod(dir, 0o711); err == nil { //nolint:gosec // the container's ids must get to its root
-		p, err = parts.PlainGVisor(b.ctx, b.binDir, filepath.Join(dir, "plain"), j.argv, strings.Fields(string(res.GetStdout().GetHead())))
+		p, err = parts.PlainGVisor(b.ctx, b.binDir, filepath.Join(dir, "plain"), j.argv, env)
 	}
 	if err != nil {
 		return measure.Arm{}, nil, errors.Join(fmt.Errorf("make a plain container: %w", err), os.RemoveAll(dir))
 	}
 	arm := measure.Arm{Name: report.ArmPlain, Op: func(ctx context.Context, _ int) error { return p.Op(ctx) }}
 	return arm, func() error { return errors.Join(p.Close(), os.RemoveAll(dir)) }, nil
+}
+
+// environment is what a program gets through the daemon that is told nothing of one.
+func (b *bench) environment(t *target, profile string) ([]string, error) {
+	show := jobs()[0]
+	show.tool, show.profile = toolEnv, profile
+	res, err := t.execute(b.ctx, 0, show.request("environment", 0))
+	if err != nil {
+		return nil, fmt.Errorf("ask for the environment of programs: %w", err)
+	}
+	return strings.Fields(string(res.GetStdout().GetHead())), nil
 }
 
 // isolation measures the classes of the outer wall.

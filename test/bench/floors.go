@@ -19,11 +19,17 @@ import (
 // floors measures what the call of the targets cannot do without, part by part and
 // each by itself, in the same slices as the call through the daemon.
 func (b *bench) floors() (err error) {
-	t, err := b.launch("floors", "pool: {idle: 2, max_cells: 8}\n")
+	const config = "pool: {idle: 2, max_cells: 8}\n"
+	t, err := b.launch("floors", config)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.stop()) }()
+	quick, err := b.launchIn(inMemory, "floors, its journal in memory", config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, quick.stop()) }()
 	j := bashJob()
 	// A call whose id, input and records the parts are made of.
 	const id = "bench-floor"
@@ -44,11 +50,13 @@ func (b *bench) floors() (err error) {
 	var traces []traced
 	whole := t.arm(j, "floors")
 	whole.CPU = parts.MachineCPU
+	noDisk := quick.arm(j, "floors")
+	noDisk.Name, noDisk.CPU = report.ArmMemory, parts.MachineCPU
 	arms := append([]measure.Arm{
 		{Name: report.ArmFloor, CPU: parts.MachineCPU, Op: peer.Bare(j.argv, j.stdout)},
-		whole, emptyCall(t, id),
+		whole, noDisk, emptyCall(t, id),
 	}, alone...)
-	for _, arm := range arms[2:] {
+	for _, arm := range arms[3:] {
 		if arm.Name != report.ArmWalls { // which run the command themselves
 			arms = append(arms, cold(arm, j))
 		}
@@ -65,11 +73,15 @@ func (b *bench) floors() (err error) {
 	return nil
 }
 
+// inMemory is where nothing waits for a disk.
+const inMemory = "/dev/shm"
+
 // cold is a part that does not find the caches as it left them: the command runs on
-// the bare machine before each, as it has when the daemon comes to its next call.
+// the bare machine before each, as it has when the daemon comes to its next call. Its
+// processor time is that of both.
 func cold(arm measure.Arm, j job) measure.Arm {
 	bare := peer.Bare(j.argv, j.stdout)
-	return measure.Arm{Name: report.Cold(arm.Name), Op: arm.Op, Prepare: bare, Share: 0.5}
+	return measure.Arm{Name: report.Cold(arm.Name), CPU: arm.CPU, Op: arm.Op, Prepare: bare, Share: 0.5}
 }
 
 // emptyCall asks the daemon for the result of a call that has ended: the same
@@ -110,7 +122,11 @@ func (b *bench) floorParts(t *target, input string, j job) (arms []measure.Arm, 
 		made = append(made, p)
 		arms = append(arms, measure.Arm{Name: name, CPU: parts.MachineCPU, Op: func(ctx context.Context, _ int) error { return p.Op(ctx) }})
 	}
-	p, perr := parts.Walls(b.ctx, b.binDir, filepath.Join(dir, "cell"), j.argv, peer.Environ())
+	env, err := b.environment(t, profileOpen)
+	if err != nil {
+		return nil, nil, errors.Join(err, stop())
+	}
+	p, perr := parts.Walls(b.ctx, b.binDir, filepath.Join(dir, "cell"), j.argv, env)
 	add(report.ArmWalls, p, perr)
 	// On the file system of the daemon's journal.
 	p, perr = parts.Records(filepath.Join(t.DataDir, "floor.jsonl"), filepath.Join(t.DataDir, "journal", "journal.jsonl"))

@@ -30,16 +30,21 @@ type target struct {
 
 // launch starts a daemon. Its configuration gets what every daemon here has.
 func (b *bench) launch(name, config string) (*target, error) {
+	return b.launchIn("/tmp", name, config)
+}
+
+// launchIn is launch with the data directory below parent.
+func (b *bench) launchIn(parent, name, config string) (*target, error) {
 	b.say("start the daemon: %s", name)
 	config += fmt.Sprintf("log: {level: warn}\ntools: {dir: %s/tools}\n", b.dir)
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	d, err := daemontest.Launch(b.ctx, config+"metrics: {address: \""+address+"\"}\n")
+	d, err := daemontest.LaunchIn(b.ctx, parent, config+"metrics: {address: \""+address+"\"}\n")
 	if err != nil && strings.Contains(err.Error(), `unknown key "metrics"`) {
 		address = ""
-		d, err = daemontest.Launch(b.ctx, config)
+		d, err = daemontest.LaunchIn(b.ctx, parent, config)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("start the daemon (%s): %w", name, err)

@@ -114,7 +114,13 @@ func Start(t testing.TB, config string) *Daemon {
 // Launch starts a daemon in a directory of its own and waits until it is ready.
 // The caller stops it and removes DataDir.
 func Launch(ctx context.Context, config string) (*Daemon, error) {
-	d, err := New(config)
+	return LaunchIn(ctx, "/tmp", config)
+}
+
+// LaunchIn is Launch with its directory below parent, whose path is short and which
+// anybody may search.
+func LaunchIn(ctx context.Context, parent, config string) (*Daemon, error) {
+	d, err := newBelow(parent, config)
 	if err != nil {
 		return nil, err
 	}
@@ -126,8 +132,10 @@ func Launch(ctx context.Context, config string) (*Daemon, error) {
 
 // New makes a daemon's directory; Run starts it. The caller stops it and removes
 // DataDir.
-func New(config string) (*Daemon, error) {
-	dir, err := os.MkdirTemp("/tmp", "sg-")
+func New(config string) (*Daemon, error) { return newBelow("/tmp", config) }
+
+func newBelow(parent, config string) (*Daemon, error) {
+	dir, err := os.MkdirTemp(parent, "sg-")
 	if err != nil {
 		return nil, fmt.Errorf("make a data directory: %w", err)
 	}

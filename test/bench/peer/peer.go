@@ -66,7 +66,8 @@ func Makers() []Maker {
 	}
 }
 
-// Environ is the environment of commands that run on the bare machine.
+// Environ is the environment of commands that run on the bare machine: what most
+// hosts have.
 func Environ() []string {
 	return []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8"}
 }
@@ -74,9 +75,14 @@ func Environ() []string {
 // Bare runs a command with nothing around it: the floor. Its standard output is
 // read to its end if wantBytes is above 0, and must then have that many.
 func Bare(argv []string, wantBytes int64) func(context.Context, int) error {
+	return BareWith(argv, Environ(), wantBytes)
+}
+
+// BareWith is Bare with an environment.
+func BareWith(argv, env []string, wantBytes int64) func(context.Context, int) error {
 	return func(context.Context, int) error {
 		cmd := exec.Command(argv[0], argv[1:]...) //nolint:gosec // the benchmark's own commands
-		cmd.Env = Environ()
+		cmd.Env = env
 		var count counter
 		if wantBytes > 0 {
 			cmd.Stdout = &count

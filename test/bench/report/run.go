@@ -35,6 +35,8 @@ const (
 // Names of arms and cells that tables and targets look for.
 const (
 	ArmFloor    = "fork+exec"
+	ArmSameEnv  = "fork+exec with the cell's environment"
+	ArmMemory   = "sandgate, its journal in memory"
 	ArmSandgate = "sandgate"
 	ArmIdle     = "sandgate, nothing beside it"
 	ArmLibrary  = "default library"

@@ -57,6 +57,9 @@ func (r *Run) callTargets() []target {
 	})
 	one := atMost(first, "%.2f times", measure.Ratio(s, floor, 50), 1.8)
 	one.measured += fmt.Sprintf(" (%s ms over %s ms)", ms(s.Percentile(50)), ms(floor.Percentile(50)))
+	if same := c.Arm(ArmSameEnv); same != nil {
+		one.measured += fmt.Sprintf("; %.2f times the same with the cell's environment", measure.Ratio(s, same, 50))
+	}
 	return []target{one, atMost(second, "%.2f times", tail, 4)}
 }
 
