@@ -169,6 +169,51 @@ func TestFrames(t *testing.T) {
 	}
 }
 
+// bits gives at most so many bytes at once.
+type bits struct {
+	r    io.Reader
+	most int
+}
+
+func (b bits) Read(p []byte) (int, error) { return b.r.Read(p[:min(len(p), b.most)]) }
+
+// TestFrameReaderReadsAhead gives frames of all sizes, in pieces of all sizes, and looks
+// that each is whole and that a reader that waits after the end of a call holds little.
+func TestFrameReaderReadsAhead(t *testing.T) {
+	sizes := []int{
+		0, 10, 3000, littleBytes - headerBytes - 1, littleBytes - headerBytes, littleBytes, 5, 70_000, 1, OutputChunkBytes, OutputChunkBytes,
+		muchBytes + 1, 7, 2000, 2000, 2000, 2000, MaxFrameBytes - 1, OutputChunkBytes, 30,
+	}
+	var sent bytes.Buffer
+	w := NewFrameWriter(&sent)
+	for i, n := range sizes {
+		if err := w.Write(KindOutput, bytes.Repeat([]byte{byte(i + 1)}, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Write(KindExit, []byte("end")); err != nil {
+		t.Fatal(err)
+	}
+	for _, most := range []int{1, 3, 1000, littleBytes, 10_000, 64 << 10, sent.Len()} {
+		r := NewFrameReader(bits{bytes.NewReader(sent.Bytes()), most})
+		for i, n := range sizes {
+			kind, body, err := r.Next()
+			if err != nil || kind != KindOutput || !bytes.Equal(body, bytes.Repeat([]byte{byte(i + 1)}, n)) {
+				t.Fatalf("%d at once: frame %d of %d bytes: got %d bytes, %v", most, i, n, len(body), err)
+			}
+		}
+		if kind, body, err := r.Next(); err != nil || kind != KindExit || string(body) != "end" {
+			t.Errorf("%d at once: got %d %q %v, want the exit", most, kind, body, err)
+		}
+		if _, _, err := r.Next(); !errors.Is(err, io.EOF) {
+			t.Errorf("%d at once: got %v, want the end", most, err)
+		}
+		if len(r.buf) != littleBytes {
+			t.Errorf("%d at once: the reader holds %d bytes while it waits, want %d", most, len(r.buf), littleBytes)
+		}
+	}
+}
+
 // FuzzDecode gives arbitrary bytes to the frame reader and every decoder: none may
 // panic, and what decodes must encode to a message that decodes to the same.
 func FuzzDecode(f *testing.F) {

@@ -1,7 +1,6 @@
 package cell
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -31,10 +30,6 @@ var (
 // cancellation, init may take to report its end. It kills at once and gives the
 // kernel two seconds, so this is not reached by a cell that works.
 const unresponsiveAfter = 10 * time.Second
-
-// readBytes is what is read from a cell at once: what a pipe holds. Each idle cell
-// keeps a buffer of it.
-const readBytes = 64 << 10
 
 // Handlers are told of a running call, from one goroutine at a time. They MUST
 // NOT block for long: nothing else is read from the cell meanwhile. Both are
@@ -310,7 +305,7 @@ func (c *Conn) finish() {
 // read is the only reader of the cell; it owns gone.
 func (c *Conn) read() {
 	defer close(c.gone)
-	frames := NewFrameReader(bufio.NewReaderSize(c.r, readBytes))
+	frames := NewFrameReader(c.r)
 	for {
 		kind, body, err := frames.Next()
 		if err == nil {

@@ -81,38 +81,79 @@ func (f *FrameWriter) Write(kind Kind, parts ...[]byte) error {
 	return nil
 }
 
-// FrameReader reads frames. It is not safe for concurrent use.
+// What a FrameReader reads at once: little while little comes, since whoever has
+// many of them mostly waits for all; while there is more, a whole frame of output.
+const (
+	littleBytes = 4 << 10
+	muchBytes   = OutputChunkBytes + littleBytes
+)
+
+// FrameReader reads frames, and as much ahead as there is. While it waits for one after
+// others than output it holds littleBytes. It is not safe for concurrent use.
 type FrameReader struct {
-	r   io.Reader
-	buf []byte
+	r        io.Reader
+	little   []byte // made once
+	buf      []byte // little, or a larger one while much comes
+	from, to int    // of what is in buf and was not given yet
+	much     bool   // output comes, and filled buf
 }
 
-// NewFrameReader reads frames from r, which should be buffered.
-func NewFrameReader(r io.Reader) *FrameReader { return &FrameReader{r: r} }
+// NewFrameReader reads frames from r, which need not be buffered.
+func NewFrameReader(r io.Reader) *FrameReader {
+	little := make([]byte, littleBytes)
+	return &FrameReader{r: r, little: little, buf: little}
+}
 
 // Next returns the next frame. The body is valid until the following call. At
 // the end of the stream between two frames it returns io.EOF, within a frame
 // io.ErrUnexpectedEOF; a length outside the bound is an ErrProtocol.
 func (f *FrameReader) Next() (Kind, []byte, error) {
-	var head [headerBytes]byte
-	if _, err := io.ReadFull(f.r, head[:]); err != nil {
+	if err := f.fill(headerBytes); err != nil {
 		return 0, nil, err
 	}
-	n := binary.BigEndian.Uint32(head[:])
+	n := binary.BigEndian.Uint32(f.buf[f.from:])
 	if n < 1 || n > MaxFrameBytes {
 		return 0, nil, fmt.Errorf("frame of %d bytes, want 1 to %d: %w", n, MaxFrameBytes, ErrProtocol)
 	}
-	if int(n) > cap(f.buf) {
-		f.buf = make([]byte, max(int(n), 4096))
-	}
-	f.buf = f.buf[:n]
-	if _, err := io.ReadFull(f.r, f.buf); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
+	whole := headerBytes + int(n)
+	if err := f.fill(whole); err != nil {
 		return 0, nil, err
 	}
-	return Kind(f.buf[0]), f.buf[1:], nil
+	frame := f.buf[f.from+headerBytes : f.from+whole]
+	f.from += whole
+	kind := Kind(frame[0])
+	f.much = f.much && (kind == KindOutput || f.from < f.to)
+	return kind, frame[1:], nil
+}
+
+// fill reads until n bytes are there that were not given yet.
+func (f *FrameReader) fill(n int) error {
+	have := f.to - f.from
+	if have >= n {
+		return nil
+	}
+	f.room(n)
+	got, err := io.ReadAtLeast(f.r, f.buf[f.to:], n-have)
+	f.to += got
+	f.much = f.much || n > littleBytes || f.to == len(f.buf)
+	if have > 0 && errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// room makes room for n bytes, of which those that are there come first.
+func (f *FrameReader) room(n int) {
+	to := f.buf
+	switch {
+	case !f.much && n <= littleBytes:
+		to = f.little
+	case len(f.buf) < n || len(f.buf) > muchBytes || f.to == len(f.buf) && len(f.buf) < muchBytes:
+		// It is too small, or was for one large frame, or could take more at once.
+		to = make([]byte, max(n, min(4*len(f.buf), muchBytes)))
+	}
+	f.to = copy(to, f.buf[f.from:f.to])
+	f.buf, f.from = to, 0
 }
 
 // FrameBuffer takes bytes as they come and gives frames as they are whole, for a
