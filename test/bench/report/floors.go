@@ -53,7 +53,7 @@ func (r *Run) writeFloors(p *printer) {
 		alone := floorSum{took: s.Percentile(50), cpu: s.CPU()}
 		after := alone
 		if disturbed := c.Arm(Cold(part.arm)); disturbed != nil {
-			after = floorSum{took: disturbed.Percentile(50), cpu: max(0, disturbed.CPU()-bare.CPU())}
+			after = floorSum{took: disturbed.Percentile(50), cpu: max(alone.cpu, disturbed.CPU()-bare.CPU())} // never cheaper
 		}
 		if part.arm == ArmRecords {
 			alone.record, after.record = alone.took/2, after.took/2
