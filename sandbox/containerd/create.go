@@ -128,8 +128,10 @@ func (r *Runtime) meet(ctx context.Context, c *aCell) error {
 }
 
 // initSlack is for the watching thread of init's runtime, which has nothing to do there:
-// no goroutine of init waits for another one's processor.
-const initSlack = 5 * gowatch.Slack
+// no goroutine of init waits for another one's processor. In a cell that rests between
+// two calls it would take the processor of the loop that waits for the host away, and,
+// since that has run for so long when the next call comes, interrupt it in that call.
+const initSlack = time.Second
 
 // meetForkServers puts a cell's fork servers into the control groups of the calls to come.
 func (r *Runtime) meetForkServers(c *aCell) error {
