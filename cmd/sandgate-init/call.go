@@ -145,14 +145,14 @@ func (c *call) pollSet(s *server, sooner func(time.Time)) {
 	case burying:
 		sooner(s.now.Add(tick))
 	case draining, flushing:
-		if len(s.pending) < outRoom { // there is room again: nothing else would wake the loop
+		if s.waiting() < outRoom { // there is room again: nothing else would wake the loop
 			sooner(s.now)
 		}
 	}
 	if c.started != nil {
 		sooner(c.startedBy)
 	}
-	if len(s.pending) < outRoom && (c.phase == running || c.phase == burying) && !c.waitsForPace(s, sooner) {
+	if s.waiting() < outRoom && (c.phase == running || c.phase == burying) && !c.waitsForPace(s, sooner) {
 		for _, stream := range []cell.Stream{cell.Stdout, cell.Stderr} {
 			if fd := c.stage.output[stream]; fd >= 0 {
 				s.watch(fd, unix.POLLIN)

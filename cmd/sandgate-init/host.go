@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -38,6 +39,8 @@ func connect(path string) (int, error) {
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
 		return 0, errors.Join(fmt.Errorf("reach the host: %w", err), unix.Close(fd))
 	}
+	// More than the usual 200 KiB under way is only faster.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, outRoom)
 	return fd, nil
 }
 
@@ -103,14 +106,32 @@ func (s *server) dispatch(kind cell.Kind, body []byte) error {
 
 // send puts a frame in line for the host.
 func (s *server) send(kind cell.Kind, parts ...[]byte) {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	s.makeRoom(maxOutputHead + n)
 	s.pending = cell.AppendFrame(s.pending, kind, parts...)
+}
+
+// waiting is how much the host has not got yet.
+func (s *server) waiting() int { return len(s.pending) - s.written }
+
+// makeRoom makes room for n more bytes in pending.
+func (s *server) makeRoom(n int) {
+	if cap(s.pending)-len(s.pending) >= n {
+		return
+	}
+	s.pending = s.pending[:copy(s.pending, s.pending[s.written:])]
+	s.written = 0
+	s.pending = slices.Grow(s.pending, n)
 }
 
 // flush writes what waits for the host, as far as it takes it. When it cannot,
 // the host is gone or the protocol is broken: there is nothing left to serve.
 func (s *server) flush() error {
-	for len(s.pending) > 0 {
-		n, err := unix.Write(s.out, s.pending)
+	for s.waiting() > 0 {
+		n, err := unix.Write(s.out, s.pending[s.written:])
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
@@ -118,9 +139,10 @@ func (s *server) flush() error {
 		case err != nil:
 			return fmt.Errorf("write to the host: %w", err)
 		default:
-			s.pending = s.pending[:copy(s.pending, s.pending[n:])]
+			s.written += n
 		}
 	}
+	s.pending, s.written = s.pending[:0], 0
 	if cap(s.pending) > 4*outRoom {
 		s.pending = nil
 	}

@@ -69,7 +69,7 @@ func (s *server) saw(fd int) int16 {
 // pollSet collects what to wait for, and for how many milliseconds.
 func (s *server) pollSet() int {
 	s.fds = append(s.fds[:0], unix.PollFd{Fd: int32(s.in), Events: unix.POLLIN}) //nolint:gosec // descriptors
-	if len(s.pending) > 0 {
+	if s.waiting() > 0 {
 		s.watch(s.out, unix.POLLOUT)
 	}
 	var until time.Time

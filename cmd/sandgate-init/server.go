@@ -39,6 +39,7 @@ type server struct {
 	in, out int // the host, not blocking
 	frames  cell.FrameBuffer
 	pending []byte    // frames for the host
+	written int       // bytes of pending that the host has got
 	buffer  []byte    // for output
 	room    [3][]byte // for the tails of output, by cell.Stream
 

@@ -212,3 +212,11 @@ func AppendFrame(b []byte, kind Kind, parts ...[]byte) []byte {
 	}
 	return b
 }
+
+// LengthenFrame makes the n bytes that are behind b, in its capacity, the end of the frame
+// that begins at an index of b and reaches to its end.
+func LengthenFrame(b []byte, at, n int) []byte {
+	b = b[:len(b)+n]
+	binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-headerBytes)) //nolint:gosec // at most MaxFrameBytes, as for AppendFrame
+	return b
+}
