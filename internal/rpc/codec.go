@@ -29,6 +29,9 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	if out, ok := v.(*outputMessage); ok {
 		return out.encode(), nil
 	}
+	if r, field := largeResultOf(v); r != nil {
+		return encodeResult(r, field)
+	}
 	return c.CodecV2.Marshal(v)
 }
 

@@ -42,3 +42,44 @@ func TestOutputIsEncodedAsTheContractSays(t *testing.T) {
 		}
 	}
 }
+
+// A large result that goes over the wire by hand is what the contract's own type would send.
+func TestLargeResultIsEncodedAsTheContractSays(t *testing.T) {
+	if n := (&sandgatev1.Output{}).ProtoReflect().Descriptor().Fields().Len(); n != 4 {
+		t.Errorf("Output has %d fields: encodeOutput knows 4", n)
+	}
+	if n := (&sandgatev1.ExecuteResponse{}).ProtoReflect().Descriptor().Fields().Len(); n != 2 {
+		t.Errorf("ExecuteResponse has %d fields: largeResultOf knows 2", n)
+	}
+	large := &sandgatev1.Output{Head: bytes.Repeat([]byte{'h'}, 1<<20), Tail: bytes.Repeat([]byte{'t'}, 1<<19), TotalBytes: 1 << 33, Truncated: true}
+	for name, r := range map[string]*sandgatev1.Result{
+		"stdout":  {CallId: "c", Stdout: large, Stderr: &sandgatev1.Output{}, Redactions: map[string]int64{"a": 1}},
+		"stderr":  {Stderr: large, ApprovalId: "a", Effects: &sandgatev1.Effects{}},
+		"both":    {Stdout: large, Stderr: large, ExitCode: -1},
+		"head":    {Stdout: &sandgatev1.Output{Head: large.GetHead(), TotalBytes: 1 << 20}},
+		"nothing": {Stdout: &sandgatev1.Output{Head: []byte("x")}},
+		"tail":    {Stdout: &sandgatev1.Output{Tail: large.GetTail()}},
+	} {
+		for _, m := range []proto.Message{
+			&sandgatev1.ExecuteResponse{Result: r},
+			&sandgatev1.ExecuteResponse{Result: r, Running: &sandgatev1.RunningCall{CallId: "c"}},
+			&sandgatev1.ExecuteStreamResponse{Event: &sandgatev1.ExecuteStreamResponse_Result{Result: r}},
+			&sandgatev1.AttachResponse{Event: &sandgatev1.AttachResponse_Result{Result: r}},
+		} {
+			before := proto.Clone(m)
+			wire, err := newCodec().Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw := wire.Materialize()
+			wire.Free()
+			got := m.ProtoReflect().New().Interface()
+			if err := proto.Unmarshal(raw, got); err != nil {
+				t.Fatal(err)
+			}
+			if !proto.Equal(got, before) || !proto.Equal(m, before) || len(raw) != proto.Size(before) {
+				t.Errorf("%s in %T: %d bytes are another message than was to be sent, or that has changed", name, m, len(raw))
+			}
+		}
+	}
+}

@@ -20,8 +20,10 @@ const (
 	// output that finds no room is dropped, so that a host that does not read can
 	// neither hold up the end of its call nor fill the daemon.
 	stallBudget = 5 * time.Second
-	// maxEventBytes is the most output in one message.
-	maxEventBytes = 64 << 10
+	// maxEventBytes is the most output in one message. With what is around it, it fits in
+	// 32 KiB: a client by grpc-go takes a buffer of 1 MiB for a larger message, and clears
+	// all of it.
+	maxEventBytes = 32<<10 - 64
 )
 
 // eventSender sends a call's events to its host from a goroutine of its own,
