@@ -57,7 +57,7 @@ func (i *intent) wait(ctx context.Context) error {
 }
 
 // begin begins to write the intent, also when the host has gone away meanwhile.
-func (w *way) begin(ctx context.Context, call sandbox.Call) *intent {
+func (w *way) begin(ctx context.Context, call *sandbox.Call) *intent {
 	failpoint.At(failpoint.GateIntentBefore)
 	i := &intent{id: w.call.ID, deadline: time.Now().Add(recordTimeout)}
 	bound, cancel := context.WithDeadlineCause(context.WithoutCancel(ctx), i.deadline, errRecordTimeout)

@@ -124,7 +124,7 @@ func recordError(kind journal.Kind, call string, err error) error {
 }
 
 // intentData is what is about to run, with its decision.
-func (w *way) intentData(c sandbox.Call) callData {
+func (w *way) intentData(c *sandbox.Call) *callData {
 	data := w.callData()
 	l := c.Limits
 	data.Cage = &cageData{
@@ -133,14 +133,14 @@ func (w *way) intentData(c sandbox.Call) callData {
 		OutputBytes: l.OutputBytes, OutputTotalBytes: l.OutputTotalBytes, DiskBytes: l.DiskBytes, FileBytes: l.FileBytes, OpenFiles: l.OpenFiles,
 	}
 	data.Permit = w.permit
-	return data
+	return &data
 }
 
 func (w *way) recordDecision(ctx context.Context, outcome Outcome) error {
 	data := w.callData()
 	data.Outcome = outcome
 	failpoint.At(failpoint.GateRefusalBefore)
-	err := w.append(ctx, w.entry(journal.KindDecision, data))
+	err := w.append(ctx, w.entry(journal.KindDecision, &data))
 	failpoint.At(failpoint.GateRefusalAfter)
 	return err
 }
@@ -150,14 +150,14 @@ func (w *way) recordOutcome(ctx context.Context, r Result) error {
 	data := outcomeOf(r)
 	data.Tool = w.tool.Name
 	data.OutputDigest, data.LogDigest = w.stored.result.String(), w.stored.log.String()
-	err := w.append(ctx, w.entry(journal.KindOutcome, data))
+	err := w.append(ctx, w.entry(journal.KindOutcome, &data))
 	failpoint.At(failpoint.GateOutcomeAfter)
 	return err
 }
 
 func (w *way) recordNotRun(ctx context.Context, cause error) error {
 	text := cause.Error()
-	return w.append(ctx, w.entry(journal.KindOutcome, outcomeData{
+	return w.append(ctx, w.entry(journal.KindOutcome, &outcomeData{
 		Tool:    w.tool.Name,
 		Outcome: outcomeNotRun, Digest: w.digest, ExitCode: -1, IsError: true, Message: text[:min(len(text), maxRecordedError)],
 	}))

@@ -37,7 +37,7 @@ func (w *way) run(ctx context.Context, place *admission.Ticket) (Result, error) 
 			return Result{}, err
 		}
 	}
-	w.intent = w.begin(ctx, call)
+	w.intent = w.begin(ctx, &call)
 	call.Ready = w.ready
 	before := w.look(&call)
 	defer before.stop()

@@ -183,8 +183,10 @@ func BenchmarkAppend(b *testing.B) {
 	b.Run("encode", func(b *testing.B) {
 		var buf bytes.Buffer
 		b.ReportAllocs()
+		var memory []byte
 		for b.Loop() {
-			raw, err := encodeData(data)
+			memory = memory[:0]
+			raw, err := encode(&memory, data)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -13,7 +13,6 @@ package journal
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -44,7 +43,7 @@ type State struct {
 type Entry struct {
 	Kind                    Kind
 	Caller, Session, CallID string
-	// Data is encoded as JSON and masked (see Mask). nil: none.
+	// Data is encoded as JSON (see Appender) and masked (see Mask). nil: none.
 	Data any
 }
 
@@ -77,8 +76,9 @@ type Journal struct {
 	began   time.Time    // of the live segment's first record; zero: it has none
 	refused error        // why the last calls were refused; nil: they were not
 
-	keeper  *keeper  // closes, snapshots, removes
-	signing *signing // nil: without a tree
+	encodings encodings
+	keeper    *keeper  // closes, snapshots, removes
+	signing   *signing // nil: without a tree
 
 	// names is held while the live segment gets its name as a closed one, and by those
 	// who open a segment by its name.
@@ -227,22 +227,4 @@ func (j *Journal) Close() error {
 		err = errors.Join(err, cut, j.file.Close(), j.lock.Close())
 	})
 	return err
-}
-
-// encodeData encodes and masks what a record is about.
-func encodeData(data any) (json.RawMessage, error) {
-	if data == nil {
-		return nil, nil
-	}
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(data); err != nil {
-		return nil, fmt.Errorf("encode journal data: %w: %w", errdefs.ErrInvalidArgument, err)
-	}
-	raw := MaskJSON(buf.Bytes()[:buf.Len()-1]) // without its newline
-	if len(raw) > maxRecordBytes-4096 {
-		return nil, fmt.Errorf("journal data is %d bytes, at most %d: %w", len(raw), maxRecordBytes-4096, errdefs.ErrInvalidArgument)
-	}
-	return raw, nil
 }

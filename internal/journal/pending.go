@@ -30,12 +30,14 @@ func (j *Journal) Begin(ctx context.Context, e Entry) Pending {
 	if ctx.Err() != nil {
 		return refused{context.Cause(ctx)}
 	}
-	data, err := encodeData(e.Data)
+	memory := j.encodings.get()
+	data, err := encode(memory, e.Data)
 	if err != nil {
+		j.encodings.put(memory)
 		return refused{err}
 	}
 	r := &request{
-		j: j, rec: Record{Kind: e.Kind, Caller: e.Caller, Session: e.Session, CallID: e.CallID, Data: data},
+		j: j, rec: Record{Kind: e.Kind, Caller: e.Caller, Session: e.Session, CallID: e.CallID, Data: data}, memory: memory,
 		done: make(chan struct{}),
 	}
 	failpoint.At(failpoint.JournalQueued)

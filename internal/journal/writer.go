@@ -24,11 +24,12 @@ const (
 // request is one record on its way to the disk. seq and err are set before done
 // is closed.
 type request struct {
-	j    *Journal
-	rec  Record
-	seq  int64
-	err  error
-	done chan struct{}
+	j      *Journal
+	rec    Record
+	memory *[]byte // of rec.Data, until that is in a line
+	seq    int64
+	err    error
+	done   chan struct{}
 }
 
 // write takes what waits, writes it in one piece, syncs once and answers all. Nobody
@@ -80,7 +81,10 @@ func (j *Journal) commit(batch []*request) {
 	for _, r := range batch {
 		r.rec.Seq, r.rec.Prev, r.rec.Synced = seq+1, head, j.seq
 		r.rec.Time = j.now().UTC()
-		if r.err = appendLine(buf, &r.rec); r.err != nil {
+		r.err = appendLine(buf, &r.rec)
+		r.rec.Data = nil
+		j.encodings.put(r.memory)
+		if r.err != nil {
 			close(r.done)
 			continue
 		}
