@@ -18,8 +18,44 @@ type Files struct {
 	perCall int64
 	most    int64 // files at once
 
-	mu   sync.Mutex
-	used int64
+	pages pages
+
+	mu    sync.Mutex
+	used  int64
+	large int // tapes that keep largeBytes in memory
+}
+
+// mostLarge is how many tapes may keep largeBytes in memory at once.
+const mostLarge = 16
+
+// page is memory of a tape that keeps much.
+type page [64 << 10]byte
+
+// pages are those that no tape uses at present.
+type pages struct{ pool sync.Pool }
+
+func (p *pages) get() *page {
+	if x, ok := p.pool.Get().(*page); ok {
+		return x
+	}
+	return new(page)
+}
+
+// takeLarge asks for room in memory; giveLarge gives it back.
+func (f *Files) takeLarge() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.large == mostLarge {
+		return false
+	}
+	f.large++
+	return true
+}
+
+func (f *Files) giveLarge() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.large--
 }
 
 // NewFiles makes files in an existing directory. Each keeps perCallBytes of a

@@ -77,6 +77,9 @@ const pieceHead = 1 + 8 + 4
 // maxPiece bounds what a reader takes for the length of a piece.
 const maxPiece = 64 << 20
 
+// hashBytes are hashed at once.
+const hashBytes = 256 << 10
+
 // Stored are pieces in their stored form, in parts that are not copied. Nobody may
 // change them.
 type Stored [][]byte
@@ -100,7 +103,9 @@ func (s Stored) Size() (n int64) {
 func (s Stored) Digest() Digest {
 	h := sha256.New()
 	for _, part := range s {
-		h.Write(part)
+		for n := 0; n < len(part); n += hashBytes { // a collection waits for each to end
+			h.Write(part[n:min(n+hashBytes, len(part))])
+		}
 	}
 	return Digest(h.Sum(nil))
 }

@@ -9,8 +9,12 @@ import (
 )
 
 // memoryBytes is how much of a call's output is kept in memory before it goes to
-// a file: most calls never get there.
-const memoryBytes = 128 << 10
+// a file: most calls never get there. A tape that has files keeps largeBytes, as long as
+// few do at once: making a file, writing to it and taking it away takes three times as long.
+const (
+	memoryBytes = 128 << 10
+	largeBytes  = 1 << 20
+)
 
 // maxSpans bounds the memory of the order in which the streams were written.
 const maxSpans = 4096
@@ -27,7 +31,8 @@ type Tape struct {
 
 	mu      sync.Mutex
 	tracks  [streams]track
-	memory  int // bytes in memory
+	memory  int  // bytes in memory
+	large   bool // as many as largeBytes may be
 	file    *os.File
 	failed  bool   // the file cannot be used: what is in memory is all there is
 	spans   []span // what came, in order
@@ -69,7 +74,7 @@ func (t *Tape) Append(stream Stream, offset int64, data []byte) {
 	if offset < k.end || t.ended {
 		return
 	}
-	if t.file == nil && !t.failed && t.files != nil && (t.early || t.memory+len(data) > memoryBytes) {
+	if t.file == nil && !t.failed && t.files != nil && (t.early || !t.holds(len(data))) {
 		t.toFile()
 	}
 	t.note(span{stream, offset, offset + int64(len(data))})
@@ -77,15 +82,42 @@ func (t *Tape) Append(stream Stream, offset int64, data []byte) {
 	if t.file != nil {
 		t.write(stream, k, data)
 	} else {
-		t.memory += k.remember(data)
+		var pages *pages
+		if t.large {
+			pages = &t.files.pages
+		}
+		t.memory += k.remember(data, pages)
 		t.forget(k)
 	}
 	t.poke()
 }
 
+// holds reports whether n more bytes have room in memory.
+func (t *Tape) holds(n int) bool {
+	if t.memory+n <= memoryBytes {
+		return true
+	}
+	if int64(t.memory+n) > min(largeBytes, t.files.region()) {
+		return false
+	}
+	t.large = t.large || t.files.takeLarge()
+	return t.large
+}
+
+// leaveMemory lets go of what is in memory.
+func (t *Tape) leaveMemory() {
+	for i := range t.tracks {
+		t.tracks[i].empty(t.files)
+	}
+	if t.large {
+		t.files.giveLarge()
+	}
+	t.memory, t.large = 0, false
+}
+
 // forget keeps the memory within its bound when there is no file to go to.
 func (t *Tape) forget(k *track) {
-	if t.memory > memoryBytes {
+	if t.memory > memoryBytes && !t.large {
 		t.memory -= k.dropOldest(t.memory - memoryBytes)
 	}
 }
@@ -162,14 +194,21 @@ func (t *Tape) Close() error {
 
 // closeFile closes the file when nobody needs it any more. t.mu is held.
 func (t *Tape) closeFile() error {
-	if t.file == nil || !t.closing || t.readers > 0 {
+	if t.file == nil && !t.large || !t.closing || t.readers > 0 {
 		return nil
 	}
 	file := t.file
-	t.unname()
+	if file == nil {
+		t.leaveMemory()
+	} else {
+		t.unname()
+	}
 	t.file, t.failed = nil, true
 	for i := range t.tracks {
 		t.tracks[i].clear()
+	}
+	if file == nil {
+		return nil
 	}
 	t.files.release()
 	return file.Close()
@@ -215,10 +254,14 @@ func (t *Tape) toFile() {
 	file, err := t.openFile()
 	if err != nil {
 		t.failed = true // the memory goes on alone
+		if t.large {
+			t.large = false
+			t.files.giveLarge()
+		}
 		return
 	}
 	failpoint.At(failpoint.SpoolFile)
-	t.file, t.memory = file, 0
+	t.file = file
 	for i := range t.tracks {
 		k := &t.tracks[i]
 		parts := k.parts
@@ -226,8 +269,10 @@ func (t *Tape) toFile() {
 		for _, p := range parts {
 			k.end = p.start
 			t.write(Stream(i+1), k, p.data)
+			p.giveBack(&t.files.pages)
 		}
 	}
+	t.leaveMemory()
 }
 
 // openFile opens the file, without a name where it can have none.

@@ -187,6 +187,108 @@ func TestTapeKeepsBeginningAndEnd(t *testing.T) {
 	}
 }
 
+// TestTapeKeepsMuchInMemory: without a file as long as few tapes do, all of it and for as
+// long as it is read; what comes beyond goes to a file with what was there.
+func TestTapeKeepsMuchInMemory(t *testing.T) {
+	files := NewFiles(t.TempDir(), 4<<20, 64<<20)
+	random := rand.New(rand.NewPCG(7, 7)) //nolint:gosec // a test
+	for round := range 3 {
+		var all [streams][]byte
+		tape := &Tape{}
+		tape.Keep(files, false)
+		grow := func(to int) {
+			for len(all[0])+len(all[1]) < to {
+				s := Stream(1 + random.IntN(2)) //nolint:gosec // 1 or 2
+				data := bytes.Repeat([]byte{byte('a' + random.IntN(26))}, 1+random.IntN(100<<10))
+				tape.Append(s, int64(len(all[s.index()])), data)
+				all[s.index()] = append(all[s.index()], data...)
+			}
+		}
+		check := func(when string) {
+			t.Helper()
+			r := tape.Read(0, 0)
+			got, _, _ := follow(t, r, make([]byte, 50_000))
+			if !bytes.Equal(got[0], all[0]) || !bytes.Equal(got[1], all[1]) || tape.Kept() != int64(len(all[0])+len(all[1])) {
+				t.Errorf("round %d, %s: other bytes than were written, or not all", round, when)
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		grow(largeBytes - 200<<10)
+		if tape.file != nil || !tape.large || files.large != 1 {
+			t.Errorf("%d bytes are in a file, or count as little", tape.Kept())
+		}
+		check("in memory")
+		late := tape.Read(0, 0)
+		if round > 0 {
+			grow(2 * largeBytes)
+			if tape.file == nil || files.large != 0 {
+				t.Errorf("%d bytes are in no file, or count as memory", tape.Kept())
+			}
+			check("in a file")
+		}
+		tape.End()
+		if err := tape.Close(); err != nil {
+			t.Error(err)
+		}
+		check("closed, with a reader")
+		if err := late.Close(); err != nil {
+			t.Error(err)
+		}
+		if n := tape.Kept(); n != 0 || files.large != 0 || files.used != 0 {
+			t.Errorf("closed: %d bytes are kept, %d tapes in memory and %d files are counted", n, files.large, files.used)
+		}
+	}
+}
+
+// TestFewTapesKeepMuchInMemory: the others go to files, and without one keep little.
+func TestFewTapesKeepMuchInMemory(t *testing.T) {
+	files := NewFiles(t.TempDir(), 4<<20, 4<<20)
+	data := bytes.Repeat([]byte("x"), 2*memoryBytes)
+	var tapes [mostLarge + 2]Tape
+	for i := range tapes {
+		tapes[i].Keep(files, false)
+		tapes[i].Append(Stdout, 0, data)
+		want := int64(len(data))
+		if i == mostLarge+1 {
+			want = memoryBytes // nor is there another file
+		}
+		if n := tapes[i].Kept(); n != want || (tapes[i].file != nil) != (i == mostLarge) {
+			t.Errorf("tape %d keeps %d bytes, want %d; in a file: %v", i, n, want, tapes[i].file != nil)
+		}
+	}
+	tapes[0].Append(Stdout, int64(len(data)), bytes.Repeat([]byte("y"), largeBytes))
+	if n := tapes[0].Kept(); n != memoryBytes || files.large != mostLarge-1 {
+		t.Errorf("without a file %d bytes are kept, want %d; %d tapes count as large", n, memoryBytes, files.large)
+	}
+	for i := range tapes {
+		if err := tapes[i].Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if files.large != 0 || files.used != 0 {
+		t.Errorf("closed: %d tapes in memory and %d files are counted", files.large, files.used)
+	}
+}
+
+// BenchmarkTape writes as much as a call may return by default.
+func BenchmarkTape(b *testing.B) {
+	files := NewFiles(b.TempDir(), 64<<20, 1<<30)
+	chunk := make([]byte, 128<<10)
+	for b.Loop() {
+		var tape Tape
+		tape.Keep(files, false)
+		for at := range int64(8) {
+			tape.Append(Stdout, at*int64(len(chunk)), chunk)
+		}
+		tape.End()
+		if err := tape.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func TestTapeWakesWhoWaits(t *testing.T) {
 	tape := &Tape{}
 	r := tape.Read(0, 0)

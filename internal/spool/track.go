@@ -19,6 +19,7 @@ type track struct {
 type part struct {
 	start int64
 	data  []byte
+	page  *page // data's memory; nil: it is data's own and grows
 }
 
 func (p part) end() int64 { return p.start + int64(len(p.data)) }
@@ -35,16 +36,49 @@ func (k *track) advance(offset int64) {
 	k.end = offset
 }
 
-// remember keeps data in memory and returns how many bytes that took.
-func (k *track) remember(data []byte) int {
-	n := len(k.parts)
-	if n == 0 || k.parts[n-1].end() != k.end {
-		k.parts = append(k.parts, part{start: k.end})
-		n++
+// giveBack lets go of a part's memory.
+func (p part) giveBack(to *pages) {
+	if p.page != nil {
+		to.pool.Put(p.page)
 	}
-	k.parts[n-1].data = append(k.parts[n-1].data, data...)
-	k.end += int64(len(data))
-	return len(data)
+}
+
+// remember keeps data in memory, in pages if there are any, and returns how many bytes
+// that took.
+func (k *track) remember(data []byte, from *pages) int {
+	took := len(data)
+	for len(data) > 0 {
+		n := len(k.parts)
+		room := 0
+		if n > 0 && k.parts[n-1].end() == k.end {
+			room = len(data)
+			if last := &k.parts[n-1]; last.page != nil || from != nil {
+				room = min(room, cap(last.data)-len(last.data))
+			}
+		}
+		if room == 0 {
+			p := part{start: k.end}
+			room = len(data)
+			if from != nil {
+				p.page = from.get()
+				p.data = p.page[:0]
+				room = min(room, len(p.page))
+			}
+			k.parts = append(k.parts, p)
+			n++
+		}
+		k.parts[n-1].data = append(k.parts[n-1].data, data[:room]...)
+		data, k.end = data[room:], k.end+int64(room)
+	}
+	return took
+}
+
+// empty forgets what is in memory.
+func (k *track) empty(files *Files) {
+	for _, p := range k.parts {
+		p.giveBack(&files.pages)
+	}
+	k.parts = nil
 }
 
 // dropOldest lets go of at least n bytes in memory, if there are, and returns how
@@ -55,7 +89,7 @@ func (k *track) dropOldest(n int) int {
 		p := &k.parts[0]
 		cut := min(len(p.data), n-gone)
 		if cut == len(p.data) {
-			k.parts = k.parts[1:]
+			k.parts = k.parts[1:] // a page of it is the collector's
 		} else {
 			p.start, p.data = p.start+int64(cut), p.data[cut:] // append lets go of the rest when it grows
 		}
