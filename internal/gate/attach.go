@@ -43,14 +43,7 @@ func (g *Gate) Attach(ctx context.Context, caller Caller, id string, stdout, std
 }
 
 // hasEnded reports whether the call has ended, with a result or without.
-func (e *entry) hasEnded() bool {
-	select {
-	case <-e.done:
-		return true
-	default:
-		return false
-	}
-}
+func (e *entry) hasEnded() bool { return e.finished.Load() }
 
 // gaveUp reports whether the call ended without a result.
 func (e *entry) gaveUp() bool { return e.hasEnded() && e.err != nil }
@@ -85,7 +78,7 @@ func (g *Gate) join(ctx context.Context, e *entry, obs Observer) (Result, error)
 // await waits for the end of a call.
 func (g *Gate) await(ctx context.Context, e *entry) (Result, error) {
 	select {
-	case <-e.done:
+	case <-g.ledger.done(e):
 	case <-ctx.Done():
 		return Result{}, left(ctx)
 	}

@@ -13,7 +13,6 @@ import (
 const (
 	maxReasons   = 64            // of each list, the last telling how many more there were
 	maxShortText = 512           // bytes of a text once the output is no longer kept
-	reasonBytes  = 80            // of memory beside the texts
 	ruleMore     = "daemon:more" // the rule of the last reason of a cut list
 )
 
@@ -36,34 +35,6 @@ func boundedReasons(reasons []policy.Reason) []policy.Reason {
 		return reasons
 	}
 	return append(slices.Clone(reasons[:maxReasons-1]), policy.Reason{Rule: ruleMore, Message: fmt.Sprintf("and %d more", more)})
-}
-
-// decisionSize is about how many bytes of memory the variable parts of a
-// decision take.
-func decisionSize(d policy.Decision) int64 {
-	n := 0
-	for _, r := range slices.Concat(d.Reasons, d.Warnings) {
-		n += reasonBytes + len(r.Rule) + len(r.Message) + len(r.Remediation) + len(r.Severity)
-	}
-	for _, s := range d.Shadow {
-		n += reasonBytes + len(s.Rule) + len(s.Message)
-	}
-	if d.Transform != nil {
-		n += reasonBytes + len(d.Transform.Args)
-	}
-	for name, value := range d.Obligations.Output.Patterns {
-		n += reasonBytes + len(name) + len(value)
-	}
-	for name, value := range d.Obligations.Exec.EnvSet {
-		n += reasonBytes + len(name) + len(value)
-	}
-	for _, m := range d.Obligations.Sandbox.Mounts {
-		n += reasonBytes + len(m.Path)
-	}
-	for _, text := range slices.Concat(d.Labels, d.Obligations.Exec.EnvDrop, d.Obligations.Output.Redact, d.Obligations.Output.Labels) {
-		n += len(text) + 16
-	}
-	return int64(n)
 }
 
 // shortDecision keeps the outcome and the first reason.

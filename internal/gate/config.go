@@ -129,7 +129,7 @@ type Config struct {
 type Memory struct {
 	// Calls is how many finished calls are known at all, the oldest forgotten first
 	// of the caller that has most: the window in which an id gets its result. Each takes
-	// some 800 bytes. Default 50,000.
+	// some 600 bytes. Default 50,000.
 	Calls int
 	// Forgotten is of how many calls before those the id alone is known, the oldest
 	// forgotten first: one that ran is not run again. Each takes some 30 bytes. Default
@@ -237,6 +237,7 @@ func New(ctx context.Context, cfg Config) (*Gate, error) {
 		cfg: cfg, log: cfg.Logger.Named("gate"), now: cfg.Now,
 		ledger: newLedger(cfg.Memory.withDefaults(), cfg.Now), watches: changeset.NewWatches(changeset.WatchOptions{}),
 	}
+	g.ledger.log = g.log
 	var err error
 	if g.deciding, err = newDecisionLine(); err != nil {
 		return nil, err

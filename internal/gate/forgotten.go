@@ -79,17 +79,6 @@ func (f *forgottenIDs) has(key callKey) bool {
 // do no harm when they are decided anew.
 func mayHaveRun(o Outcome) bool { return o != OutcomeDenied && o != OutcomeApprovalRequired }
 
-// outcome is that of a finished entry.
-func (e *entry) outcome() Outcome {
-	switch {
-	case e.result != nil:
-		return e.result.Outcome
-	case e.brief != nil:
-		return e.brief.outcome
-	}
-	return OutcomeDenied // it was given up
-}
-
 // ranBefore is the error of an id whose call ran and is not known any more.
 func ranBefore(id string) error {
 	return fmt.Errorf("call id %q was used long ago for a call that ran, and its result is no longer kept: it is not run again; the journal tells of it (sandgate audit query), a new call wants a new id: %w",

@@ -15,7 +15,7 @@ import (
 // of which nothing is kept is refused; neither runs again, also after a restart.
 func TestSentAgainAfterLong(t *testing.T) {
 	dir := t.TempDir()
-	few := func(c *gate.Config) { c.Memory = gate.Memory{Calls: 3, OutputBytes: 3000} }
+	few := func(c *gate.Config) { c.Memory = gate.Memory{Calls: 3, OutputBytes: 1000} }
 	b := newBench(t, dir, exits(3, strings.Repeat("x", 1000)), few)
 	check := func() {
 		t.Helper()

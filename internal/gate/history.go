@@ -12,14 +12,20 @@ import (
 
 // add makes an entry known. l.mu is held.
 func (l *ledger) add(e *entry) {
-	if old := l.calls[e.key]; old != nil {
+	s := e.shelf
+	s.calls++
+	switch old := l.calls[e.key]; {
+	case old == nil:
+	case old.finished.Load():
+		l.drop(old)
+	default:
 		l.remove(old)
 	}
 	l.calls[e.key] = e
-	if latest := l.latest[e.key.caller]; latest != nil {
-		e.older, latest.newer = latest, e
+	if s.latest != nil {
+		e.older, s.latest.newer = s.latest, e
 	}
-	l.latest[e.key.caller] = e
+	s.latest = e
 }
 
 // remove makes an entry unknown. l.mu is held.
@@ -31,15 +37,15 @@ func (l *ledger) remove(e *entry) {
 	if e.older != nil {
 		e.older.newer = e.newer
 	}
-	switch {
-	case e.newer != nil:
+	if e.newer != nil {
 		e.newer.older = e.older
-	case e.older != nil:
-		l.latest[e.key.caller] = e.older
-	default:
-		delete(l.latest, e.key.caller)
+	} else {
+		e.shelf.latest = e.older
 	}
 	e.older, e.newer = nil, nil
+	if e.shelf.calls--; e.shelf.calls == 0 {
+		delete(l.shelves, e.key.caller)
+	}
 }
 
 // history returns the caller's entries that fit, the latest first: those that come
@@ -48,7 +54,10 @@ func (l *ledger) history(caller string, fits func(*entry) bool, after *pageMark,
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.forget()
-	e := l.latest[caller]
+	var e *entry
+	if s := l.shelves[caller]; s != nil {
+		e = s.latest
+	}
 	if after != nil {
 		if last := l.calls[callKey{caller, after.id}]; last != nil && last.began.UnixNano() == after.began {
 			e = last.older
@@ -75,12 +84,11 @@ func (l *ledger) describe(e *entry) CallEntry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case e.result != nil:
-		r := e.result
-		out.Ended, out.Outcome, out.ExitCode, out.OutputBytes = e.ended, r.Outcome, r.ExitCode, r.Stdout.TotalBytes+r.Stderr.TotalBytes
-	case e.brief != nil:
-		b := e.brief
-		out.Ended, out.Outcome, out.ExitCode, out.OutputBytes = e.ended, b.outcome, b.exitCode, b.stdout+b.stderr
+	case e.finished.Load():
+		out.Ended, out.Outcome = e.ended, e.outcome
+		if r, err := e.unpack(); err == nil {
+			out.ExitCode, out.OutputBytes = r.ExitCode, r.Stdout.TotalBytes+r.Stderr.TotalBytes
+		}
 	case e.live != nil:
 		stdout, stderr := e.live.tape.Ends()
 		out.OutputBytes = stdout + stderr

@@ -48,8 +48,8 @@ func TestNoCallerMakesAnothersCallsForgotten(t *testing.T) {
 			}
 		}
 	}
-	if l.known.n != limit || len(l.calls) != limit || len(l.known.callers) != 3 {
-		t.Errorf("%d calls are known, %d of them finished, of %d callers, want %d of 3", len(l.calls), l.known.n, len(l.known.callers), limit)
+	if l.known != limit || len(l.calls) != limit || l.enders != 3 {
+		t.Errorf("%d calls are known, %d of them finished, of %d callers, want %d of 3", len(l.calls), l.known, l.enders, limit)
 	}
 	if _, err := l.get(callKey{"mallory", fmt.Sprint(10*limit - 1)}); err != nil {
 		t.Errorf("the flooder's own latest: %v", err)

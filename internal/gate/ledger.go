@@ -1,13 +1,14 @@
 package gate
 
 import (
-	"container/list"
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
+	"go.uber.org/zap"
 
 	"github.com/sandgate/sandgate/internal/spool"
 )
@@ -16,8 +17,7 @@ import (
 // or disturb another's calls by guessing ids.
 type callKey struct{ caller, id string }
 
-// entry is one call that the gate knows. What is below done is set before done
-// is closed and read only after.
+// entry is one call that the gate knows.
 type entry struct {
 	key      callKey
 	digest   string
@@ -25,46 +25,55 @@ type entry struct {
 	session  string
 	detached bool
 	began    time.Time
+	shelf    *shelf
 
-	done   chan struct{}
-	result *Result // nil once only its summary is kept
-	brief  *summary
-	err    error // the call was given up before it ran; the entry is no longer in the ledger
+	// finished is set once, when all else has its last value but for what is kept of it.
+	finished atomic.Bool
+	err      error // the call was given up before it ran; the entry is no longer in the ledger
 
 	// Guarded by the ledger's mutex.
-	finished bool
-	cancel   context.CancelCauseFunc // nil once finished
-	live     *live                   // what its followers see; nil once all of it is elsewhere
-	stored   outputs                 // what of its output is kept outside of the memory
-	newer    *entry                  // of the same caller, by began; see history
-	older    *entry
-	order    *list.Element // in ledger.known once finished
-	output   *list.Element // in ledger.whole while its result is kept
-	ended    time.Time
-	bytes    int64 // about what shorten frees
+	wait    chan struct{}           // closed when it has finished; nil: nobody waits for that
+	cancel  context.CancelCauseFunc // nil once finished
+	live    *live                   // what its followers see; nil once all of it is elsewhere
+	stored  outputs                 // what of its output is kept outside of the memory
+	newer   *entry                  // of the same caller, by began; see history
+	older   *entry
+	ended   time.Time
+	outcome Outcome // empty before it has ended, and when it was given up
+	whole   bool    // kept is the whole result
+	kept    packed  // the result, or its summary
+	order   links   // in shelf.ended once finished
+	output  links   // in ledger.whole while its result is whole
 }
 
 // ledger knows every call that runs and, within bounds, those that have ended.
 type ledger struct {
 	mem Memory
 	now func() time.Time
+	log *zap.Logger
 
-	mu    sync.Mutex
-	calls map[callKey]*entry
-	known knownCalls // finished entries
-	whole *list.List // finished entries with their whole result, oldest first
-	bytes int64      // of whole
-	ran   forgottenIDs
+	mu      sync.Mutex
+	calls   map[callKey]*entry
+	shelves map[string]*shelf // of callers with calls that are known
+	known   int               // how many entries have finished
+	enders  int               // of how many callers those are
+	whole   chain             // finished entries with their whole result, oldest first
+	bytes   int64             // of whole
+	ran     forgottenIDs
+	scratch Result // what is packed
 
-	latest   map[string]*entry // the latest entry of each caller
-	detached map[string]int    // running detached calls by caller; no entry at 0
+	detached map[string]int // running detached calls by caller; no entry at 0
+	past     chan struct{}  // closed
 }
 
 func newLedger(mem Memory, now func() time.Time) *ledger {
-	return &ledger{
-		mem: mem, now: now, calls: make(map[callKey]*entry), whole: list.New(),
-		latest: make(map[string]*entry), detached: make(map[string]int), ran: newForgotten(mem.Forgotten),
+	l := &ledger{
+		mem: mem, now: now, log: zap.NewNop(), calls: make(map[callKey]*entry), shelves: make(map[string]*shelf),
+		whole:    chain{of: func(e *entry) *links { return &e.output }},
+		detached: make(map[string]int), ran: newForgotten(mem.Forgotten), past: make(chan struct{}),
 	}
+	close(l.past)
+	return l
 }
 
 // claim makes the call the claimant's to run (mine), or returns the entry of the
@@ -89,10 +98,8 @@ func (l *ledger) claim(p *prepared, view *live, cancel context.CancelCauseFunc) 
 		return nil, false, fmt.Errorf("this caller has %d calls in the background, the most it may have: cancel one, or send this call without detach: %w",
 			l.mem.Detached, errdefs.ErrResourceExhausted)
 	}
-	e = &entry{
-		key: p.key(), digest: p.digest, tool: p.tool.Name, session: p.call.SessionID, detached: p.call.Detach, began: l.now(),
-		done: make(chan struct{}), cancel: cancel, live: view,
-	}
+	e = l.shelf(p.call.Caller.ID).entry(p.key(), p.digest, p.call.SessionID)
+	e.tool, e.detached, e.began, e.cancel, e.live = p.tool.Name, p.call.Detach, l.now(), cancel, view
 	l.add(e)
 	if e.detached {
 		l.detached[e.key.caller]++
@@ -105,16 +112,14 @@ func (l *ledger) claim(p *prepared, view *live, cancel context.CancelCauseFunc) 
 func (l *ledger) finish(e *entry, res Result, stored outputs) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e.finished {
+	if e.finished.Load() {
 		return
 	}
 	res.Decision = boundedDecision(res.Decision) // a replayed one may be of an older sandgate
+	e.stored, e.ended = stored, l.now()
+	l.keepWhole(e, res)
+	l.remember(e)
 	l.settle(e)
-	e.result, e.stored, e.ended = &res, stored, l.now()
-	e.bytes = resultSize(&res)
-	e.order, e.output = l.known.push(e), l.whole.PushBack(e)
-	l.bytes += e.bytes
-	close(e.done)
 	l.forget()
 	l.bound(e.key.caller)
 }
@@ -124,20 +129,24 @@ func (l *ledger) finish(e *entry, res Result, stored outputs) {
 func (l *ledger) giveUp(e *entry, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e.finished {
+	if e.finished.Load() {
 		return
 	}
-	l.settle(e)
 	e.err = err
 	l.remove(e)
-	close(e.done)
+	l.settle(e)
 }
 
 // settle marks an entry as finished. l.mu is held.
 func (l *ledger) settle(e *entry) {
-	e.finished, e.cancel = true, nil
+	e.cancel = nil
 	if e.live != nil && !e.live.outlives {
 		e.live = nil
+	}
+	e.finished.Store(true)
+	if e.wait != nil {
+		close(e.wait)
+		e.wait = nil
 	}
 	if !e.detached {
 		return
@@ -147,71 +156,86 @@ func (l *ledger) settle(e *entry) {
 	}
 }
 
+// done is closed when the call has ended, with a result or without.
+func (l *ledger) done(e *entry) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.finished.Load() {
+		return l.past
+	}
+	if e.wait == nil {
+		e.wait = make(chan struct{})
+	}
+	return e.wait
+}
+
+// mostAged is how many results are shortened at once because of their age.
+const mostAged = 64
+
 // forget keeps the bounds of what is kept whole. l.mu is held.
 func (l *ledger) forget() {
-	for el := l.whole.Front(); el != nil; el = l.whole.Front() {
-		e := entryOf(el)
-		if l.bytes <= l.mem.OutputBytes && l.now().Sub(e.ended) < l.mem.OutputFor {
+	for n := 0; l.whole.first != nil; n++ {
+		e := l.whole.first
+		if l.bytes <= l.mem.OutputBytes && (n >= mostAged || !l.aged(e)) {
 			break
 		}
 		l.shorten(e)
 	}
 }
 
+// aged reports whether the result of an entry is too old to be kept whole.
+func (l *ledger) aged(e *entry) bool { return e.whole && l.now().Sub(e.ended) >= l.mem.OutputFor }
+
 // bound forgets calls that are too many after one more of the caller. l.mu is held.
 func (l *ledger) bound(caller string) {
-	for l.known.n > l.mem.Calls {
-		e := l.known.spare(caller)
-		if mayHaveRun(e.outcome()) {
+	for l.known > l.mem.Calls {
+		e := l.spare(caller)
+		if e.err == nil && mayHaveRun(e.outcome) {
 			l.ran.add(e.key)
 		}
 		l.drop(e)
 	}
 }
 
-// drop forgets a finished entry. l.mu is held.
+// drop forgets a finished entry. Whoever waited for it may still read its result. l.mu
+// is held.
 func (l *ledger) drop(e *entry) {
-	l.shorten(e)
-	l.known.remove(e)
+	switch {
+	case e.whole && e.kept.output != nil:
+		l.shorten(e)
+	case e.whole:
+		e.kept = l.takeFromWhole(e)
+	}
+	l.unremember(e)
 	l.remove(e)
 }
 
 // waits reports whether the call ended with a question to people: that is no final
 // result, and the call goes on when it is sent again. l.mu is held.
-func (e *entry) waits() bool {
-	return e.finished && (e.result != nil && e.result.Outcome == OutcomeApprovalRequired || e.brief != nil && e.brief.outcome == OutcomeApprovalRequired)
-}
-
-// entryOf reads an element of known or whole, which hold nothing else.
-func entryOf(el *list.Element) *entry {
-	e, _ := el.Value.(*entry)
-	return e
-}
+func (e *entry) waits() bool { return e.finished.Load() && e.outcome == OutcomeApprovalRequired }
 
 // shorten keeps only the summary of a result.
 func (l *ledger) shorten(e *entry) {
-	if e.output == nil {
+	whole := l.takeFromWhole(e)
+	r, err := whole.unpack()
+	if err != nil {
+		l.lost(e, err)
 		return
 	}
-	l.whole.Remove(e.output)
-	e.output = nil
-	l.bytes -= e.bytes
-	e.brief, e.result = summarize(e.result), nil
+	l.keepBrief(e, summarize(&r))
 }
 
 // resultOf reads a finished entry.
 func (l *ledger) resultOf(e *entry) (Result, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e.result != nil {
-		return *e.result, e.err
-	}
-	if e.brief == nil { // given up
+	if e.err != nil { // given up
 		return Result{}, e.err
 	}
-	res := e.brief.result()
-	res.CallID, res.Digest = e.key.id, e.digest
-	return res, e.err
+	if l.aged(e) {
+		l.shorten(e)
+	}
+	return e.unpack()
 }
 
 // viewOf returns what followers of a call see, nil when that is its result, and
@@ -261,7 +285,7 @@ func (l *ledger) ofSession(caller, id string) []*entry {
 	defer l.mu.Unlock()
 	var out []*entry
 	for k, e := range l.calls {
-		if k.caller == caller && e.session == id && !e.finished {
+		if k.caller == caller && e.session == id && !e.finished.Load() {
 			out = append(out, e)
 		}
 	}

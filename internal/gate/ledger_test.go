@@ -137,7 +137,7 @@ func TestOutputsAreForgottenBeforeCalls(t *testing.T) {
 	var mu sync.Mutex
 	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
 	b := newBench(t, t.TempDir(), exits(0, strings.Repeat("x", 1000)), func(c *gate.Config) {
-		c.Memory, c.Now = gate.Memory{Calls: 3, OutputBytes: 7000, OutputFor: time.Minute}, clock
+		c.Memory, c.Now = gate.Memory{Calls: 3, OutputBytes: 2500, OutputFor: time.Minute}, clock
 	})
 	for i := range 3 {
 		b.do(t, bash(fmt.Sprintf("c%d", i), "date"))

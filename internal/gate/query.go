@@ -127,7 +127,7 @@ func (g *Gate) ListCalls(_ context.Context, caller Caller, want CallFilter, limi
 	}
 	all := want.Running == want.Finished
 	found := g.ledger.history(caller.ID, func(e *entry) bool {
-		return (want.SessionID == "" || e.session == want.SessionID) && (all || e.finished == want.Finished)
+		return (want.SessionID == "" || e.session == want.SessionID) && (all || e.finished.Load() == want.Finished)
 	}, after, limit)
 	next := ""
 	if len(found) > limit {

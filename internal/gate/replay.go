@@ -239,20 +239,18 @@ func (g *Gate) recover(ctx context.Context, r *Replay) error {
 
 // restore puts a call of an earlier life of the daemon among the finished ones.
 func (l *ledger) restore(key callKey, p *past) {
-	e := &entry{
-		key: key, digest: p.digest, tool: p.tool, session: p.session, detached: p.detached, began: p.at, done: make(chan struct{}),
-		finished: true, ended: p.endedAt, stored: p.stored, brief: p.brief,
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	e := l.shelf(key.caller).entry(key, p.digest, p.session)
+	e.tool, e.detached, e.began, e.ended, e.stored = p.tool, p.detached, p.at, p.endedAt, p.stored
 	l.add(e)
-	e.order = l.known.push(e)
+	l.remember(e)
 	if p.result != nil {
-		e.result, e.bytes = p.result, resultSize(p.result)
-		e.output = l.whole.PushBack(e)
-		l.bytes += e.bytes
+		l.keepWhole(e, *p.result)
+	} else {
+		l.keepBrief(e, p.brief)
 	}
-	close(e.done)
+	e.finished.Store(true)
 	l.forget()
 	l.bound(key.caller)
 }

@@ -164,7 +164,7 @@ func (g *Gate) endSession(ctx context.Context, owner, id, reason, by string, dis
 	}
 	for _, e := range running {
 		select {
-		case <-e.done:
+		case <-g.ledger.done(e):
 		case <-ctx.Done():
 			g.cfg.Sessions.Reopen(s)
 			return context.Cause(ctx)

@@ -51,23 +51,3 @@ func (s *summary) result() Result {
 	}
 	return r
 }
-
-// Bytes of memory that the fixed parts of a result and of a receipt take.
-const (
-	resultBytes  = 1000
-	receiptBytes = 700
-	entryBytes   = 64 // of one item of a map or list, beside its text
-)
-
-// resultSize is about how many bytes of memory a whole result takes.
-func resultSize(r *Result) int64 {
-	n := resultBytes + r.ResultSizeBytes + int64(len(r.Message)) + decisionSize(r.Decision) + r.Changes.size()
-	if c := r.Receipt; c != nil {
-		n += receiptBytes + int64(len(c.CellID)+len(c.Image)+len(c.ImageDigest)+len(c.Runtime)+len(c.SeccompSHA256))
-		n += int64(entryBytes * (len(c.Enforced) + len(c.Unverified)))
-		for name, value := range c.Namespaces {
-			n += entryBytes + int64(len(name)+len(value))
-		}
-	}
-	return n
-}

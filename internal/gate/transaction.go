@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 
@@ -304,15 +303,3 @@ type Changes struct {
 
 // maxChanges is how many paths a result lists.
 const maxChanges = 1000
-
-// size is about how many bytes of memory it takes.
-func (c *Changes) size() int64 {
-	if c == nil {
-		return 0
-	}
-	var n int64
-	for _, p := range slices.Concat(c.Created, c.Modified, c.Deleted) {
-		n += entryBytes + int64(len(p))
-	}
-	return n
-}
