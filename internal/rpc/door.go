@@ -50,6 +50,10 @@ type request struct {
 	denied   error // why the caller is not known
 	admitted bool  // the interceptor let the caller in; only its goroutine asks
 	gate     atomic.Pointer[passage]
+
+	door *door
+	room *room       // where it has a place; nil: it needs none
+	stop func() bool // keeps the context's end from giving the place back
 }
 
 // passage is when a call came to the gate and left it.
@@ -89,13 +93,26 @@ func (d *door) tap(ctx context.Context, info *tap.Info) (context.Context, error)
 	if err := in.enter(id); err != nil {
 		return ctx, err
 	}
-	context.AfterFunc(ctx, func() { // the context ends with the stream
-		in.leave(id)
-		if p := r.gate.Load(); p != nil {
-			d.telemetry.Request(p.came.Sub(r.received), time.Since(p.left), p.class)
-		}
-	})
+	r.door, r.room = d, in
+	r.stop = context.AfterFunc(ctx, r.leave) // it ends with the stream, at the latest
 	return ctx, nil
+}
+
+// end gives the place back when the handler has returned. The end of the context does
+// so as well, for requests that come to no handler, but in a goroutine of its own: that
+// wakes a thread, and it is in the way of the answer.
+func (r *request) end() {
+	if r != nil && r.stop != nil && r.stop() {
+		r.leave()
+	}
+}
+
+// leave is called once.
+func (r *request) leave() {
+	r.room.leave(r.caller.ID)
+	if p := r.gate.Load(); p != nil {
+		r.door.telemetry.Request(p.came.Sub(r.received), time.Since(p.left), p.class)
+	}
 }
 
 func (r *room) enter(id string) error {

@@ -62,3 +62,49 @@ func TestDoorBoundsEachCallerAndAll(t *testing.T) {
 		t.Errorf("after two ended: got %v, want OK", got)
 	}
 }
+
+// TestPlaceIsGivenBackOnce ends a request by its handler's return, by its context's
+// end, and by both.
+func TestPlaceIsGivenBackOnce(t *testing.T) {
+	a := &door{calls: room{perCaller: 2, all: 2}}
+	enter := func() (*request, context.CancelFunc) {
+		ctx, cancel := context.WithCancel(t.Context())
+		t.Cleanup(cancel)
+		ctx = peer.NewContext(ctx, &peer.Peer{AuthInfo: newUnixPeer(1, 1, 0, "")})
+		ctx, err := a.tap(ctx, &tap.Info{FullMethodName: sandgatev1.ToolService_Execute_FullMethodName})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return requestOf(ctx), cancel
+	}
+	sum := func() int {
+		a.calls.mu.Lock()
+		defer a.calls.mu.Unlock()
+		return a.calls.sum
+	}
+	other, _ := enter()
+	returned, cancel := enter()
+	returned.end()
+	if got := sum(); got != 1 {
+		t.Errorf("after the handler returned: %d places are taken, want 1", got)
+	}
+	cancel()
+	returned.end()
+	if got := sum(); got != 1 {
+		t.Errorf("after its context ended, too: %d places are taken, want 1", got)
+	}
+	broken, cancel := enter()
+	cancel()
+	for sum() != 1 { // by a goroutine: wait for it by the lock that it takes
+	}
+	broken.end()
+	if got := sum(); got != 1 {
+		t.Errorf("after the context ended before the handler returned: %d places are taken, want 1", got)
+	}
+	other.end()
+	var none *request
+	none.end() // where there was no tap
+	if got := sum(); got != 0 || len(a.calls.open) != 0 {
+		t.Errorf("at the end %d places are taken, of callers %v; want none", got, a.calls.open)
+	}
+}

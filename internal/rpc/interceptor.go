@@ -46,7 +46,9 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 		resp, err = handler(ctx, req)
 		return fromHandler(info.FullMethod, err)
 	})
-	if err = s.done(in, err); err != nil {
+	err = s.done(in, err)
+	requestOf(ctx).end()
+	if err != nil {
 		return nil, err
 	}
 	return resp, nil
@@ -55,6 +57,7 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 // stream is the interceptor of streaming RPCs.
 func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	in := s.begin(ss.Context(), info.FullMethod, ss.SetHeader)
+	defer requestOf(ss.Context()).end()
 	return s.done(in, guard(func() error {
 		ctx, err := s.admit(ss.Context(), in)
 		if err != nil {
