@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -21,17 +22,19 @@ import (
 // input builds the whole document that policy decides on. state is nil for a
 // call without a session, or whose session does not exist yet.
 func (g *Gate) input(p *prepared, state *session.State) (policy.Input, error) {
-	root, release, err := g.workspaceFS(p)
+	root, end, err := g.workspaceFS(p)
 	if err != nil {
 		return policy.Input{}, err
 	}
-	defer release()
 	p.looked = seen.Watch(root)
 	call, tool, err := proposal.Build(p.tool, proposal.Call{
 		ID: p.call.ID, Args: p.call.Args, Cwd: p.call.Cwd, Env: p.call.Env,
 		StdinBytes: p.call.StdinBytes, Digest: p.digest, StdinDigest: p.call.StdinDigest, Detached: p.call.Detach,
 		Terminal: p.call.Terminal != nil,
 	}, p.looked)
+	if unopened := end(); unopened != nil {
+		return policy.Input{}, unopened
+	}
 	if err != nil {
 		return policy.Input{}, err
 	}
@@ -67,20 +70,72 @@ func (g *Gate) workspaceOf(p *prepared) (string, error) {
 }
 
 // workspaceFS gives the fact builders a read-only view of the workspace that the
-// call would get. A workspace that does not exist yet is known to be empty.
-func (g *Gate) workspaceFS(p *prepared) (facts.FS, func(), error) {
+// call would get. A workspace that does not exist yet is known to be empty. end is to be
+// called when all has been looked up.
+func (g *Gate) workspaceFS(p *prepared) (root facts.FS, end func() error, err error) {
 	dir, err := g.workspaceOf(p)
 	if err != nil {
 		return nil, nil, err
 	}
 	if dir == "" {
-		return facts.NewMemFS(nil, nil), func() {}, nil
+		return facts.NewMemFS(nil, nil), func() error { return nil }, nil
 	}
-	root, err := facts.OpenOSRoot(dir)
+	w := &workspaceRoot{dir: dir}
+	return w, w.end, nil
+}
+
+// workspaceRoot is a workspace that is opened by the first lookup: many calls name no
+// file.
+type workspaceRoot struct {
+	dir  string
+	once sync.Once
+	root *facts.OSRoot
+	err  error // it could not be opened, so that nothing is known
+}
+
+var _ facts.DirFS = (*workspaceRoot)(nil)
+
+func (w *workspaceRoot) open() (*facts.OSRoot, error) {
+	w.once.Do(func() { w.root, w.err = facts.OpenOSRoot(w.dir) })
+	return w.root, w.err
+}
+
+// end closes the workspace, and tells that it could not be opened.
+func (w *workspaceRoot) end() error {
+	if w.err != nil {
+		return fmt.Errorf("workspace (%v): %w", w.err, errdefs.ErrFailedPrecondition)
+	}
+	if w.root != nil {
+		_ = w.root.Close() // a read-only descriptor: nothing is lost
+	}
+	return nil
+}
+
+// Lstat implements facts.FS.
+func (w *workspaceRoot) Lstat(name string) (fs.FileInfo, error) {
+	root, err := w.open()
 	if err != nil {
-		return nil, nil, fmt.Errorf("workspace (%v): %w", err, errdefs.ErrFailedPrecondition)
+		return nil, err
 	}
-	return root, func() { _ = root.Close() }, nil // a read-only descriptor: nothing is lost
+	return root.Lstat(name)
+}
+
+// Readlink implements facts.FS.
+func (w *workspaceRoot) Readlink(name string) (string, error) {
+	root, err := w.open()
+	if err != nil {
+		return "", err
+	}
+	return root.Readlink(name)
+}
+
+// ReadDirNames implements facts.DirFS.
+func (w *workspaceRoot) ReadDirNames(name string, limit int) ([]string, bool, error) {
+	root, err := w.open()
+	if err != nil {
+		return nil, false, err
+	}
+	return root.ReadDirNames(name, limit)
 }
 
 func callerInput(c Caller) policy.CallerInput {

@@ -81,10 +81,18 @@ func TestToolsShownByTheDefaultPolicy(t *testing.T) {
 }
 
 func BenchmarkExecute(b *testing.B) {
-	bench := newBench(b, b.TempDir(), nil, nil)
-	for b.Loop() {
-		if _, err := bench.Execute(b.Context(), bash("", "git status && ls -la | head"), nil); err != nil {
-			b.Fatal(err)
-		}
+	for name, id := range map[string]string{"alone": "", "session": "s"} {
+		b.Run(name, func(b *testing.B) {
+			bench := newBench(b, b.TempDir(), nil, nil)
+			bench.policy.forget = true
+			call := bash("", "git status && true | cat")
+			call.SessionID = id
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := bench.Execute(b.Context(), call, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
