@@ -81,3 +81,44 @@ func TestNextStageIsMadeBeforeTheRelease(t *testing.T) {
 		t.Errorf("a call in that stage: got %+v, %v", end, err)
 	}
 }
+
+// TestNextStageIsToldOfWhileAProgramRuns: of a program that says nothing the host hears late,
+// and of the next stage with it, but it does not wait for the program's end.
+func TestNextStageIsToldOfWhileAProgramRuns(t *testing.T) {
+	c := startCell(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, change := range []func(*cell.Exec){
+		func(*cell.Exec) {},
+		func(x *cell.Exec) { x.Live = true },
+		func(x *cell.Exec) { x.Ready = func() error { return nil } },
+	} {
+		if _, err := c.Prepare(ctx); err != nil {
+			t.Fatal(err)
+		}
+		x := base("sleep", "1000")
+		x.Next = c.after()
+		change(&x)
+		running, end := context.WithCancel(ctx)
+		started, ended := make(chan struct{}), make(chan error, 1)
+		go func() {
+			_, err := c.Exec(running, x, cell.Handlers{Started: func(cell.Started) { close(started) }})
+			ended <- err
+		}()
+		select {
+		case <-started:
+		case <-ctx.Done():
+			t.Fatal("the host is not told of the start")
+		}
+		if _, err := c.Prepare(ctx); err != nil {
+			t.Errorf("the next stage while the program runs: %v", err)
+		}
+		end()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		if r, err := c.Exec(ctx, base("true"), cell.Handlers{}); err != nil || r.ExitCode != 0 {
+			t.Fatalf("a call in that stage: got %+v, %v", r, err)
+		}
+	}
+}

@@ -27,6 +27,9 @@ const (
 	goneAfter = 2 * time.Second
 	// tick is how often init looks for what does not wake it.
 	tick = time.Millisecond
+	// quietFor is how long a program that says nothing may run before init and the host
+	// are woken for it. Most that only have something to do have ended by then.
+	quietFor = 4 * tick
 	// outRoom is how much may wait to be written to the host before init stops to
 	// read a program's output.
 	outRoom = 512 << 10
@@ -57,9 +60,9 @@ type server struct {
 	spare  []byte // for the records of a stage to come
 
 	fds   []unix.PollFd
-	quiet int       // milliseconds of a short wait
-	idle  bool      // a short wait has seen nothing
-	now   time.Time // of this round of the loop
+	quiet time.Duration // of a short wait
+	idle  bool          // a short wait has seen nothing
+	now   time.Time     // of this round of the loop
 }
 
 // runInit serves the host until it hangs up. As PID 1 it takes everything in the
@@ -170,7 +173,7 @@ func (s *server) serve() error {
 // advance takes every part as far as it can go now. Each reads what poll says that there
 // is to be read, and does not wait.
 func (s *server) advance() {
-	if s.next != nil && !s.next.announced {
+	if s.next != nil && !s.next.clear {
 		s.prepareOn()
 	}
 	if s.call != nil && s.call.advance(s) {
@@ -227,8 +230,18 @@ func (s *server) prepareOn() {
 		}
 		return
 	}
-	n.announced = true
-	s.send(cell.KindPrepared, cell.AppendPrepared(nil, n.prepared))
+	n.clear = true
+	if s.call == nil || !s.call.unsaid() {
+		s.announce()
+	}
+}
+
+// announce tells the host of the stage that waits, if it is ready and was not told of.
+func (s *server) announce() {
+	if n := s.next; n != nil && n.clear && !n.announced {
+		n.announced = true
+		s.send(cell.KindPrepared, cell.AppendPrepared(nil, n.prepared))
+	}
 }
 
 // reap takes the stages that have ended. There is no way in a sound cell for
@@ -320,6 +333,7 @@ func (s *server) finish(c *call) {
 			c.end.Poisoned = s.doubt.Error()
 		}
 	}
+	s.announce()
 	s.send(cell.KindExit, cell.AppendExit(nil, c.end))
 	if s.doubt == nil {
 		c.makeNext(s) // the host counts on it, also when no program ran that it could be made beside

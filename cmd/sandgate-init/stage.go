@@ -33,6 +33,7 @@ type stage struct {
 
 	proven    bool // the holder's proof came
 	viewed    bool // the stage's view is made
+	clear     bool // it is ready, and nothing is left of the calls before
 	announced bool // the host was told
 
 	control, report, start int // start is the pipe to the holder

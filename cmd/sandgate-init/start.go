@@ -124,14 +124,21 @@ func (c *call) makeNext(s *server) {
 
 // pollStart adds what a call waits for whose program is to start. The end of the holder's
 // descriptor tells of its execve, and of its end; a quick program's end is worth the only
-// wake-up, so for a tick after the release nothing else is waited for.
+// wake-up, so for a while after the release nothing else is waited for.
 func (c *call) pollStart(s *server, sooner func(time.Time)) {
 	if c.released {
 		s.watch(c.stage.report, unix.POLLIN)
 		sooner(c.deadline)
-		if quiet := c.releasedAt.Add(tick); len(c.toHolder) == 0 && s.now.Before(quiet) {
+		if quiet := c.releasedAt.Add(c.quiet()); len(c.toHolder) == 0 && s.now.Before(quiet) {
 			sooner(quiet)
+			if c.quiet() > tick {
+				s.watch(c.stage.output[cell.Stdout], unix.POLLIN)
+				s.watch(c.stage.output[cell.Stderr], unix.POLLIN)
+			}
 			return
+		}
+		if c.lookedAt.IsZero() {
+			c.lookedAt = s.now
 		}
 	}
 	var events int16
@@ -139,6 +146,17 @@ func (c *call) pollStart(s *server, sooner func(time.Time)) {
 		events = unix.POLLOUT
 	}
 	s.watch(c.stage.start, events)
+}
+
+// quiet is how long after its release a program may run before init looks at it: most have
+// ended by then. One that is to be fed, or that somebody watches, has a tick, and so has one
+// that has written something.
+func (c *call) quiet() time.Duration {
+	x := &c.request.Exec
+	if c.spoke || c.request.HasStdin || x.Live || x.Terminal != nil {
+		return tick
+	}
+	return min(quietFor, max(x.WallTime, tick))
 }
 
 func (c *call) writeHolder() {
@@ -229,6 +247,7 @@ func (c *call) nextRecord(s *server) (kind uint32, body []byte, ok bool, err err
 // awaitStart waits for the holder to be another program, or to have failed.
 func (c *call) awaitStart(s *server) {
 	c.writeHolder()
+	c.spoke = c.spoke || s.saw(c.stage.output[cell.Stdout]) != 0 || s.saw(c.stage.output[cell.Stderr]) != 0
 	executed := s.saw(c.stage.start)&unix.POLLERR != 0 // or ended
 	var err error
 	if executed {
@@ -298,11 +317,11 @@ func (c *call) startFailed(body []byte) {
 	c.toBurying()
 }
 
-// up notes that the program runs: since its release, as near as one can tell, if it is not
-// long ago.
+// up notes that the program runs: since its release, as near as one can tell, if it was found
+// to run at the first look.
 func (c *call) up(s *server) {
 	c.isUp, c.phase, c.began = true, running, s.now
-	if s.now.Sub(c.releasedAt) < 2*tick {
+	if c.lookedAt.IsZero() || s.now.Sub(c.lookedAt) < 2*tick {
 		c.began = c.releasedAt
 	}
 	c.deadline = c.began.Add(c.request.WallTime)
@@ -310,7 +329,7 @@ func (c *call) up(s *server) {
 	for _, path := range callFilesystems(c.request.Workspace) {
 		c.limits.DiskBytes[path] = c.stage.mounts.sizes[path]
 	}
-	c.started, c.startedBy = cell.AppendStarted(nil, *c.limits), c.began.Add(tick)
+	c.started, c.startedBy = cell.AppendStarted(nil, *c.limits), c.began.Add(c.quiet())
 	for _, signal := range c.early {
 		c.signal(signal)
 	}
