@@ -72,43 +72,6 @@ func (p *pace) until(now time.Time) time.Time {
 	return now.Add(time.Duration(max(p.owed, floodQuanta)) * time.Second / floodRate)
 }
 
-// A program that writes much at once, and init on the same processor, would take turns at
-// each of its writes, eight kilobytes or less. So while much comes its pipes are left to
-// fill for a moment.
-const (
-	flowBytes  = 32 << 10 // in flowTime are much
-	flowTime   = time.Millisecond
-	flowPeriod = 50 * time.Microsecond // the kernel adds as much; it takes a fast writer to fill a pipe
-)
-
-// flow tells when a running program's output is worth reading. The zero value is for one
-// that has written nothing.
-type flow struct {
-	since time.Time // of bytes
-	bytes int64
-	next  time.Time // not before; zero: at once
-}
-
-// took notes n bytes that were read.
-func (f *flow) took(n int64, now time.Time) {
-	if f.bytes += n; f.bytes >= flowBytes {
-		if now.Sub(f.since) < flowTime {
-			f.next = now.Add(flowPeriod)
-		}
-		f.since, f.bytes = now, 0
-	} else if now.Sub(f.since) >= flowTime {
-		f.since, f.bytes = now, n
-	}
-}
-
-// until is when output is to be read again; the zero time is now.
-func (f *flow) until(now time.Time) time.Time {
-	if !now.Before(f.next) {
-		f.next = time.Time{}
-	}
-	return f.next
-}
-
 // strain tells whether others want the processors.
 type strain struct {
 	file int // /proc/loadavg; 0 while it is not open, -1 where there is none
