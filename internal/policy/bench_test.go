@@ -29,24 +29,38 @@ func benchInput(profile, script string) Input {
 	return in
 }
 
-// BenchmarkDecideNew is a call that was not made before: its arguments differ in
-// every round, so that the policy is evaluated and the memo only costs.
+// BenchmarkDecideNew is a call that was not made before. One of a shape that was
+// met before: only its arguments differ in every round. And one of a program that
+// nobody ran lately, so that the policy is evaluated and the memo only costs.
 func BenchmarkDecideNew(b *testing.B) {
 	for _, profile := range []string{"workspace", "readonly", "open"} {
-		b.Run(profile, func(b *testing.B) {
-			e, err := New(b.Context(), Config{Version: "bench", Ceiling: SandboxObligations{Pids: 4096, WallTimeMs: 600_000}})
-			if err != nil || e.Ready() != nil {
-				b.Fatal(err, e.Ready())
+		e, err := New(b.Context(), Config{Version: "bench", Ceiling: SandboxObligations{Pids: 4096, WallTimeMs: 600_000}})
+		if err != nil || e.Ready() != nil {
+			b.Fatal(err, e.Ready())
+		}
+		decide := func(b *testing.B, in Input) {
+			if d := e.Decide(b.Context(), in); d.Outcome == Deny {
+				b.Fatalf("got %+v", d)
 			}
-			in := e.Complete(benchInput(profile, "true"))
-			round := 0
+		}
+		b.Run(profile+"/shape", func(b *testing.B) {
+			in, round := e.Complete(benchInput(profile, "true")), 0
 			b.ReportAllocs()
 			for b.Loop() {
 				round++
 				in.Call.Args = fmt.Appendf(nil, `{"command":"true","round":%d}`, round)
-				if d := e.Decide(b.Context(), in); d.Outcome == Deny {
-					b.Fatalf("got %+v", d)
-				}
+				decide(b, in)
+			}
+		})
+		b.Run(profile+"/program", func(b *testing.B) {
+			calls, round := make([]Input, 4*maxMemoEntries), 0
+			for i := range calls {
+				calls[i] = e.Complete(benchInput(profile, fmt.Sprintf("program%d", i)))
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				decide(b, calls[round%len(calls)])
+				round++
 			}
 		})
 	}

@@ -207,17 +207,22 @@ func (e *Engine) remembered(ctx context.Context, rev *revision, input ast.Value)
 	}
 	w := e.keys.get()
 	defer e.keys.put(w)
-	key, ok := w.of(input)
-	if !ok { // too large to be kept
+	if !w.of(input) { // too large to be kept
 		d, _ := e.said(ctx, rev, input, rev.standing)
 		return d
 	}
-	if d, found := rev.memo.find(key); found {
+	d, found, watch := rev.memo.find(w)
+	if found {
 		return d
 	}
-	d, said := e.said(ctx, rev, input, rev.standing)
+	var said bool
+	if watch == nil {
+		d, said = e.said(ctx, rev, input, rev.standing)
+	} else {
+		d, said = e.said(ctx, rev, input, rev.standing, watch)
+	}
 	if said {
-		rev.memo.keep(key, d)
+		rev.memo.keep(w, d, watch)
 	}
 	return d
 }

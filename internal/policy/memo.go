@@ -16,6 +16,54 @@ const (
 	maxMemoKey     = 16 << 10 // bytes; larger calls are seldom made twice
 )
 
+// generations keep what was looked at last, by keys: at most two generations of
+// it. What is asked for again moves to the young one, and when that is full the
+// old one is dropped. Safe for concurrent use.
+type generations[V any] struct {
+	mu         sync.Mutex
+	young, old map[string]V
+	bytes      int // of young
+	size       func(V) int
+}
+
+func newGenerations[V any](size func(V) int) generations[V] {
+	return generations[V]{young: map[string]V{}, size: size}
+}
+
+func (g *generations[V]) find(key []byte) (V, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if v, ok := g.young[string(key)]; ok {
+		return v, true
+	}
+	v, ok := g.old[string(key)]
+	if ok {
+		g.put(string(key), v)
+	}
+	return v, ok
+}
+
+func (g *generations[V]) keep(key []byte, v V) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.put(string(key), v)
+}
+
+func (g *generations[V]) put(key string, v V) {
+	size := len(key) + g.size(v)
+	if size > maxMemoBytes/16 {
+		return
+	}
+	if old, ok := g.young[key]; ok {
+		g.bytes -= len(key) + g.size(old)
+	}
+	if len(g.young) >= maxMemoEntries || g.bytes+size > maxMemoBytes {
+		g.old, g.young, g.bytes = g.young, make(map[string]V, len(g.young)), 0
+	}
+	g.young[key] = v
+	g.bytes += size
+}
+
 // memo keeps what a revision decided of the last different inputs. A decision
 // follows from its revision and its input alone, since policies have neither
 // clock nor network nor chance, so that the same input is not decided anew: an
@@ -25,62 +73,80 @@ const (
 // (see [needs]); what no rule reads, such as the id of the call, is not in them.
 // Where a rule reads what is never the same, there is no memo.
 //
-// It has two generations: what is asked for again moves to the young one, and
-// when that is full the old one is dropped. Safe for concurrent use.
+// The same holds of inputs whose words differ, where the evaluation of one of
+// them came by nothing that looks at words (see [wordUse]): `wc -l a` is decided
+// as `wc -l b` was, if no rule has asked what wc is given. What is the same to
+// those inputs is their shape. It is found out when a shape is met for the second
+// time, once: whether words are looked at follows from the shape as well.
+//
+// Safe for concurrent use; decisions are their finder's own.
 type memo struct {
-	mu         sync.Mutex
-	young, old map[string]Decision
-	bytes      int // of young
+	decisions generations[Decision]
+	shapes    generations[shape]
+	words     *wordUse // nil: every rule may look at them
+}
+
+// shape is what is known of the inputs of one shape. Its zero value: one was met.
+type shape struct {
+	looks   bool      // their words are looked at
+	decided *Decision // of all of them; nil: it is not known
 }
 
 // newMemo makes the memo of a revision: none if no two calls can be the same to
 // its rules.
-func newMemo(n needs) *memo {
+func newMemo(n needs, words *wordUse) *memo {
 	if n.ids || n.time || n.seq || n.recent || n.counts || n.usage {
 		return nil
 	}
-	return &memo{young: map[string]Decision{}}
+	return &memo{
+		decisions: newGenerations(func(d Decision) int { return d.size() }),
+		shapes:    newGenerations(func(s shape) int { return s.size() }),
+		words:     words,
+	}
 }
 
-// find returns what was decided of the input with the key.
-func (m *memo) find(key []byte) (Decision, bool) {
-	if m == nil || len(key) == 0 {
-		return Decision{}, false
+func (s shape) size() int {
+	if s.decided == nil {
+		return 0
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if d, ok := m.young[string(key)]; ok {
-		return d.clone(), true
+	return s.decided.size()
+}
+
+// find returns what was decided of the input with the key, or of all of its
+// shape. A watch is for the evaluation that has to be made instead, for keep: nil
+// if nothing is to be found out by it.
+func (m *memo) find(w *keyWriter) (d Decision, found bool, watch *wordWatch) {
+	var known bool
+	var s shape
+	if m.words != nil {
+		s, known = m.shapes.find(w.shape())
+		if s.decided != nil {
+			return s.decided.clone(), true, nil
+		}
 	}
-	d, ok := m.old[string(key)]
-	if ok {
-		m.put(string(key), d)
-		d = d.clone()
+	if d, found = m.decisions.find(w.whole()); found {
+		return d.clone(), true, nil
 	}
-	return d, ok
+	if known && !s.looks {
+		watch = &wordWatch{use: m.words}
+	}
+	if m.words != nil && !known {
+		m.shapes.keep(w.shape(), shape{})
+	}
+	return Decision{}, false, watch
 }
 
 // keep notes what was decided of the input with the key.
-func (m *memo) keep(key []byte, d Decision) {
-	if m == nil || len(key) == 0 {
-		return
-	}
+func (m *memo) keep(w *keyWriter, d Decision, watch *wordWatch) {
 	own := d.clone()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.put(string(key), own)
-}
-
-func (m *memo) put(key string, d Decision) {
-	size := len(key) + d.size()
-	if size > maxMemoBytes/16 {
-		return
+	if watch != nil {
+		if !watch.looked {
+			m.shapes.keep(w.shape(), shape{decided: &own})
+			return
+		}
+		m.shapes.keep(w.shape(), shape{looks: true})
 	}
-	if len(m.young) >= maxMemoEntries || m.bytes+size > maxMemoBytes {
-		m.old, m.young, m.bytes = m.young, make(map[string]Decision, len(m.young)), 0
-	}
-	m.young[key] = d
-	m.bytes += size
+	m.decisions.keep(w.whole(), own)
 }
 
 // keys are writers of keys, so that looking one up makes no garbage.
@@ -97,30 +163,59 @@ func (k *keys) put(w *keyWriter) { k.pool.Put(w) }
 
 // keyWriter writes values so that no two different ones are written alike, and
 // numbers as they are spelt, which OPA's order of values does not tell apart.
+// Words are written behind the rest, which says where there are any.
 type keyWriter struct {
-	key []byte
-	ok  bool // the key is whole
+	key   []byte // what is being written to
+	words []byte
+	rest  int  // bytes of key that are no words
+	at    part // what is written is this of an input
+	ok    bool // the key is whole
 
 	item   func(*ast.Term) // write, made once
 	member func(name, item *ast.Term)
 }
 
 func newKeyWriter() *keyWriter {
-	w := &keyWriter{key: make([]byte, 0, 2<<10)}
+	w := &keyWriter{key: make([]byte, 0, 3<<10), words: make([]byte, 0, 1<<10)}
 	w.item = func(item *ast.Term) { w.write(item.Value) }
 	w.member = func(name, item *ast.Term) {
 		w.write(name.Value)
+		in := w.at
+		if in == noWords {
+			w.write(item.Value)
+			return
+		}
+		next, words := noWords, false
+		if name, ok := keyOf(name); ok {
+			next, words = in.member(name)
+		}
+		w.at = next
+		if words {
+			w.key = append(w.key, '?')
+			w.key, w.words = w.words, w.key
+		}
 		w.write(item.Value)
+		if words {
+			w.key, w.words = w.words, w.key
+		}
+		w.at = in
 	}
 	return w
 }
 
-// of returns the key of an input, until the next call; false: it would be too long.
-func (w *keyWriter) of(input ast.Value) ([]byte, bool) {
-	w.key, w.ok = w.key[:0], true
+// of makes the key of an input, until the next call; false: it would be too long.
+func (w *keyWriter) of(input ast.Value) bool {
+	w.key, w.words, w.ok, w.at = w.key[:0], w.words[:0], true, inputPart
 	w.write(input)
-	return w.key, w.ok
+	w.rest = len(w.key)
+	w.key = append(w.key, w.words...)
+	return w.ok && len(w.key) <= maxMemoKey
 }
+
+// shape is the key without words.
+func (w *keyWriter) shape() []byte { return w.key[:w.rest] }
+
+func (w *keyWriter) whole() []byte { return w.key }
 
 func (w *keyWriter) write(value ast.Value) {
 	if w.ok = w.ok && len(w.key) < maxMemoKey; !w.ok {
@@ -141,7 +236,13 @@ func (w *keyWriter) write(value ast.Value) {
 		w.text('"', string(v))
 	case *ast.Array:
 		w.head('[', v.Len())
+		in := w.at
+		w.at = noWords
+		if in == commandsPart {
+			w.at = commandPart
+		}
 		v.Foreach(w.item)
+		w.at = in
 	case ast.Object:
 		w.head('{', v.Len())
 		v.Foreach(w.member)

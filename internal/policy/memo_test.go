@@ -70,7 +70,9 @@ func TestMemoTellsInputsApart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key, ok := newKeyWriter().of(value)
+		w := newKeyWriter()
+		ok := w.of(value)
+		key := w.whole()
 		if other, taken := seen[string(key)]; taken || !ok {
 			t.Errorf("%s has the key of %s", text, other)
 		}
@@ -78,12 +80,11 @@ func TestMemoTellsInputsApart(t *testing.T) {
 	}
 	one, _ := parseInput([]byte(`{"a": 1, "b": {"c": 2, "d": 3}}`))
 	two, _ := parseInput([]byte(`{"b": {"d": 3, "c": 2}, "a": 1}`))
-	a, _ := newKeyWriter().of(one)
-	b, _ := newKeyWriter().of(two)
-	if string(a) != string(b) {
-		t.Errorf("got %q and %q for the same input", a, b)
+	a, b := newKeyWriter(), newKeyWriter()
+	if !a.of(one) || !b.of(two) || string(a.whole()) != string(b.whole()) {
+		t.Errorf("got %q and %q for the same input", a.whole(), b.whole())
 	}
-	if _, ok := newKeyWriter().of(ast.String(strings.Repeat("x", maxMemoKey+1))); ok {
+	if a.of(ast.String(strings.Repeat("x", maxMemoKey+1))) {
 		t.Error("a large input has a key")
 	}
 }
@@ -151,7 +152,7 @@ func TestClonedDecisionsShareNothing(t *testing.T) {
 
 // TestMemoIsBounded in number and bytes, and forgets the oldest first.
 func TestMemoIsBounded(t *testing.T) {
-	m := newMemo(needs{})
+	m := newGenerations(func(d Decision) int { return d.size() })
 	var wait sync.WaitGroup
 	for worker := range 4 {
 		wait.Go(func() {

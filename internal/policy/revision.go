@@ -81,11 +81,12 @@ func makeRevision(ctx context.Context, cfg Config, src sources) (*revision, erro
 		profiles: profileNames(compiler), rules: indexRules(compiler),
 		needs: needsOf(compiler), constants: newConstants(cfg.Ceiling),
 	}
-	rev.memo, rev.standing = newMemo(rev.needs), newStanding(compiler)
+	rev.standing = newStanding(compiler)
 	patterns := newPatternCache(ctx)
 	if rev.decision, err = prepareQuery(compiler, store, patterns, decisionQuery); err != nil {
 		return nil, err
 	}
+	rev.memo = newMemo(rev.needs, newWordUse(compiler, rev.decision.body))
 	if rev.visible, err = prepareQuery(compiler, store, patterns, visibleQuery); err != nil {
 		return nil, err
 	}
