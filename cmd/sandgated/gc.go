@@ -13,19 +13,24 @@ import (
 // to 18 ms, calls take several times as long, so that their p99 is that of the
 // collections as soon as those take more than a hundredth of the time: at 1,000
 // decisions a second and 52 KiB for each, with less than 50 to 90 MiB between two.
-// It may let the heap grow by slackBytes before; what holds more than that anyway keeps the runtime's usual
-// proportion. What has gathered is given back as soon as nothing happens any more.
+// It may let the heap grow by slackBytes before; what holds more than that anyway keeps
+// the runtime's usual proportion. What has gathered is given back as soon as nothing
+// happens any more.
 const (
 	slackBytes    = 96 << 20
 	leastPercent  = 100 // the runtime's default
 	mostPercent   = 1600
 	percentChange = 20 // a smaller change is not worth stopping the world
 	// restEvery is how often is looked whether nothing happens, and restBytes how much
-	// may be allocated between two looks for that.
+	// may be allocated between two looks for that: the daemon's own looks at 64 cells take
+	// 1 MiB.
 	restEvery = time.Second
-	restBytes = 1 << 20
+	restBytes = 2 << 20
 	// heldBytes of garbage and of memory that was not given back are let be.
-	heldBytes = 12 << 20
+	heldBytes = 8 << 20
+	// restTimes is how often memory is given back then: what is in a sync.Pool, or has a
+	// finalizer, is garbage only to the second collection.
+	restTimes = 2
 )
 
 // collector sets how much garbage may gather, after each collection anew.
@@ -67,6 +72,7 @@ func percentFor(live uint64) int {
 // rester gives memory back that the daemon does not need while nothing happens.
 type rester struct {
 	allocated uint64 // at the last look
+	times     int    // how often memory is to be given back yet
 	samples   []metrics.Sample
 }
 
@@ -91,7 +97,6 @@ func newRester() *rester {
 		{Name: "/gc/heap/allocs:bytes"},
 		{Name: "/gc/heap/live:bytes"},
 		{Name: "/memory/classes/heap/objects:bytes"},
-		{Name: "/memory/classes/heap/unused:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"},
 	}}
 }
@@ -106,8 +111,25 @@ func (r *rester) look() bool {
 		}
 		return r.samples[i].Value.Uint64()
 	}
-	allocated, live, held := value(0), value(1), value(2)+value(3)+value(4)
+	return r.due(value(0), value(1), value(2)+value(3))
+}
+
+// due is look, of what was ever allocated, what the last collection has found in use,
+// and what is held of objects and of memory without any. What lies between objects
+// cannot be given back, however often it is tried.
+func (r *rester) due(allocated, live, held uint64) bool {
 	quiet := allocated-r.allocated < restBytes
 	r.allocated = allocated
-	return quiet && held > live+heldBytes
+	switch {
+	case !quiet:
+		r.times = 0
+		return false
+	case held > live+heldBytes:
+		r.times = restTimes
+	}
+	if r.times == 0 {
+		return false
+	}
+	r.times--
+	return true
 }

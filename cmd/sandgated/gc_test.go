@@ -14,7 +14,32 @@ func TestGarbageMayGatherUpToItsSlack(t *testing.T) {
 	}
 }
 
-// What was allocated and let go is given back at rest, once.
+// Memory is given back when nothing happens and there is enough of it, twice, and not
+// for what lies between objects or for the daemon's own looks.
+func TestRestIsRareAndEnds(t *testing.T) {
+	const mib = 1 << 20
+	r := &rester{}
+	for i, s := range []struct {
+		allocated, live, held uint64 // in MiB
+		want                  bool
+	}{
+		{100, 20, 100, false}, // calls run
+		{101, 20, 101, true},
+		{102, 20, 21, true}, // what pools held
+		{103, 20, 22, false},
+		{104, 20, 23, false},
+		{109, 20, 28, false},
+		{110, 20, 29, true}, // the looks' garbage of some time
+		{130, 20, 50, false},
+		{131, 20, 21, false}, // a collection took it meanwhile
+	} {
+		if got := r.due(s.allocated*mib, s.live*mib, s.held*mib); got != s.want {
+			t.Errorf("look %d: got %v, want %v", i, got, s.want)
+		}
+	}
+}
+
+// What was allocated and let go is given back at rest.
 func TestMemoryIsGivenBackAtRest(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(1600))
 	r := newRester()

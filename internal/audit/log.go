@@ -86,7 +86,7 @@ func (l *Log) follow() (*table, error) {
 // fill indexes the lines of the file up to end.
 func fill(t *table, f *os.File, end int64) error {
 	from := t.end()
-	br := bufio.NewReaderSize(io.NewSectionReader(f, from, end-from), 1<<20)
+	br := bufio.NewReaderSize(io.NewSectionReader(f, from, end-from), int(min(end-from, 1<<20))) // often there is little
 	var long []byte
 	for {
 		part, err := br.ReadSlice('\n')
