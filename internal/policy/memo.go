@@ -237,10 +237,7 @@ func (w *keyWriter) write(value ast.Value) {
 	case *ast.Array:
 		w.head('[', v.Len())
 		in := w.at
-		w.at = noWords
-		if in == commandsPart {
-			w.at = commandPart
-		}
+		w.at = in.item()
 		v.Foreach(w.item)
 		w.at = in
 	case ast.Object:

@@ -16,21 +16,37 @@ const (
 	shellPart
 	commandsPart // a list of commandPart
 	commandPart
+	filesPart // a list of filePart
+	filePart
 	somePart // one of those, it is not known which
 )
 
+// item is what the items of a list are.
+func (p part) item() part {
+	switch p {
+	case commandsPart:
+		return commandPart
+	case filesPart:
+		return filePart
+	}
+	return noWords
+}
+
 // member tells what the member of a part is, and whether it is words itself: the
-// arguments of the call, the length of its script, and of a command its
-// arguments with the files that they name.
+// arguments of the call, the length of its script, of a command its arguments
+// with the files that they name, and of a file of a tool its path.
 func (p part) member(name string) (next part, words bool) {
 	switch {
 	case p == inputPart && name == "call":
 		return callPart, false
 	case p == callPart && name == "shell":
 		return shellPart, false
+	case p == callPart && name == "files":
+		return filesPart, false
 	case p == shellPart && name == "commands":
 		return commandsPart, false
-	case (p == callPart || p == commandPart) && name == "args", p == commandPart && name == "files", p == shellPart && name == "bytes":
+	case (p == callPart || p == commandPart) && name == "args", p == commandPart && name == "files", p == shellPart && name == "bytes",
+		p == filePart && (name == "path" || name == "abs" || name == "real"):
 		return noWords, true
 	}
 	return noWords, false

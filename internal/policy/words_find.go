@@ -193,8 +193,12 @@ func (r *ruleWords) pass(expr *ast.Expr) bool {
 	switch terms := expr.Terms.(type) {
 	case *ast.Every:
 		if p, _ := r.part(terms.Domain); p != noWords {
+			item := p.item()
+			if item == noWords {
+				item = somePart
+			}
 			if v, ok := terms.Value.Value.(ast.Var); ok {
-				again = r.is(v, map[bool]part{true: commandPart, false: somePart}[p == commandsPart])
+				again = r.is(v, item)
 			}
 		}
 	case []*ast.Term:

@@ -21,7 +21,7 @@ func (r *ruleWords) looks(expr *ast.Expr) look {
 		return r.looksAt(expr, terms)
 	case *ast.Every:
 		p, l := r.part(terms.Domain)
-		if p != noWords && p != commandsPart {
+		if p != noWords && p.item() == noWords {
 			return looksByIndex
 		}
 		return l
@@ -70,7 +70,7 @@ func (r *ruleWords) looksAt(expr *ast.Expr, terms []*ast.Term) look {
 }
 
 // looksInside tells of the built-in functions of which it is known what of a part
-// they look at: how many commands there are, and one member by its name.
+// they look at: how many items there are, and one member by its name.
 func (r *ruleWords) looksInside(operator ast.Ref, terms []*ast.Term, parts []part) (look, bool) {
 	for i := range parts {
 		if i != 1 && parts[i] != noWords {
@@ -79,8 +79,8 @@ func (r *ruleWords) looksInside(operator ast.Ref, terms []*ast.Term, parts []par
 	}
 	switch {
 	case operator.Equal(ast.Count.Ref()) && len(terms) > 1:
-		return looksNowhere, parts[1] == commandsPart
-	case operator.Equal(ast.ObjectGet.Ref()) && len(terms) > 3 && parts[1] != commandsPart:
+		return looksNowhere, parts[1].item() != noWords
+	case operator.Equal(ast.ObjectGet.Ref()) && len(terms) > 3 && parts[1].item() == noWords:
 		if _, ok := keyOf(terms[2]); !ok {
 			return looksNowhere, false
 		}
@@ -188,22 +188,23 @@ func (r *ruleWords) step(at part, key *ast.Term) (part, look) {
 	switch at {
 	case noWords:
 		return noWords, looksNowhere
-	case commandsPart:
-		// A key that the index may know makes one command of the list known to it.
+	case commandsPart, filesPart:
+		// A key that the index may know makes one item of the list known to it.
 		if v, ok := key.Value.(ast.Var); ok && !r.equal[v] {
-			return commandPart, looksNowhere
+			return at.item(), looksNowhere
 		}
-	case inputPart, callPart, shellPart, commandPart:
-		name, ok := keyOf(key)
-		if !ok {
-			break
+	case commandPart, filePart: // of some item, which the index knows none of
+		if name, ok := keyOf(key); ok {
+			if next, words := at.member(name); !words {
+				return next, looksNowhere
+			}
 		}
-		next, words := at.member(name)
-		switch {
-		case !words:
-			return next, looksNowhere
-		case at == commandPart: // of some command, which the index knows none of
-			return noWords, looksWhenEvaluated
+		return noWords, looksWhenEvaluated
+	case inputPart, callPart, shellPart:
+		if name, ok := keyOf(key); ok {
+			if next, words := at.member(name); !words {
+				return next, looksNowhere
+			}
 		}
 	}
 	return noWords, looksByIndex

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/sandgate/sandgate/internal/facts"
 )
 
 // otherWords is an input of the same shape with words that nobody has.
@@ -32,6 +34,19 @@ func otherWords(t *testing.T, value ast.Value, round int) ast.Value {
 		shell = replaced(shell, keyBytes, ast.Number("77"))
 		call = replaced(call, keyShell, shell)
 	}
+	if files, ok := memberOf(call, keyFiles).(*ast.Array); ok {
+		var others []*ast.Term
+		files.Foreach(func(file *ast.Term) {
+			other := file.Value
+			for _, key := range []*ast.Term{keyPath, keyAbs, keyReal} {
+				if memberOf(other, key) != nil {
+					other = replaced(other, key, ast.String(text))
+				}
+			}
+			others = append(others, ast.NewTerm(other))
+		})
+		call = replaced(call, keyFiles, ast.NewArray(others...))
+	}
 	args := ast.NewObject(ast.Item(keyCommand, ast.StringTerm(text)), ast.Item(keyPath, ast.StringTerm(text)))
 	return replaced(value, keyCall, replaced(call, keyArgs, args))
 }
@@ -40,14 +55,16 @@ func otherWords(t *testing.T, value ast.Value, round int) ast.Value {
 func watched(t *testing.T, e *Engine, value ast.Value) (string, bool) {
 	t.Helper()
 	rev := e.current.Load()
-	watch := &wordWatch{use: newWordUse(rev.decision.compiler, rev.decision.body)}
+	var watch wordWatch
 	if rev.memo != nil {
 		watch.use = rev.memo.words
+	} else { // it reads what is never the same
+		watch.use = newWordUse(rev.decision.compiler, rev.decision.body)
 	}
 	if watch.use == nil {
 		t.Fatal("words are not followed")
 	}
-	d := e.evaluate(t.Context(), rev, value, watch)
+	d := e.evaluate(t.Context(), rev, value, &watch)
 	return asJSON(t, d), watch.looked
 }
 
@@ -124,6 +141,15 @@ var looking = []string{
 	`_said := count(input.call.shell.commands[0].args)`,
 	`_said := count(input.call.shell.commands[0])`,
 	`_said := input.call.shell.bytes`,
+	`_said := input.call.files`,
+	`_said := input.call.files[0].path`,
+	`_said := {f.path | some f in input.call.files}`,
+	`_said := {f | some f in input.call.files}`,
+	`_said := "x" if input.call.files[_].path == "true 1"`,
+	`_said := "x" if input.call.files[0].abs == "true 1"`,
+	"_said := \"x\" if {\n\tsome f in input.call.files\n\tsome key in [\"path\", \"real\"]\n\tf[key] == \"true 1\"\n}",
+	"_said := \"x\" if {\n\tevery f in input.call.files {\n\t\tstartswith(f.real, \"true 1\")\n\t}\n}",
+	"_said := \"x\" if {\n\tsome f in input.call.files\n\tnot _g(f)\n}\n\n_g(f) if object.get(f, \"path\", \"\") != \"true 1\"",
 	`_said := "x" if input.call.args.command == "true 1"`,
 	`_said := "x" if "true 1" == input.call.args.command`,
 	`_said := "x" if input.call.args == {"command": "true 1"}`,
@@ -173,6 +199,9 @@ var looking = []string{
 var notLooking = []string{
 	`_said := input.call.tool`,
 	`_said := count(input.call.shell.commands)`,
+	`_said := count(input.call.files)`,
+	`_said := {f.op | some f in input.call.files}`,
+	"_said := \"x\" if {\n\tevery f in input.call.files {\n\t\tf.op == \"read\"\n\t\tobject.get(f, \"kind\", \"\") == \"\"\n\t}\n}",
 	`_said := {c.base | some c in input.call.shell.commands}`,
 	`_said := object.get(input.call.shell, "error", "none")`,
 	"_said := \"x\" if {\n\tsome c in input.call.shell.commands\n\tlower(c.base) == \"true\"\n}",
@@ -196,6 +225,7 @@ func TestLooksAtWordsAreSeen(t *testing.T) {
 			rev := e.current.Load()
 			for _, script := range []string{"true 1", "true 2"} {
 				in := e.Complete(benchInput("workspace", script))
+				in.Call.Files = []facts.File{{Op: "read", Path: script, Abs: script, Real: script}}
 				value, err := in.valueOf(rev.needs, rev.constants)
 				if err != nil {
 					t.Fatal(err)
