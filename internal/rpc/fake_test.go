@@ -125,7 +125,7 @@ type harness struct {
 
 // serve starts a ready server whose caller is a known administrator; change may
 // alter both before it starts.
-func serve(t *testing.T, change func(*harness, *Config)) *harness {
+func serve(t testing.TB, change func(*harness, *Config)) *harness {
 	t.Helper()
 	h := &harness{
 		gate: &fakeGate{execute: func(_ context.Context, call gate.Call, _ gate.Observer) (gate.Result, error) {
@@ -160,7 +160,7 @@ func serve(t *testing.T, change func(*harness, *Config)) *harness {
 }
 
 // listen serves l until the test ends and returns a connection to target.
-func (h *harness) listen(t *testing.T, l net.Listener, target string) *grpc.ClientConn {
+func (h *harness) listen(t testing.TB, l net.Listener, target string) *grpc.ClientConn {
 	t.Helper()
 	served := make(chan error, 1)
 	go func() { served <- h.server.Serve(l) }()
