@@ -87,15 +87,19 @@ func Redirect(l *zap.Logger) (restore func()) {
 
 type contextKey struct{}
 
-// Into returns a context that carries l.
-func Into(ctx context.Context, l *zap.Logger) context.Context {
-	return context.WithValue(ctx, contextKey{}, l)
+// Source makes a request's logger. It is safe for concurrent use.
+type Source interface{ Logger() *zap.Logger }
+
+// Into returns a context that carries the logger of s, which is not made before
+// somebody asks for it: most requests have nothing to say.
+func Into(ctx context.Context, s Source) context.Context {
+	return context.WithValue(ctx, contextKey{}, s)
 }
 
 // From returns the logger of ctx, or one that drops everything.
 func From(ctx context.Context) *zap.Logger {
-	if l, ok := ctx.Value(contextKey{}).(*zap.Logger); ok {
-		return l
+	if s, ok := ctx.Value(contextKey{}).(Source); ok {
+		return s.Logger()
 	}
 	return zap.NewNop()
 }

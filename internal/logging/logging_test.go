@@ -69,9 +69,13 @@ func TestRedirectCatchesStandardAndGRPCLoggers(t *testing.T) {
 	}
 }
 
+type source struct{ l *zap.Logger }
+
+func (s source) Logger() *zap.Logger { return s.l }
+
 func TestContextCarriesTheLogger(t *testing.T) {
 	l := zap.NewExample()
-	if got := From(Into(context.Background(), l)); got != l {
+	if got := From(Into(context.Background(), source{l})); got != l {
 		t.Errorf("got %p, want %p", got, l)
 	}
 	From(context.Background()).Info("must not panic")

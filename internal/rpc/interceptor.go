@@ -71,7 +71,11 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 type incoming struct {
 	id, method, caller string // caller is empty before it was let in
 	start              time.Time
+	logger             *zap.Logger // the server's
 }
+
+// Logger implements logging.Source.
+func (in *incoming) Logger() *zap.Logger { return in.logger.With(in.fields()...) }
 
 // fields are those of all log lines about the request.
 func (in *incoming) fields() []zap.Field {
@@ -85,7 +89,7 @@ func (in *incoming) fields() []zap.Field {
 
 // begin gives a request its id.
 func (s *Server) begin(ctx context.Context, method string, setHeader func(metadata.MD) error) *incoming {
-	in := &incoming{id: requestID(ctx), method: method, start: time.Now()}
+	in := &incoming{id: requestID(ctx), method: method, start: time.Now(), logger: s.logger}
 	if err := setHeader(metadata.MD{requestIDHeader: {in.id}}); err != nil {
 		s.logger.Debug("header was not sent", append(in.fields(), zap.Error(err))...)
 	}
@@ -137,7 +141,7 @@ func (s *Server) admit(ctx context.Context, in *incoming) (context.Context, erro
 		}
 		return ""
 	})
-	return logging.Into(ctx, s.logger.WithLazy(in.fields()...)), nil
+	return logging.Into(ctx, in), nil
 }
 
 // admitNotReady refuses calls while the daemon has not become ready yet.
