@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	ctd "github.com/containerd/containerd/v2/client"
@@ -64,6 +63,7 @@ type aCell struct {
 type slot struct {
 	server int           // pid of its fork server on the machine
 	group  *cgroup.Group // of its calls, with the fork server in it
+	seen   evidence      // of its last stage
 	worn   bool          // group needs to be renewed before the next call
 }
 
@@ -227,11 +227,12 @@ func (r *Runtime) findStage(c *aCell, s *staging, p cell.Prepared) error {
 			return fmt.Errorf("look for the stage of cell %s: %w", c.id, err)
 		}
 		c.look = status.text
-		if n := len(status.ids); n < 2 || status.ids[n-1] != p.HolderPID || string(status.field("PPid")) != strconv.Itoa(pids[1-at]) {
+		if n := len(status.ids); n < 2 || status.ids[n-1] != p.HolderPID || status.parent != pids[1-at] {
 			continue
 		}
 		s.stage = pids[1-at]
-		s.seen, err = status.evidence()
+		s.seen, err = status.evidence(c.slots[s.slot].seen)
+		c.slots[s.slot].seen = s.seen
 		return err
 	}
 	return fmt.Errorf("holder %d of cell %s, or its stage, is not among its processes: %w", p.HolderPID, c.id, errdefs.ErrInternal)

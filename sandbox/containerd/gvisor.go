@@ -140,7 +140,7 @@ func (r *Runtime) meetVeiled(c *aCell) error {
 	if err != nil {
 		return err
 	}
-	if c.outside, err = status.evidence(); err != nil {
+	if c.outside, err = status.evidence(evidence{}); err != nil {
 		return err
 	}
 	if err := r.verifyVeil(c.outside); err != nil {

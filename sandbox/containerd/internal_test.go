@@ -1,9 +1,11 @@
 package containerd
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -168,5 +170,30 @@ func TestLeftWorkspacesAreNeverRemovedWithTheirFiles(t *testing.T) {
 	}
 	if err := r.removeRunDir(); err != nil {
 		t.Errorf("with an empty place: got %v, want nil", err)
+	}
+}
+
+// TestEvidenceIsNeverHalf: what /proc does not tell, or not as numbers, is no proof.
+func TestEvidenceIsNeverHalf(t *testing.T) {
+	whole, err := readStatus(os.Getpid())
+	if err != nil || whole.parent != os.Getppid() || len(whole.ids) == 0 || whole.ids[0] != os.Getpid() {
+		t.Fatalf("own status: %v, parent %d, ids %v", err, whole.parent, whole.ids)
+	}
+	seen, err := whole.evidence(evidence{})
+	if err != nil || seen.uid != os.Getuid() || len(seen.namespaces) != 7 || seen.namespaces["mnt"] == "" {
+		t.Fatalf("own evidence: %+v, %v", seen, err)
+	}
+	again, err := whole.evidence(evidence{namespaces: map[string]string{"mnt": "mnt:[1]", "net": seen.namespaces["net"]}})
+	if err != nil || !maps.Equal(again.namespaces, seen.namespaces) {
+		t.Errorf("beside an earlier look: got %v, %v, want %v", again.namespaces, err, seen.namespaces)
+	}
+	for _, key := range []string{"Uid", "Seccomp", "NoNewPrivs", "CapEff", "CapPrm", "CapBnd"} {
+		for change, text := range map[string]string{"none": "\nx" + key + ":", "no number": "\n" + key + ":\tx"} {
+			s := whole
+			s.text = bytes.Replace(whole.text, []byte("\n"+key+":"), []byte(text), 1)
+			if _, err := s.evidence(evidence{}); err == nil {
+				t.Errorf("%s of %s: no error", change, key)
+			}
+		}
 	}
 }

@@ -32,9 +32,10 @@ func namespaceNames() []string { return []string{"user", "pid", "mnt", "net", "i
 
 // status is what /proc tells of a process.
 type status struct {
-	pid  int
-	ids  []int // from the machine's pid namespace inwards
-	text []byte
+	pid    int
+	ids    []int // from the machine's pid namespace inwards
+	parent int
+	text   []byte
 }
 
 // readStatus reads it.
@@ -47,65 +48,84 @@ func readStatusInto(into []byte, pid int) (status, error) {
 	if s.text, err = cgroup.AppendKernelFile(into, "/proc/"+strconv.Itoa(pid)+"/status"); err != nil {
 		return s, fmt.Errorf("inspect process: %w", err)
 	}
-	for f := range bytes.FieldsSeq(s.field("NSpid")) {
-		id, err := strconv.Atoi(string(f))
-		if err != nil {
-			return s, fmt.Errorf("inspect process %d: %w", pid, err)
+	for line := range bytes.Lines(s.text) {
+		key, value, _ := bytes.Cut(line, []byte(":"))
+		switch string(key) {
+		case "PPid":
+			s.parent, err = strconv.Atoi(string(first(value)))
+		case "NSpid":
+			for f := range bytes.FieldsSeq(value) {
+				var id int
+				if id, err = strconv.Atoi(string(f)); err != nil {
+					break
+				}
+				s.ids = append(s.ids, id)
+			}
 		}
-		s.ids = append(s.ids, id)
+		if err != nil {
+			return s, fmt.Errorf("inspect process %d: %s: %w", pid, key, err)
+		}
+		if s.ids != nil { // it comes last
+			break
+		}
 	}
 	return s, nil
 }
 
-// field is the rest of the line that begins with a key.
-func (s status) field(key string) []byte {
-	_, rest, ok := bytes.Cut(s.text, []byte("\n"+key+":"))
-	if !ok {
-		return nil
+// first is the first word of a value.
+func first(value []byte) []byte {
+	for f := range bytes.FieldsSeq(value) {
+		return f
 	}
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	return bytes.TrimSpace(line)
+	return nil
 }
 
 // evidence takes from the status, and from the links of its namespaces, what the
-// machine says of a holder.
-func (s status) evidence() (evidence, error) {
-	var err error
-	first := func(key string) string {
-		f := bytes.Fields(s.field(key))
-		if len(f) == 0 {
-			return ""
-		}
-		return string(f[0])
-	}
-	hex := func(key string) uint64 {
-		v, perr := strconv.ParseUint(first(key), 16, 64)
-		if perr != nil {
-			err = fmt.Errorf("inspect process: %s is %q", key, first(key))
-		}
-		return v
-	}
-	number := func(key string) int {
-		v, perr := strconv.Atoi(first(key))
-		if perr != nil {
-			err = fmt.Errorf("inspect process: %s is %q", key, first(key))
-		}
-		return v
-	}
+// machine says of a holder. Names of namespaces that it has in common with an earlier
+// look share that one's memory.
+func (s status) evidence(before evidence) (evidence, error) {
 	e := evidence{seccompFilters: -1, namespaces: make(map[string]string, 8)}
-	e.uid, e.seccompMode, e.noNewPrivs = number("Uid"), number("Seccomp"), number("NoNewPrivs") == 1
-	e.capEffective, e.capPermitted, e.capBounding = hex("CapEff"), hex("CapPrm"), hex("CapBnd")
-	if first("Seccomp_filters") != "" {
-		e.seccompFilters = number("Seccomp_filters")
+	found := 0
+	for line := range bytes.Lines(s.text) {
+		key, value, _ := bytes.Cut(line, []byte(":"))
+		var err error
+		switch string(key) {
+		case "Uid":
+			e.uid, err = strconv.Atoi(string(first(value)))
+		case "Seccomp":
+			e.seccompMode, err = strconv.Atoi(string(first(value)))
+		case "NoNewPrivs":
+			var n int
+			n, err = strconv.Atoi(string(first(value)))
+			e.noNewPrivs = n == 1
+		case "CapEff":
+			e.capEffective, err = strconv.ParseUint(string(first(value)), 16, 64)
+		case "CapPrm":
+			e.capPermitted, err = strconv.ParseUint(string(first(value)), 16, 64)
+		case "CapBnd":
+			e.capBounding, err = strconv.ParseUint(string(first(value)), 16, 64)
+		case "Seccomp_filters":
+			found-- // it is none of those that every kernel tells
+			e.seccompFilters, err = strconv.Atoi(string(first(value)))
+		default:
+			continue
+		}
+		if err != nil {
+			return e, fmt.Errorf("inspect process: %s: %w", key, err)
+		}
+		found++
 	}
-	if nerr := readNamespaces(s.pid, e.namespaces); nerr != nil {
-		return e, fmt.Errorf("inspect process: %w", nerr)
+	if found != 6 {
+		return e, fmt.Errorf("inspect process %d: /proc tells %d of 6 of uid, seccomp mode, no_new_privs and capabilities: %w", s.pid, found, errdefs.ErrInternal)
 	}
-	return e, err
+	if err := readNamespaces(s.pid, e.namespaces, before.namespaces); err != nil {
+		return e, fmt.Errorf("inspect process: %w", err)
+	}
+	return e, nil
 }
 
 // readNamespaces reads which namespaces a process is in.
-func readNamespaces(pid int, into map[string]string) error {
+func readNamespaces(pid int, into, before map[string]string) error {
 	dir := "/proc/" + strconv.Itoa(pid) + "/ns"
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -113,12 +133,16 @@ func readNamespaces(pid int, into map[string]string) error {
 	}
 	defer unix.Close(fd) //nolint:errcheck // nothing was written
 	var link [64]byte
-	for _, name := range append(namespaceNames(), "cgroup") {
+	for _, name := range [...]string{"user", "pid", "mnt", "net", "ipc", "uts", "cgroup"} {
 		n, err := unix.Readlinkat(fd, name, link[:])
 		if err != nil {
 			return &os.PathError{Op: "readlink", Path: dir + "/" + name, Err: err}
 		}
-		into[name] = string(link[:n])
+		was := before[name]
+		if was != string(link[:n]) {
+			was = string(link[:n])
+		}
+		into[name] = was
 	}
 	return nil
 }
