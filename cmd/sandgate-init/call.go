@@ -65,6 +65,7 @@ type call struct {
 	pumps      [3]pump       // by cell.Stream
 	total      int64         // bytes of both streams
 	pace       pace          // of reading them
+	flow       flow          // likewise
 
 	end cell.Exit
 }
@@ -154,7 +155,7 @@ func (c *call) pollSet(s *server, sooner func(time.Time)) {
 	if c.started != nil {
 		sooner(c.startedBy)
 	}
-	if s.waiting() < outRoom && (c.phase == running || c.phase == burying) && !c.waitsForPace(s, sooner) {
+	if s.waiting() < outRoom && (c.phase == running || c.phase == burying) && !c.lets(s, sooner) {
 		for _, stream := range []cell.Stream{cell.Stdout, cell.Stderr} {
 			if fd := c.stage.output[stream]; fd >= 0 {
 				s.watch(fd, unix.POLLIN)
@@ -166,13 +167,16 @@ func (c *call) pollSet(s *server, sooner func(time.Time)) {
 	}
 }
 
-// waitsForPace reports whether a running program writes more than is worth reading,
-// and until when it has to wait.
-func (c *call) waitsForPace(s *server, sooner func(time.Time)) bool {
+// lets reports whether a running program's output is not read at present, since it writes
+// more than is worth it or will soon have written more, and until when.
+func (c *call) lets(s *server, sooner func(time.Time)) bool {
 	if c.phase != running || c.cause != byItself {
 		return false // what is left is no more than fits the pipes
 	}
 	until := c.pace.until(s.now)
+	if until.IsZero() {
+		until = c.flow.until(s.now)
+	}
 	if until.IsZero() {
 		return false
 	}
@@ -191,7 +195,7 @@ func (c *call) advance(s *server) (done bool) {
 	if c.phase == running {
 		c.stdin.pump(c, s)
 	}
-	if c.phase >= running && c.phase <= draining && !c.waitsForPace(s, func(time.Time) {}) {
+	if c.phase >= running && c.phase <= draining && !c.lets(s, func(time.Time) {}) {
 		c.pumpOutput(s)
 	}
 	if c.phase == running {
@@ -339,6 +343,7 @@ func (c *call) pumpOutput(s *server) {
 			n, ended := c.pumps[stream].run(c, s, *fd)
 			c.total += n
 			c.pace.took(n, s.now, s.strain.felt)
+			c.flow.took(n, s.now)
 			if ended {
 				closeFD(fd)
 			}

@@ -72,6 +72,45 @@ func (p *pace) until(now time.Time) time.Time {
 	return now.Add(time.Duration(max(p.owed, floodQuanta)) * time.Second / floodRate)
 }
 
+// A program that writes much at once, and init on the same processor, would take turns at
+// each of its writes, eight kilobytes or less. So while much comes its pipes are left to
+// fill for a moment.
+const (
+	flowBytes  = 96 << 10 // in flowTime are much
+	flowTime   = time.Millisecond
+	flowPeriod = 40 * time.Microsecond // that a fast writer takes to fill a pipe
+)
+
+// flow tells when a running program's output is worth reading. The zero value is for one
+// that has written nothing.
+type flow struct {
+	since time.Time // of bytes
+	bytes int64
+	next  time.Time // not before; zero: at once
+}
+
+// took notes n bytes that were read.
+func (f *flow) took(n int64, now time.Time) {
+	if now.Sub(f.since) >= flowTime {
+		f.since, f.bytes = now, 0
+	}
+	if f.bytes += n; f.bytes < flowBytes {
+		return
+	}
+	f.since, f.bytes, f.next = now, 0, now.Add(flowPeriod)
+	// The kernel would add 50 µs to the wait. It is this thread's; the fork servers, and
+	// with them all programs, are there already.
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1000, 0, 0, 0)
+}
+
+// until is when output is to be read again; the zero time is now.
+func (f *flow) until(now time.Time) time.Time {
+	if !now.Before(f.next) {
+		f.next = time.Time{}
+	}
+	return f.next
+}
+
 // strain tells whether others want the processors.
 type strain struct {
 	file int // /proc/loadavg; 0 while it is not open, -1 where there is none

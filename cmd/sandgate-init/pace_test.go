@@ -80,3 +80,31 @@ func TestRunningProcessesAreRead(t *testing.T) {
 		t.Error("a machine on which this test runs has nothing to run")
 	}
 }
+
+// TestFlow: only a program that writes much at once is let write on for a moment.
+func TestFlow(t *testing.T) {
+	var f flow
+	now := time.Unix(1000, 0)
+	for range 1000 { // 30 MB/s
+		now = now.Add(flowTime / 10)
+		f.took(flowBytes/11, now)
+		if until := f.until(now); !until.IsZero() {
+			t.Fatalf("a program that writes little in a while is left alone until %v", until.Sub(now))
+		}
+	}
+	now = now.Add(time.Hour)
+	for range 8 {
+		now = now.Add(flowTime / 100)
+		f.took(flowBytes/8, now)
+	}
+	if until := f.until(now); until.Sub(now) != flowPeriod {
+		t.Errorf("a program that writes much at once is left alone for %v, want %v", until.Sub(now), flowPeriod)
+	}
+	if now = now.Add(flowPeriod); !f.until(now).IsZero() {
+		t.Error("it is still left alone after that")
+	}
+	f.took(1, now)
+	if !f.until(now).IsZero() {
+		t.Error("it is left alone for its last byte")
+	}
+}

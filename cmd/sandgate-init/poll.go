@@ -10,22 +10,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quietly is how many milliseconds at most a wait may last of which the Go runtime
+// quietly is how long at most a wait may last of which the Go runtime
 // is not told. It saves the runtime two system calls and a wake-up of its monitor
 // for each event of a call. It is less than what makes the monitor interrupt a
 // goroutine, and more than mostly passes between the calls of a busy client.
-const quietly = 8
+const quietly = 8 * time.Millisecond
 
 // quietlyInGVisor is the same where each system call of the runtime's own takes turns
 // with the program on one processor: there it is longer than mostly passes between two
 // calls of a session. What else the runtime has to do (a collection, the answer to
 // SIGTERM) waits as long at most. The monitor must not interrupt goroutines there:
 // sandbox/containerd says so in their environment.
-const quietlyInGVisor = 250
+const quietlyInGVisor = 250 * time.Millisecond
 
 // poll waits for one of the descriptors. A wait that a signal ended is one that has
 // seen nothing.
-func (s *server) poll(wait int) error {
+func (s *server) poll(wait time.Duration) error {
 	err := s.wait(wait)
 	if errors.Is(err, unix.EINTR) {
 		for i := range s.fds {
@@ -36,9 +36,13 @@ func (s *server) poll(wait int) error {
 	return err
 }
 
-func (s *server) wait(wait int) error {
+func (s *server) wait(wait time.Duration) error {
 	if s.idle {
-		_, err := unix.Poll(s.fds, wait)
+		limit := -1
+		if wait >= 0 {
+			limit = int((wait + time.Millisecond - 1) / time.Millisecond)
+		}
+		_, err := unix.Poll(s.fds, limit)
 		s.idle = false
 		return err
 	}
@@ -46,7 +50,7 @@ func (s *server) wait(wait int) error {
 	if wait >= 0 {
 		short = min(wait, s.quiet)
 	}
-	limit := unix.NsecToTimespec(int64(short) * 1e6)
+	limit := unix.NsecToTimespec(int64(short))
 	n, _, e := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&s.fds[0])), uintptr(len(s.fds)), //nolint:gosec // as ppoll(2) wants them
 		uintptr(unsafe.Pointer(&limit)), 0, 0, 0) //nolint:gosec // likewise
 	if e != 0 {
@@ -66,8 +70,8 @@ func (s *server) saw(fd int) int16 {
 	return 0
 }
 
-// pollSet collects what to wait for, and for how many milliseconds.
-func (s *server) pollSet() int {
+// pollSet collects what to wait for, and for how long; less than 0 is without end.
+func (s *server) pollSet() time.Duration {
 	s.fds = append(s.fds[:0], unix.PollFd{Fd: int32(s.in), Events: unix.POLLIN}) //nolint:gosec // descriptors
 	if s.waiting() > 0 {
 		s.watch(s.out, unix.POLLOUT)
@@ -92,7 +96,7 @@ func (s *server) pollSet() int {
 	if until.IsZero() {
 		return -1
 	}
-	return max(0, int((time.Until(until)+time.Millisecond-1)/time.Millisecond))
+	return max(0, time.Until(until))
 }
 
 func (s *server) watch(fd int, events int16) {

@@ -60,9 +60,9 @@ type server struct {
 	spare  []byte // for the records of a stage to come
 
 	fds   []unix.PollFd
-	quiet int       // milliseconds of a short wait
-	idle  bool      // a short wait has seen nothing
-	now   time.Time // of this round of the loop
+	quiet time.Duration // of a short wait
+	idle  bool          // a short wait has seen nothing
+	now   time.Time     // of this round of the loop
 }
 
 // runInit serves the host until it hangs up. As PID 1 it takes everything in the
