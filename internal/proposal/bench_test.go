@@ -121,6 +121,29 @@ func BenchmarkWay(b *testing.B) {
 	}
 }
 
+// BenchmarkWayNew is the way of calls that were not made before: a word or a path
+// of theirs is another each time.
+func BenchmarkWayNew(b *testing.B) {
+	bb := newBench(b)
+	for _, profile := range benchProfiles {
+		for _, c := range []struct{ name, tool, args string }{
+			{"true", "bash", `{"command":"true %d"}`},
+			{"git", "bash", `{"command":"git log -n %d"}`},
+			{"read_file", "read_file", `{"path":"src/a-%d.go"}`},
+		} {
+			b.Run(fmt.Sprintf("%s/%s", profile, c.name), func(b *testing.B) {
+				b.ReportAllocs()
+				for n := 0; b.Loop(); n++ {
+					tool, args, digest := bb.prepare(b, c.tool, fmt.Sprintf(c.args, n))
+					if d := bb.engine.Decide(b.Context(), bb.input(b, tool, args, digest, profile)); d.Reasons == nil {
+						b.Fatal(d)
+					}
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkStage is the same, each stage by itself.
 func BenchmarkStage(b *testing.B) {
 	bb := newBench(b)
