@@ -15,8 +15,7 @@ import (
 	"github.com/sandgate/sandgate/test/daemontest"
 )
 
-// newCall is the n-th of calls that are alike and no two the same, so that none
-// finds its decision already made.
+// newCall is the n-th of calls that are alike and no two the same.
 type newCall func(n int64) *sandgatev1.Call
 
 // decided is a call that the library allows.
@@ -31,6 +30,7 @@ func decidedCalls() []decided {
 	same := bashJob().request("", 0).GetCall()
 	return []decided{
 		{report.CellClosedLoop, trueCall},
+		{report.CellClosedLoop + ", " + report.NewShape, shapedCall},
 		{report.CellClosedLoop + ", the same call again", func(int64) *sandgatev1.Call { return same }},
 		{report.CellClosedLoop + ", readonly, four commands", func(n int64) *sandgatev1.Call {
 			return daemontest.Bash(fmt.Sprintf("git status && git log --oneline -n %d | grep -v wip && cat README.md", n), daemontest.Profile("readonly")).GetCall()
@@ -44,6 +44,14 @@ func decidedCalls() []decided {
 // trueCall is the targets' call with a word that makes it a new one.
 func trueCall(n int64) *sandgatev1.Call {
 	return daemontest.Bash(fmt.Sprintf("true %d", n)).GetCall()
+}
+
+// shapedCall differs from all others also by more than its words, so that every rule
+// that asks for it is evaluated.
+func shapedCall(n int64) *sandgatev1.Call {
+	call := trueCall(n)
+	call.Env = map[string]string{"BENCH": fmt.Sprint(n)}
+	return call
 }
 
 // evaluateArm decides a new call each time.
@@ -91,6 +99,9 @@ func (b *bench) openLoop(t *target) error {
 	}{
 		{report.CellOpenLoop, func(ctx context.Context, n int) error {
 			return t.evaluate(ctx, n%len(t.clients), trueCall(t.decided.Add(1)))
+		}},
+		{report.CellOpenShape, func(ctx context.Context, n int) error {
+			return t.evaluate(ctx, n%len(t.clients), shapedCall(t.decided.Add(1)))
 		}},
 		{report.CellOpenSame, func(ctx context.Context, n int) error { return t.evaluate(ctx, n%len(t.clients), same) }},
 		{report.CellOpenEmpty, func(ctx context.Context, n int) error {
@@ -152,7 +163,7 @@ func (b *bench) rules(plain *target) (err error) {
 				continue
 			}
 			c := cell{on: more, group: report.GroupRules, name: kind.name, amount: n, base: report.ArmLibrary}
-			if err := b.measureCell(c, plain.evaluateArm(report.ArmLibrary, trueCall), more.evaluateArm(report.ArmSandgate, trueCall)); err != nil {
+			if err := b.measureCell(c, plain.evaluateArm(report.ArmLibrary, shapedCall), more.evaluateArm(report.ArmSandgate, shapedCall)); err != nil {
 				return err
 			}
 		}

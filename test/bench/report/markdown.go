@@ -16,8 +16,8 @@ var groups = []struct{ group, heading, text string }{
 	{GroupReuse, "Reuse of cells", "`bash -c true`, one client, the reuse that policy demands. `never` takes what the pool has and then waits for cells to be made."},
 	{GroupIsolation, "Isolation", "One client, session, the wall that policy demands. The plain container is gVisor's floor: the daemon's own specification, rootfs and environment on one processor, with a shell in the place of init that forks and executes the command when it is told so; no inner wall, no daemon."},
 	{GroupCells, "New cells", "`bash -c true`, each call in a cell that nobody used before. Full: one client, bursts no longer than the pool, which is full again before the next. Dry: closed loops for longer than the pool lasts. Cold: no pool, and nothing under way when the call comes."},
-	{GroupDecide, "Decisions", "Evaluate over the unix socket, nothing runs. No two calls are the same but where it says so: of a call that was decided a moment ago, the decision is remembered. Open loop: begun at a fixed rate, measured from the intended start."},
-	{GroupRules, "Rules", "Evaluate of a call under the default library and, in the same slices on a second daemon, under the library with more rules (`data.sandgate.extra`), none of which the call meets."},
+	{GroupDecide, "Decisions", "Evaluate over the unix socket, nothing runs. No two calls are the same but where it says so. Of a call that was decided a moment ago the decision is remembered, and of calls that differ only in words which no rule has looked at (`true 1`, `true 2`: their shape is the same); where it says that a shape was never asked about, all rules are evaluated. Open loop: begun at a fixed rate, measured from the intended start."},
+	{GroupRules, "Rules", "Evaluate of a call under the default library and, in the same slices on a second daemon, under the library with more rules (`data.sandgate.extra`), none of which the call meets. No shape is asked about twice."},
 	{GroupSessions, "Idle sessions", "`bash -c true`, one client, while other sessions wait."},
 	{GroupIdle, "One more session", "The first call of a session, `bash -c true`, with as many waiting without cells; the pool is warm each time."},
 	{GroupNeighbours, "Beside abusers", "`bash -c true`, one client in turns alone and beside a caller whose calls do as told without end, each held by the daemon's default limits."},
@@ -153,13 +153,13 @@ func (r *Run) writeGroup(p *printer, group, heading, text string) {
 
 // writeOpenFloor says how much of a new decision in the open loop is there without it.
 func (r *Run) writeOpenFloor(p *printer, whole *measure.Series) {
-	empty, same := r.Find(GroupDecide, CellOpenEmpty, 1, 0).Arm(ArmSandgate), r.Find(GroupDecide, CellOpenSame, 1, 0).Arm(ArmSandgate)
-	if empty == nil || same == nil {
+	empty, same, fresh := r.Find(GroupDecide, CellOpenEmpty, 1, 0).Arm(ArmSandgate), r.Find(GroupDecide, CellOpenSame, 1, 0).Arm(ArmSandgate), r.Find(GroupDecide, CellOpenShape, 1, 0).Arm(ArmSandgate)
+	if empty == nil || same == nil || fresh == nil {
 		return
 	}
-	p.line("Of the p50 of a new decision, %s ms, an RPC that asks for nothing takes %s (client, kernel, gRPC, processors that slept), in the same run and in turns; the call with its facts and a remembered decision %s more; deciding it anew %s more. Their p99 are %s, %s and %s ms; what the first of these has is not made by deciding.\n",
-		msFine(whole.Percentile(50)), msFine(empty.Percentile(50)), msFine(same.Percentile(50)-empty.Percentile(50)), msFine(whole.Percentile(50)-same.Percentile(50)),
-		ms(empty.Percentile(99)), ms(same.Percentile(99)), ms(whole.Percentile(99)))
+	p.line("Of the p50 of a new decision, %s ms, an RPC that asks for nothing takes %s (client, kernel, gRPC, processors that slept), in the same run and in turns; the same call again %s more; other words of a known shape %s more; evaluating all rules %s more. Their p99 are %s, %s, %s and %s ms; what the first of these has is not made by deciding.\n",
+		msFine(whole.Percentile(50)), msFine(empty.Percentile(50)), msFine(same.Percentile(50)-empty.Percentile(50)), msFine(whole.Percentile(50)-same.Percentile(50)), msFine(fresh.Percentile(50)-whole.Percentile(50)),
+		ms(empty.Percentile(99)), ms(same.Percentile(99)), ms(whole.Percentile(99)), ms(fresh.Percentile(99)))
 }
 
 // writePeers writes each peer beside sandgate.

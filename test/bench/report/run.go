@@ -53,6 +53,8 @@ const (
 	CellDry          = "single-use cell, pool dry"
 	CellCold         = "cold cell"
 	CellOpenLoop     = "Evaluate, open loop"
+	NewShape         = "and a shape that was never asked about"
+	CellOpenShape    = CellOpenLoop + ", " + NewShape
 	CellOpenSame     = "Evaluate, open loop, the same call again"
 	CellOpenEmpty    = "empty RPC (health check), open loop"
 	CellClosedLoop   = "Evaluate, closed loop"
