@@ -9,6 +9,10 @@
 // counts with its whole limits. Whether that is overcommitted is the budget's to
 // say: one of eight times the machine's cores reckons with calls that mostly wait.
 // Beside them slots bound how many calls begin at once.
+//
+// Callers are served in turn, and a caller's calls in their order, with one exception:
+// a call that comes right after one of the same session, whose cell is warm therefore,
+// goes ahead of its own caller's others, but the next one of that session does not.
 package admission
 
 import (
@@ -16,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -78,7 +83,9 @@ type Line struct {
 	waiting int
 	slots   slots
 	hold    time.Duration // mean time that calls keep their place; 0: not known
-	stats   State         // its counters
+	// following is the share of the calls let in from the line that went ahead of others.
+	following float64
+	stats     State // its counters
 }
 
 // class is a kind of call that has a share of its own.
@@ -88,7 +95,8 @@ type class struct{ reserve, used Resources }
 type caller struct {
 	id      string
 	used    Resources
-	waiting []*waiter // oldest first
+	waiting []*waiter // in the order of service
+	ended   []end     // calls of sessions, a moment ago, the oldest first
 }
 
 // waiter is a call in line.
@@ -102,6 +110,9 @@ type waiter struct {
 type Request struct {
 	Caller string // who asks
 	Class  string // what a share may be reserved for: the policy profile
+	// Session names calls of the caller that are served best one right after another,
+	// by the same cell. Optional.
+	Session string
 	// CPUMillis and MemoryBytes are the call's limits.
 	CPUMillis, MemoryBytes int64
 	// Deadline is when the call is of no use any more. Zero: none.
@@ -117,6 +128,9 @@ type Ticket struct {
 	since  time.Time
 	in     bool // guarded by the line's mutex, as the next
 	slot   *list.Element
+	// session is the request's; follows: it goes ahead, after a call of that session.
+	session string
+	follows bool
 	// Waited is how long the call was in line.
 	Waited time.Duration
 }
@@ -217,6 +231,7 @@ func (t *Ticket) Leave() {
 	t.in = false
 	l.take(t, t.cost.times(-1))
 	l.freeSlot(t)
+	t.caller.noteEnd(t, now)
 	l.forget(t.caller)
 	held := max(now.Sub(t.since), time.Microsecond)
 	if l.hold == 0 {
@@ -238,7 +253,7 @@ func (l *Line) ticket(r Request, now time.Time) *Ticket {
 		k = l.rest
 	}
 	most := l.common.plus(k.reserve)
-	return &Ticket{line: l, caller: c, class: k, since: now, cost: Resources{
+	return &Ticket{line: l, caller: c, class: k, session: r.Session, since: now, cost: Resources{
 		Calls: 1, CPUMillis: min(max(r.CPUMillis, 0), most.CPUMillis), MemoryBytes: min(max(r.MemoryBytes, 0), most.MemoryBytes),
 	}}
 }
@@ -255,7 +270,11 @@ func (l *Line) lineUp(t *Ticket, r Request, now time.Time) (*waiter, error) {
 		}
 		return nil, &BusyError{reason, l.retryAfter(own)}
 	}
-	if wait := l.expected(own); !r.Deadline.IsZero() && now.Add(wait).After(r.Deadline) {
+	at := own
+	if t.follows = t.caller.takeEnd(t.session, now); t.follows {
+		at = t.caller.place()
+	}
+	if wait := l.expected(at); !r.Deadline.IsZero() && now.Add(wait).After(r.Deadline) {
 		l.stats.Expired++
 		l.forget(t.caller)
 		return nil, &BusyError{"the timeout of the call would pass before its turn to run", l.retryAfter(own)}
@@ -264,7 +283,7 @@ func (l *Line) lineUp(t *Ticket, r Request, now time.Time) (*waiter, error) {
 	if own == 0 {
 		l.ring = append(l.ring, t.caller)
 	}
-	t.caller.waiting = append(t.caller.waiting, w)
+	t.caller.waiting = slices.Insert(t.caller.waiting, at, w)
 	l.waiting++
 	l.serve(now) // those before it may only wait for their own callers' calls
 	return w, nil

@@ -42,8 +42,8 @@ func (l *Line) serveOne(now time.Time) bool {
 	return false
 }
 
-// next returns the caller's oldest call that can be let in; of each class only
-// the oldest is looked at. If there is none it returns the oldest that waits for
+// next returns the caller's first call that can be let in; of each class only
+// the first is looked at. If there is none it returns the first that waits for
 // room, rather than for other calls of its own caller.
 func (l *Line) next(c *caller, barred bool) (fitting, blocked *waiter) {
 	var seen [8]*class
@@ -71,6 +71,7 @@ func (l *Line) letIn(w *waiter, now time.Time) {
 	t := w.ticket
 	l.remove(w)
 	l.stats.Waited++
+	l.countFollowers(t)
 	t.Waited, t.since = now.Sub(t.since), now
 	l.admit(t, now)
 	close(w.ready)
@@ -137,14 +138,15 @@ func (l *Line) fitsReserve(t *Ticket) bool {
 }
 
 // expected is about how long a call waits of whose caller that many are in line
-// already. 0: not known.
+// before it, and others that go ahead come later. 0: not known.
 func (l *Line) expected(own int) time.Duration {
 	callers := len(l.ring)
 	if own == 0 {
 		callers++
 	}
 	before := min(l.waiting, own*callers+callers-1)
-	return time.Duration(before+1) * l.hold / time.Duration(max(l.used.Calls, 1))
+	calls := float64(before+1) / (1 - min(l.following, 0.5))
+	return time.Duration(calls * float64(l.hold) / float64(max(l.used.Calls, 1)))
 }
 
 // Bounds of the hint when to come again.

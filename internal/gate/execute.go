@@ -16,6 +16,7 @@ import (
 	"github.com/sandgate/sandgate/internal/session"
 	"github.com/sandgate/sandgate/internal/spool"
 	"github.com/sandgate/sandgate/internal/telemetry"
+	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/failpoint"
 )
 
@@ -334,8 +335,12 @@ const maxDecided = 4
 // labels meanwhile is decided anew: it would not have been allowed with a label
 // that it did not see. So is one that another revision of the policy decided.
 func (w *way) admit(ctx context.Context, cost *policy.SandboxObligations) (*admission.Ticket, error) {
+	warm := "" // whose cell it gets, where it matters which of its caller's calls come first
+	if sandbox.Reuse(cost.Reuse) == sandbox.ReuseSession {
+		warm = w.call.SessionID
+	}
 	place, err := w.gate.cfg.Admission.Enter(ctx, admission.Request{
-		Caller: w.call.Caller.ID, Class: w.profile, CPUMillis: cost.CPUMillis, MemoryBytes: cost.MemoryBytes, Deadline: w.deadline(ctx),
+		Caller: w.call.Caller.ID, Session: warm, Class: w.profile, CPUMillis: cost.CPUMillis, MemoryBytes: cost.MemoryBytes, Deadline: w.deadline(ctx),
 	})
 	w.mark(telemetry.Queue)
 	if err != nil {
