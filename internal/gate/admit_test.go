@@ -182,6 +182,61 @@ func TestAdmissionIsAskedForWhatTheCageCosts(t *testing.T) {
 	}
 }
 
+// TestCallFollowsItsSessionsLastOneIntoItsCell: of the calls of a caller in line the one
+// goes first whose session had one running until just now, if its cell is kept for it.
+func TestCallFollowsItsSessionsLastOneIntoItsCell(t *testing.T) {
+	for reuse, want := range map[string][]string{
+		"session": {"c1", "c2", "c4", "c3"},
+		"never":   {"c1", "c2", "c3", "c4"},
+		"caller":  {"c1", "c2", "c3", "c4"},
+	} {
+		t.Run(reuse, func(t *testing.T) {
+			running, release := make(chan string), make(chan struct{})
+			var line *admission.Line
+			b := newBench(t, t.TempDir(), func(_ context.Context, call sandbox.Call) (sandbox.Result, error) {
+				running <- call.ID[:2]
+				<-release
+				return sandboxtest.Exit(0, ""), nil
+			}, func(c *gate.Config) {
+				now := time.Now() // at which all of this happens
+				inLine(t, admission.Config{Budget: admission.Resources{Calls: 1}, Now: func() time.Time { return now }})(c)
+				line = c.Admission
+			})
+			b.policy.decide = func(policy.Input) policy.Decision {
+				return policy.Decision{Outcome: policy.Allow, Obligations: policy.Obligations{Sandbox: policy.SandboxObligations{Reuse: reuse}}}
+			}
+			var ended []func()
+			begin := func(id, session string) {
+				call := bash(id, "true")
+				call.SessionID = session
+				answer := b.start(t.Context(), call)
+				ended = append(ended, func() { <-answer })
+			}
+			begin("c1", "one")
+			got := []string{<-running}
+			begin("c2", "two")
+			waits(t, line, 1)
+			begin("c3", "three")
+			waits(t, line, 2)
+			release <- struct{}{}
+			got = append(got, <-running)
+			begin("c4", "one")
+			waits(t, line, 2)
+			for range 2 {
+				release <- struct{}{}
+				got = append(got, <-running)
+			}
+			release <- struct{}{}
+			for _, wait := range ended {
+				wait()
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("order (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // meter keeps what it is told.
 type meter struct {
 	mu        sync.Mutex
