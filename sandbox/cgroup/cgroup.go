@@ -55,18 +55,27 @@ type backend interface {
 	leaf(path string) string
 	readLimits(path string) (map[string]int64, error)
 	unthrottle(path string)
-	usage(path string, read reader) Usage
-	cpu(path string, read reader) (user, system time.Duration)
-	oomKills(path string, read reader) int64
+	// at is where a group's file is.
+	at(path string, f file) string
+	usage(read reader) Usage
+	cpu(read reader) (user, system time.Duration)
 	// peakFile is what is written to in order to reset the peak of memory.
-	peakFile(path string) string
-	// memoryNow is the memory in use.
-	memoryNow(path string, read reader) int64
+	peakFile() file
+	// memoryFile has the memory in use.
+	memoryFile() file
 }
 
-// reader returns the content of a file of a group; the bytes are valid until the
+// file is one of any group's files.
+type file struct{ controller, name string } // the controller's v1 name; on v2 there is none
+
+// reader returns the content of a file of one group; the bytes are valid until the
 // next call.
-type reader func(file string) ([]byte, error)
+type reader func(f file) ([]byte, error)
+
+// readerOf reads the files of a group that are not kept open.
+func (m *Manager) readerOf(path string) reader {
+	return func(f file) ([]byte, error) { return os.ReadFile(m.b.at(path, f)) }
+}
 
 // Manager makes groups. It is safe for concurrent use on different groups.
 type Manager struct{ b backend }
@@ -181,11 +190,11 @@ func (m *Manager) SetLimits(path string, l Limits) (map[string]int64, error) {
 func (m *Manager) Unthrottle(path string) { m.b.unthrottle(path) }
 
 // Usage reads the counters of the group.
-func (m *Manager) Usage(path string) Usage { return m.b.usage(path, os.ReadFile) }
+func (m *Manager) Usage(path string) Usage { return m.b.usage(m.readerOf(path)) }
 
 // Procs returns the processes in the group itself, not in groups below it.
 func (m *Manager) Procs(path string) ([]int, error) {
-	return readProcs(ReadKernelFile, m.b.dirs(path)[0])
+	return readProcs(ReadKernelFile, m.b.dirs(path)[0]+procsFile)
 }
 
 // Children returns the names of the groups in a group.
@@ -219,8 +228,11 @@ func precondition(format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, errdefs.ErrFailedPrecondition)...)
 }
 
-func readProcs(read reader, dir string) ([]int, error) {
-	text, err := read(dir + "/cgroup.procs")
+// procsFile is the list of processes in the directory of a group.
+const procsFile = "/cgroup.procs"
+
+func readProcs(read func(path string) ([]byte, error), path string) ([]int, error) {
+	text, err := read(path)
 	if err != nil {
 		return nil, fmt.Errorf("list control group: %w", err)
 	}
@@ -247,10 +259,8 @@ func writeFile(path, value string) error {
 }
 
 // readInt reads a file with one number. "max" is math.MaxInt64.
-func readInt(path string) (int64, error) { return intFrom(os.ReadFile, path) }
-
-func intFrom(read reader, path string) (int64, error) {
-	text, err := read(path)
+func readInt(path string) (int64, error) {
+	text, err := os.ReadFile(path) //nolint:gosec // below the control groups' root
 	if err != nil {
 		return 0, err
 	}
@@ -272,38 +282,39 @@ func parseInt(s string) (int64, error) {
 }
 
 // intOr reads a number, or -1 when the kernel has no such file.
-func intOr(read reader, path string) int64 {
-	v, err := intFrom(read, path)
+func intOr(read reader, f file) int64 {
+	text, err := read(f)
+	if err != nil {
+		return -1
+	}
+	v, err := parseInt(string(bytes.TrimSpace(text)))
 	if err != nil {
 		return -1
 	}
 	return v
 }
 
-// keyed reads "key value" lines; nil when the file is not there.
-func keyed(read reader, path string) map[string]int64 {
-	text, err := read(path)
+// keyOr reads the number of a key in a file of "key value" lines, or -1 when there is none.
+func keyOr(read reader, f file, key string) int64 {
+	text, err := read(f)
 	if err != nil {
-		return nil
+		return -1
 	}
-	out := make(map[string]int64, 8)
-	for line := range bytes.Lines(text) {
-		key, value, ok := bytes.Cut(bytes.TrimSpace(line), []byte(" "))
-		if !ok {
-			continue
-		}
-		if v, err := parseInt(string(value)); err == nil {
-			out[string(key)] = v
-		}
-	}
-	return out
-}
-
-func keyOr(m map[string]int64, key string) int64 {
-	if v, ok := m[key]; ok {
+	if v, ok := valueOf(text, key); ok {
 		return v
 	}
 	return -1
+}
+
+// valueOf finds the number of a key in "key value" lines.
+func valueOf(text []byte, key string) (int64, bool) {
+	for line := range bytes.Lines(text) {
+		if k, value, ok := bytes.Cut(bytes.TrimSpace(line), []byte(" ")); ok && string(k) == key {
+			v, err := parseInt(string(value))
+			return v, err == nil
+		}
+	}
+	return 0, false
 }
 
 // cpuPeriod returns quota and period in microseconds for a share of cores. The

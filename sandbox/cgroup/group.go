@@ -17,7 +17,8 @@ type Group struct {
 	path string
 	own  int64 // processes in it that are not the call's
 
-	files  map[string]kept
+	procs  string // the list of its processes
+	files  []kept
 	buf    []byte
 	limits Limits
 	shown  map[string]int64
@@ -32,6 +33,7 @@ type Group struct {
 // kept is a file that stays open. Its descriptor is asked for once: os.File asks the
 // kernel about it each time.
 type kept struct {
+	file
 	*os.File
 	fd int
 }
@@ -55,7 +57,7 @@ func (m *Manager) Group(path string, own int) (*Group, error) {
 
 // At is Group for a group that was made before, or is gone.
 func (m *Manager) At(path string, own int) *Group {
-	return &Group{m: m, path: path, own: int64(own), files: make(map[string]kept, 12)}
+	return &Group{m: m, path: path, own: int64(own), procs: m.b.dirs(path)[0] + procsFile}
 }
 
 // Path is the group's path from the root of each hierarchy.
@@ -66,7 +68,7 @@ func (g *Group) Close() {
 	for _, f := range g.files {
 		_ = f.Close() // only counters were read
 	}
-	clear(g.files)
+	g.files = nil
 }
 
 // Add moves a process into the group; what it forks is born there.
@@ -80,14 +82,14 @@ func (g *Group) Procs() ([]int, error) {
 		var err error
 		g.buf, err = AppendKernelFile(g.buf[:0], file)
 		return g.buf, err
-	}, g.m.b.dirs(g.path)[0])
+	}, g.procs)
 }
 
 // SetLimits is that of Manager, and does nothing when the limits are the same as
 // before. The map is the caller's.
 func (g *Group) SetLimits(l Limits) (map[string]int64, error) {
 	if l == g.limits && !g.loose.Swap(false) {
-		return maps.Clone(g.shown), nil
+		return g.copied(), nil
 	}
 	with := l
 	if with.Pids > 0 {
@@ -102,7 +104,14 @@ func (g *Group) SetLimits(l Limits) (map[string]int64, error) {
 		shown["pids"] -= g.own
 	}
 	g.limits, g.shown = l, shown
-	return maps.Clone(shown), nil
+	return g.copied(), nil
+}
+
+// copied is what is shown, with room for as much as a receipt adds.
+func (g *Group) copied() map[string]int64 {
+	out := make(map[string]int64, len(g.shown)+6)
+	maps.Copy(out, g.shown)
+	return out
 }
 
 // Unthrottle is that of Manager, until the next SetLimits. It may be called
@@ -117,12 +126,12 @@ func (g *Group) Unthrottle() {
 func (g *Group) Begin() {
 	if !g.begun {
 		g.begun = true
-		g.before = g.m.b.usage(g.path, g.read)
-		g.memory = g.m.b.memoryNow(g.path, g.read)
+		g.before = g.m.b.usage(g.read)
+		g.memory = intOr(g.read, g.m.b.memoryFile())
 	} else {
-		g.before.CPUUser, g.before.CPUSystem = g.m.b.cpu(g.path, g.read)
+		g.before.CPUUser, g.before.CPUSystem = g.m.b.cpu(g.read)
 	}
-	f, err := g.open(g.m.b.peakFile(g.path))
+	f, err := g.open(g.m.b.peakFile())
 	if err == nil {
 		_, err = f.WriteAt([]byte("0"), 0)
 	}
@@ -132,7 +141,7 @@ func (g *Group) Begin() {
 // Usage is what the call has used since Begin; it is asked once. The peaks of a group that is not
 // Worn may be those of the calls before: at most two processes and 2 MiB.
 func (g *Group) Usage() Usage {
-	seen := g.m.b.usage(g.path, g.read)
+	seen := g.m.b.usage(g.read)
 	defer func() { g.before = seen }()
 	return g.since(seen)
 }
@@ -147,7 +156,7 @@ func (g *Group) Meter() *Meter {
 }
 
 // Usage is what the call has used since Begin. What cannot be read is -1.
-func (m *Meter) Usage() Usage { return m.g.since(m.g.m.b.usage(m.g.path, os.ReadFile)) }
+func (m *Meter) Usage() Usage { return m.g.since(m.g.m.b.usage(m.g.m.readerOf(m.g.path))) }
 
 // since is what was used since Begin, given what the counters say now.
 func (g *Group) since(now Usage) Usage {
@@ -177,28 +186,30 @@ func (g *Group) Resets() bool { return g.resets }
 // not do: the kernel cannot reset all of them. u is the last call's usage.
 func (g *Group) Worn(u Usage) bool {
 	return !g.resets || u.PidsPeak > leftoverPids || u.OOMKills != 0 || u.PidsLimitHits > 0 ||
-		g.m.b.memoryNow(g.path, g.read) > g.memory+leftoverBytes
+		intOr(g.read, g.m.b.memoryFile()) > g.memory+leftoverBytes
 }
 
-func (g *Group) open(file string) (kept, error) {
-	if f, ok := g.files[file]; ok {
-		return f, nil
+func (g *Group) open(f file) (*kept, error) {
+	for i := range g.files {
+		if g.files[i].file == f {
+			return &g.files[i], nil
+		}
 	}
-	f, err := os.OpenFile(file, os.O_RDWR, 0)                               //nolint:gosec // below the control groups' root
+	path := g.m.b.at(g.path, f)
+	opened, err := os.OpenFile(path, os.O_RDWR, 0)                          //nolint:gosec // below the control groups' root
 	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EINVAL) { // one that can only be read
-		f, err = os.Open(file) //nolint:gosec // likewise
+		opened, err = os.Open(path) //nolint:gosec // likewise
 	}
 	if err != nil {
-		return kept{}, err
+		return nil, err
 	}
-	k := kept{f, int(f.Fd())}
-	g.files[file] = k
-	return k, nil
+	g.files = append(g.files, kept{f, opened, int(opened.Fd())})
+	return &g.files[len(g.files)-1], nil
 }
 
 // read is a reader on files that stay open.
-func (g *Group) read(file string) ([]byte, error) {
-	f, err := g.open(file)
+func (g *Group) read(of file) ([]byte, error) {
+	f, err := g.open(of)
 	if err != nil {
 		return nil, err
 	}
@@ -218,14 +229,14 @@ func (g *Group) read(file string) ([]byte, error) {
 		n += more
 	}
 	if err != nil {
-		return nil, &fs.PathError{Op: "read", Path: file, Err: err}
+		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: err}
 	}
 	return g.buf[:n], nil
 }
 
 // readAt is one read into buf from n on. os.File would read until it sees the end, which
 // doubles the system calls.
-func (g *Group) readAt(f kept, n int) (int, error) {
+func (g *Group) readAt(f *kept, n int) (int, error) {
 	more, err := again(func() (int, error) { return syscall.Pread(f.fd, g.buf[n:], int64(n)) })
 	return max(0, more), err
 }

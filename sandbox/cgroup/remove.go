@@ -76,7 +76,7 @@ func (m *Manager) Kill(path string) (int, error) {
 func killTree(top string) (int, error) {
 	killed := 0
 	for _, dir := range subdirs(top) {
-		pids, err := readProcs(ReadKernelFile, dir)
+		pids, err := readProcs(ReadKernelFile, dir+procsFile)
 		if err = ignoreMissing(err); err != nil {
 			return killed, err
 		}
@@ -105,7 +105,7 @@ func killMember(dir string, pid int) error {
 		return fmt.Errorf("open process %d: %w", pid, err)
 	}
 	defer unix.Close(fd) //nolint:errcheck // nothing was written
-	now, err := readProcs(ReadKernelFile, dir)
+	now, err := readProcs(ReadKernelFile, dir+procsFile)
 	if err != nil || !slices.Contains(now, pid) {
 		return ignoreMissing(err)
 	}

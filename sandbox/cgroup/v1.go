@@ -1,12 +1,12 @@
 package cgroup
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -169,38 +169,36 @@ func (b *v1) readLimits(path string) (map[string]int64, error) {
 	return out, nil
 }
 
-func (b *v1) peakFile(path string) string {
-	return b.file("memory", path, "memory.max_usage_in_bytes")
-}
+func (b *v1) at(path string, f file) string { return b.file(f.controller, path, f.name) }
 
-func (b *v1) memoryNow(path string, read reader) int64 {
-	return intOr(read, b.file("memory", path, "memory.usage_in_bytes"))
-}
+func (b *v1) peakFile() file { return file{"memory", "memory.max_usage_in_bytes"} }
+
+func (b *v1) memoryFile() file { return file{"memory", "memory.usage_in_bytes"} }
 
 func (b *v1) unthrottle(path string) {
 	_ = writeFile(b.file("cpu", path, "cpu.cfs_quota_us"), "-1") // without it the end only comes later
 }
 
-func (b *v1) usage(path string, read reader) Usage {
+func (b *v1) usage(read reader) Usage {
 	u := Usage{
-		MemoryPeakBytes: intOr(read, b.file("memory", path, "memory.max_usage_in_bytes")),
-		PidsPeak:        intOr(read, b.file("pids", path, "pids.peak")),
-		PidsLimitHits:   keyOr(keyed(read, b.file("pids", path, "pids.events")), "max"),
-		OOMKills:        b.oomKills(path, read),
+		MemoryPeakBytes: intOr(read, b.peakFile()),
+		PidsPeak:        intOr(read, file{"pids", "pids.peak"}),
+		PidsLimitHits:   keyOr(read, file{"pids", "pids.events"}, "max"),
+		OOMKills:        keyOr(read, file{"memory", "memory.oom_control"}, "oom_kill"),
 	}
-	u.CPUUser, u.CPUSystem = b.cpu(path, read)
-	u.IOReadBytes, u.IOWriteBytes = b.io(path, read)
+	u.CPUUser, u.CPUSystem = b.cpu(read)
+	u.IOReadBytes, u.IOWriteBytes = b.io(read)
 	return u
 }
 
 // cpu divides the exact total by the ratio of the tick-counted parts, as the
 // kernel itself does for a process.
-func (b *v1) cpu(path string, read reader) (user, system time.Duration) {
-	total := intOr(read, b.file("cpuacct", path, "cpuacct.usage"))
+func (b *v1) cpu(read reader) (user, system time.Duration) {
+	total := intOr(read, file{"cpuacct", "cpuacct.usage"})
 	if total < 0 {
 		return -1, -1
 	}
-	u, s := intOr(read, b.file("cpuacct", path, "cpuacct.usage_user")), intOr(read, b.file("cpuacct", path, "cpuacct.usage_sys"))
+	u, s := intOr(read, file{"cpuacct", "cpuacct.usage_user"}), intOr(read, file{"cpuacct", "cpuacct.usage_sys"})
 	if u < 0 || s < 0 || u+s == 0 {
 		return time.Duration(total), 0
 	}
@@ -208,25 +206,23 @@ func (b *v1) cpu(path string, read reader) (user, system time.Duration) {
 	return user, time.Duration(total) - user
 }
 
-func (b *v1) oomKills(path string, read reader) int64 {
-	return keyOr(keyed(read, b.file("memory", path, "memory.oom_control")), "oom_kill")
-}
-
-func (b *v1) io(path string, read reader) (in, out int64) {
-	text, err := read(b.file("blkio", path, "blkio.throttle.io_service_bytes_recursive"))
+func (b *v1) io(read reader) (in, out int64) {
+	text, err := read(file{"blkio", "blkio.throttle.io_service_bytes_recursive"})
 	if err != nil {
 		return -1, -1
 	}
-	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line) // "254:0 Read 4096"; the last line is "Total N"
-		if len(f) != 3 {
+	for line := range bytes.Lines(text) {
+		// "254:0 Read 4096"; the last line is "Total N"
+		_, rest, _ := bytes.Cut(bytes.TrimSpace(line), []byte(" "))
+		what, value, ok := bytes.Cut(rest, []byte(" "))
+		if !ok {
 			continue
 		}
-		v, err := parseInt(f[2])
+		v, err := parseInt(string(value))
 		if err != nil {
 			continue
 		}
-		switch f[1] {
+		switch string(what) {
 		case "Read":
 			in += v
 		case "Write":

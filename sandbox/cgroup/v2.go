@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -93,7 +94,7 @@ func (b *v2) moveToLeaf(path string) error {
 		return err
 	}
 	for range 100 {
-		pids, err := readProcs(ReadKernelFile, b.file(path, ""))
+		pids, err := readProcs(ReadKernelFile, b.file(path, "cgroup.procs"))
 		if err != nil {
 			return err
 		}
@@ -162,52 +163,50 @@ func (b *v2) readLimits(path string) (map[string]int64, error) {
 	return out, nil
 }
 
-func (b *v2) peakFile(path string) string { return b.file(path, "memory.peak") }
+func (b *v2) at(path string, f file) string { return b.file(path, f.name) }
 
-func (b *v2) memoryNow(path string, read reader) int64 {
-	return intOr(read, b.file(path, "memory.current"))
-}
+func (b *v2) peakFile() file { return file{name: "memory.peak"} }
+
+func (b *v2) memoryFile() file { return file{name: "memory.current"} }
 
 func (b *v2) unthrottle(path string) {
 	_ = writeFile(b.file(path, "cpu.max"), "max") // without it the end only comes later
 }
 
-func (b *v2) usage(path string, read reader) Usage {
+func (b *v2) usage(read reader) Usage {
 	u := Usage{
-		MemoryPeakBytes: intOr(read, b.file(path, "memory.peak")),
-		PidsPeak:        intOr(read, b.file(path, "pids.peak")),
-		PidsLimitHits:   keyOr(keyed(read, b.file(path, "pids.events")), "max"),
-		OOMKills:        b.oomKills(path, read),
+		MemoryPeakBytes: intOr(read, b.peakFile()),
+		PidsPeak:        intOr(read, file{name: "pids.peak"}),
+		PidsLimitHits:   keyOr(read, file{name: "pids.events"}, "max"),
+		OOMKills:        keyOr(read, file{name: "memory.events"}, "oom_kill"),
 	}
-	u.CPUUser, u.CPUSystem = b.cpu(path, read)
-	u.IOReadBytes, u.IOWriteBytes = b.io(path, read)
+	u.CPUUser, u.CPUSystem = b.cpu(read)
+	u.IOReadBytes, u.IOWriteBytes = b.io(read)
 	return u
 }
 
-func (b *v2) cpu(path string, read reader) (user, system time.Duration) {
-	stat := keyed(read, b.file(path, "cpu.stat"))
-	if stat == nil {
-		return -1, -1
-	}
-	return time.Duration(stat["user_usec"]) * time.Microsecond, time.Duration(stat["system_usec"]) * time.Microsecond
-}
-
-func (b *v2) oomKills(path string, read reader) int64 {
-	return keyOr(keyed(read, b.file(path, "memory.events")), "oom_kill")
-}
-
-func (b *v2) io(path string, read reader) (in, out int64) {
-	text, err := read(b.file(path, "io.stat"))
+func (b *v2) cpu(read reader) (user, system time.Duration) {
+	text, err := read(file{name: "cpu.stat"})
 	if err != nil {
 		return -1, -1
 	}
-	for f := range strings.FieldsSeq(string(text)) { // "254:0 rbytes=1 wbytes=2 …"
-		key, value, _ := strings.Cut(f, "=")
-		v, err := parseInt(value)
+	u, _ := valueOf(text, "user_usec")
+	s, _ := valueOf(text, "system_usec")
+	return time.Duration(u) * time.Microsecond, time.Duration(s) * time.Microsecond
+}
+
+func (b *v2) io(read reader) (in, out int64) {
+	text, err := read(file{name: "io.stat"})
+	if err != nil {
+		return -1, -1
+	}
+	for f := range bytes.FieldsSeq(text) { // "254:0 rbytes=1 wbytes=2 …"
+		key, value, _ := bytes.Cut(f, []byte("="))
+		v, err := parseInt(string(value))
 		if err != nil {
 			continue
 		}
-		switch key {
+		switch string(key) {
 		case "rbytes":
 			in += v
 		case "wbytes":
