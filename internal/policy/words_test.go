@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -290,4 +291,25 @@ func TestShapesAreDecidedOnce(t *testing.T) {
 	if _, exact := rev.memo.decisions.find(w.whole()); exact {
 		t.Error("a call of a known shape is kept by itself as well")
 	}
+}
+
+// TestShapesOfManyAtOnce: those who decide calls of the same shapes at the same
+// time all get what the policy says of theirs.
+func TestShapesOfManyAtOnce(t *testing.T) {
+	e := newEngine(t, Config{})
+	want := map[string]Outcome{"wc -l a%d": Allow, "rm -rf /a%d": Deny, "curl a%d": Ask, "cat a%d | wc": Allow}
+	var wait sync.WaitGroup
+	for worker := range 8 {
+		wait.Go(func() {
+			for i := range 40 {
+				for script, outcome := range want {
+					in := benchInput("workspace", fmt.Sprintf(script, 1000+100*worker+i))
+					if d := e.Decide(t.Context(), in); d.Outcome != outcome || d.Profile != "workspace" {
+						t.Errorf("%s: got %+v, want %s", in.Call.Args, d, outcome)
+					}
+				}
+			}
+		})
+	}
+	wait.Wait()
 }
