@@ -145,14 +145,24 @@ func (w *way) recordDecision(ctx context.Context, outcome Outcome) error {
 	return err
 }
 
-func (w *way) recordOutcome(ctx context.Context, r Result) error {
+// beginOutcome begins to write the outcome, also when the host has gone away
+// meanwhile. written waits until it is on disk, and is to be called once.
+func (w *way) beginOutcome(ctx context.Context, r *Result) (written func() error) {
 	failpoint.At(failpoint.GateOutcomeBefore)
-	data := outcomeOf(r)
+	data := outcomeOf(*r)
 	data.Tool = w.tool.Name
-	data.OutputDigest, data.LogDigest = w.stored.result.String(), w.stored.log.String()
-	err := w.append(ctx, w.entry(journal.KindOutcome, &data))
-	failpoint.At(failpoint.GateOutcomeAfter)
-	return err
+	data = w.stored.in(data)
+	bound, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordTimeout, errRecordTimeout)
+	pending := w.gate.cfg.Journal.Begin(bound, w.entry(journal.KindOutcome, &data))
+	return func() error {
+		defer cancel()
+		_, err := pending.Wait(bound)
+		failpoint.At(failpoint.GateOutcomeAfter)
+		if err != nil {
+			return recordError(journal.KindOutcome, w.call.ID, err)
+		}
+		return nil
+	}
 }
 
 func (w *way) recordNotRun(ctx context.Context, cause error) error {

@@ -72,12 +72,14 @@ func (w *way) run(ctx context.Context, place *admission.Ticket) (Result, error) 
 	res.endedBy(context.Cause(ctx))
 	res.Duration.Queue += place.Waited
 	settled := w.settle(ctx, &ran, &res)
+	written := w.beginOutcome(ctx, &res)
+	// What the record does not tell is found out while the disk takes it.
 	w.compare(&call, before, &res)
 	if w.session != nil {
 		w.session.Spent(res.Usage.CPUUser + res.Usage.CPUSystem)
 		w.session.Finished(session.Recent{Seq: w.seq, Tool: w.tool.Name, Outcome: string(res.Outcome), Digest: w.digest, At: w.trace.Began()})
 	}
-	rerr := w.recordOutcome(ctx, res)
+	rerr := written()
 	settled(rerr == nil)
 	w.mark(telemetry.RecordOutcome)
 	switch {
