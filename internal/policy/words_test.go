@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -83,7 +84,7 @@ func TestWordsThatNobodyLooksAtChangeNothing(t *testing.T) {
 		scripts = append(scripts, all[i])
 	}
 	for name, dir := range corpusPolicies(t) {
-		e := newEngine(t, Config{Dir: dir, Ceiling: SandboxObligations{Pids: 50}})
+		e := newEngine(t, Config{Dir: dir, DecisionTimeout: time.Minute, Ceiling: SandboxObligations{Pids: 50}})
 		rev := e.current.Load()
 		if rev == nil || rev.memo == nil {
 			continue // its package reads session.seq
@@ -258,7 +259,7 @@ func TestShapesAreNotKnownWhereInputIsReplaced(t *testing.T) {
 // TestShapesAreDecidedOnce: after the second call of a shape nothing is evaluated
 // for any other, and each gets what the policy says of it.
 func TestShapesAreDecidedOnce(t *testing.T) {
-	e := newEngine(t, Config{})
+	e := newEngine(t, Config{DecisionTimeout: time.Minute})
 	rev := e.current.Load()
 	for _, profile := range []string{"workspace", "readonly", "open"} {
 		for i := range 30 {
@@ -296,7 +297,7 @@ func TestShapesAreDecidedOnce(t *testing.T) {
 // TestShapesOfManyAtOnce: those who decide calls of the same shapes at the same
 // time all get what the policy says of theirs.
 func TestShapesOfManyAtOnce(t *testing.T) {
-	e := newEngine(t, Config{})
+	e := newEngine(t, Config{DecisionTimeout: time.Minute})
 	want := map[string]Outcome{"wc -l a%d": Allow, "rm -rf /a%d": Deny, "curl a%d": Ask, "cat a%d | wc": Allow}
 	var wait sync.WaitGroup
 	for worker := range 8 {
