@@ -1,11 +1,9 @@
-// Package logging makes the daemon's zap logger, carries a request's logger in
-// its context, and holds the keys and the redacting types of log fields. The
-// daemon and the fronts use it. It must never hold a global logger, and nothing
+// Package logging makes the daemon's zap logger and holds the keys and the redacting
+// types of log fields. The daemon and the fronts use it. It must never hold a global logger, and nothing
 // but Redirect touches those of other packages.
 package logging
 
 import (
-	"context"
 	"fmt"
 	"io"
 
@@ -83,23 +81,4 @@ func Redirect(l *zap.Logger) (restore func()) {
 		undo()
 		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	}
-}
-
-type contextKey struct{}
-
-// Source makes a request's logger. It is safe for concurrent use.
-type Source interface{ Logger() *zap.Logger }
-
-// Into returns a context that carries the logger of s, which is not made before
-// somebody asks for it: most requests have nothing to say.
-func Into(ctx context.Context, s Source) context.Context {
-	return context.WithValue(ctx, contextKey{}, s)
-}
-
-// From returns the logger of ctx, or one that drops everything.
-func From(ctx context.Context) *zap.Logger {
-	if s, ok := ctx.Value(contextKey{}).(Source); ok {
-		return s.Logger()
-	}
-	return zap.NewNop()
 }

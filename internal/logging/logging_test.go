@@ -2,7 +2,6 @@ package logging
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"log"
@@ -67,18 +66,6 @@ func TestRedirectCatchesStandardAndGRPCLoggers(t *testing.T) {
 			t.Errorf("got %q, want no %q in it", got, not)
 		}
 	}
-}
-
-type source struct{ l *zap.Logger }
-
-func (s source) Logger() *zap.Logger { return s.l }
-
-func TestContextCarriesTheLogger(t *testing.T) {
-	l := zap.NewExample()
-	if got := From(Into(context.Background(), source{l})); got != l {
-		t.Errorf("got %p, want %p", got, l)
-	}
-	From(context.Background()).Info("must not panic")
 }
 
 func TestRedactingTypesNeverWriteValues(t *testing.T) {

@@ -71,11 +71,7 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 type incoming struct {
 	id, method, caller string // caller is empty before it was let in
 	start              time.Time
-	logger             *zap.Logger // the server's
 }
-
-// Logger implements logging.Source.
-func (in *incoming) Logger() *zap.Logger { return in.logger.With(in.fields()...) }
 
 // fields are those of all log lines about the request.
 func (in *incoming) fields() []zap.Field {
@@ -89,7 +85,7 @@ func (in *incoming) fields() []zap.Field {
 
 // begin gives a request its id.
 func (s *Server) begin(ctx context.Context, method string, setHeader func(metadata.MD) error) *incoming {
-	in := &incoming{id: requestID(ctx), method: method, start: time.Now(), logger: s.logger}
+	in := &incoming{id: requestID(ctx), method: method, start: time.Now()}
 	if err := setHeader(metadata.MD{requestIDHeader: {in.id}}); err != nil {
 		s.logger.Debug("header was not sent", append(in.fields(), zap.Error(err))...)
 	}
@@ -113,7 +109,7 @@ func (s *Server) done(in *incoming, err error) error {
 }
 
 // admit authenticates and authorizes the caller and gives the context what the
-// handler needs: the request with its caller, a logger, the caller's trace.
+// handler needs: the request with its caller, the caller's trace.
 func (s *Server) admit(ctx context.Context, in *incoming) (context.Context, error) {
 	n := needOf(in.method)
 	if n == needNothing {
@@ -135,13 +131,12 @@ func (s *Server) admit(ctx context.Context, in *incoming) (context.Context, erro
 	}
 	r.admitted = true
 	header := headerOf(ctx)
-	ctx = s.telemetry.Remote(ctx, func(key string) string {
+	return s.telemetry.Remote(ctx, func(key string) string {
 		if v := header(key); len(v) > 0 {
 			return v[0]
 		}
 		return ""
-	})
-	return logging.Into(ctx, in), nil
+	}), nil
 }
 
 // admitNotReady refuses calls while the daemon has not become ready yet.
