@@ -198,7 +198,7 @@ func TestTapeKeepsMuchInMemory(t *testing.T) {
 		tape.Keep(files, false)
 		grow := func(to int) {
 			for len(all[0])+len(all[1]) < to {
-				s := Stream(1 + random.IntN(2)) //nolint:gosec // 1 or 2
+				s := Stream(1 + random.IntN(2))                                                   //nolint:gosec // 1 or 2
 				data := bytes.Repeat([]byte{byte('a' + random.IntN(26))}, 1+random.IntN(100<<10)) //nolint:gosec // a letter
 				tape.Append(s, int64(len(all[s.index()])), data)
 				all[s.index()] = append(all[s.index()], data...)
