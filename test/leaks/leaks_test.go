@@ -36,6 +36,7 @@ pool: {idle: 2, max_cells: 12, idle_timeout: 1s}
 ceiling: {output_total: 4MiB}
 defaults: {output_total: 4MiB, memory: 128MiB, pids: 64, wall_time: 30s, output: 256KiB, disk: 64MiB, file: 64MiB}
 results: {max_count: 1000, max_size: 4MiB, max_log: 1MiB, max_disk: 1MiB}
+approvals: {max_open_per_caller: 1000} # of 10,000 calls 300 ask
 log: {level: warn}
 `
 
