@@ -111,8 +111,8 @@ func values(t reflect.Type) []reflect.Value {
 func fill(v reflect.Value, r *rand.Rand, one int) {
 	switch {
 	case v.Kind() == reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i), r, one)
+		for _, field := range v.Fields() {
+			fill(field, r, one)
 		}
 		return
 	case r.IntN(one) != 0:

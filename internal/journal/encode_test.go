@@ -50,7 +50,7 @@ func TestMemoryOfRecordsThatWait(t *testing.T) {
 	for i := range 8 {
 		all.Go(func() {
 			for n := range 50 {
-				text := fmt.Sprintf("%d-%d ", i, n) + strings.Repeat(string(rune('a'+i)), n*7)
+				text := fmt.Sprintf("%d-%d ", i, n) + strings.Repeat("abcdefgh"[i:i+1], n*7)
 				if _, err := j.Append(t.Context(), Entry{Kind: KindIntent, CallID: fmt.Sprintf("%d-%d", i, n), Data: own{text: text}}); err != nil {
 					t.Error(err)
 				}
@@ -68,7 +68,7 @@ func TestMemoryOfRecordsThatWait(t *testing.T) {
 			return err
 		}
 		seen++
-		want := `{"own":"` + fmt.Sprintf("%d-%d ", i, n) + strings.Repeat(string(rune('a'+i)), n*7) + `"}`
+		want := `{"own":"` + fmt.Sprintf("%d-%d ", i, n) + strings.Repeat("abcdefgh"[i:i+1], n*7) + `"}`
 		if string(r.Data) != want {
 			t.Errorf("record %s: got %s, want %s", r.CallID, r.Data, want)
 		}
