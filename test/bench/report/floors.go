@@ -98,10 +98,10 @@ func (s floorSum) least() time.Duration { return s.took - s.record }
 // of one part leaves them, cold as a call finds them.
 func (r *Run) writeVerdict(p *printer, bare, whole *measure.Series, sum, cold floorSum) {
 	one := float64(max(bare.Percentile(50), 1))
-	best, real := float64(sum.least())/one, float64(cold.least())/one
+	best, inCall := float64(sum.least())/one, float64(cold.least())/one
 	p.line("What lies between the two sums is the price of caches and of processors that slept.\n")
 	p.line("- The first record can be written while the cell gets ready: the least that a call can take here is the sum less one record, %s ms, %.2f times the bare fork+exec, and as a call finds the machine, after a fork+exec, %s ms, %.2f times. The target is 1.8 times: %s.",
-		msFine(sum.least()), best, msFine(cold.least()), real, reachable(best <= 1.8, real <= 1.8))
+		msFine(sum.least()), best, msFine(cold.least()), inCall, reachable(best <= 1.8, inCall <= 1.8))
 	if sum.cpu > 0 && cold.cpu > 0 && bare.CPU() > 0 && whole.CPU() > 0 {
 		most, likely := perCore(r.Machine.Cores, sum.cpu), perCore(r.Machine.Cores, cold.cpu)
 		half := perCore(r.Machine.Cores, bare.CPU()) / 2
