@@ -191,8 +191,8 @@ func (e *encoder) fields(v reflect.Value) error {
 
 // plain reports whether all of a struct is in its fields that can be set.
 func plain(t reflect.Type) bool {
-	for i := range t.NumField() {
-		if !t.Field(i).IsExported() {
+	for f := range t.Fields() {
+		if !f.IsExported() {
 			return false
 		}
 	}

@@ -43,8 +43,8 @@ func setAll(t *testing.T, v reflect.Value, n *int) {
 			v.SetMapIndex(key, value)
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			setAll(t, v.Field(i), n)
+		for _, f := range v.Fields() {
+			setAll(t, f, n)
 		}
 	default:
 		t.Fatalf("a result has a %v: let this test and the packer know it", v.Type())

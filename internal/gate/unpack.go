@@ -75,7 +75,7 @@ func (d *decoder) dict(v reflect.Value) {
 	case map[string]string:
 		if n, ok := d.length(); ok {
 			m := reflect.MakeMapWithSize(v.Type(), n)
-			into, _ := m.Interface().(map[string]string)
+			into, _ := reflect.TypeAssert[map[string]string](m)
 			for range n {
 				k := d.text()
 				into[k] = d.text()
@@ -85,7 +85,7 @@ func (d *decoder) dict(v reflect.Value) {
 	case map[string]int64:
 		if n, ok := d.length(); ok {
 			m := reflect.MakeMapWithSize(v.Type(), n)
-			into, _ := m.Interface().(map[string]int64)
+			into, _ := reflect.TypeAssert[map[string]int64](m)
 			for range n {
 				k := d.text()
 				into[k] = d.signed()
