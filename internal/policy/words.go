@@ -101,7 +101,7 @@ func (u *wordUse) note(expr *ast.Expr, looks bool) {
 	key := exprKey(expr)
 	u.exprs[key] = u.exprs[key] || looks
 	if every, ok := expr.Terms.(*ast.Every); ok {
-		u.exprs[every.Value] = looks
+		u.exprs[every.Value] = u.exprs[every.Value] || looks
 	}
 }
 

@@ -184,6 +184,10 @@ func (r *ruleWords) reference(ref ast.Ref) (part, look) {
 	return at, most
 }
 
+// step goes from a part to its member or item. That a look at an item of a list is none
+// by OPA's index rests on what that reads: references from the input whose keys are all
+// written down, of which none can name an item of no known place (OPA's ast/index.go,
+// to be read again with each new version; TestWordsOfGeneratedPolicies is the guard).
 func (r *ruleWords) step(at part, key *ast.Term) (part, look) {
 	switch at {
 	case noWords:
