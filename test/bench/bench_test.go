@@ -41,7 +41,7 @@ func TestQuickRunIsComplete(t *testing.T) {
 	gvisor := !slices.ContainsFunc(r.Skipped, func(n report.Note) bool { return n.What == "gVisor" })
 	wantCells := map[string]int{
 		report.GroupCommands: len(jobs()), report.GroupClients: 5, report.GroupReuse: 3, report.GroupDecide: 2*len(decidedCalls()) + 4,
-		report.GroupFloors: 1, report.GroupRules: 2 * len(quickSize().rules), report.GroupNeighbours: len(abusers()), report.GroupSessions: len(quickSize().sessions), report.GroupIdle: 1,
+		report.GroupFloors: 2, report.GroupRules: 2 * len(quickSize().rules), report.GroupNeighbours: len(abusers()), report.GroupSessions: len(quickSize().sessions), report.GroupIdle: 1,
 	}
 	if gvisor {
 		wantCells[report.GroupIsolation] = 4

@@ -17,7 +17,8 @@ import (
 )
 
 // floors measures what the call of the targets cannot do without, part by part and
-// each by itself, in the same slices as the call through the daemon.
+// each by itself, in the same slices as the call through the daemon; and that of the
+// peer which runs another command.
 func (b *bench) floors() (err error) {
 	const config = "pool: {idle: 2, max_cells: 8}\n"
 	t, err := b.launch("floors", config)
@@ -30,9 +31,19 @@ func (b *bench) floors() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, quick.stop()) }()
-	j := bashJob()
+	for _, j := range []job{bashJob(), jobs()[0]} {
+		if err := b.floorsOf(t, quick, j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// floorsOf measures the floors of one command on a daemon and on one whose journal lies
+// in memory.
+func (b *bench) floorsOf(t, quick *target, j job) (err error) {
 	// A call whose id, input and records the parts are made of.
-	const id = "bench-floor"
+	id := "bench-floor-" + j.tool
 	req := j.request("floors", 0)
 	daemontest.CallID(id)(req)
 	if _, err := t.execute(b.ctx, 0, req); err != nil {
@@ -61,7 +72,9 @@ func (b *bench) floors() (err error) {
 			arms = append(arms, cold(arm, j))
 		}
 	}
-	arms = append(arms, t.tracedArm(j, "floors-traced", &traces))
+	if j.name == report.CellBash {
+		arms = append(arms, t.tracedArm(j, "floors-traced", &traces))
+	}
 	if err := b.measureCell(cell{on: t, group: report.GroupFloors, name: j.name, base: report.ArmFloor}, arms...); err != nil {
 		return err
 	}
@@ -129,7 +142,7 @@ func (b *bench) floorParts(t *target, input string, j job) (arms []measure.Arm, 
 	p, perr := parts.Walls(b.ctx, b.binDir, filepath.Join(dir, "cell"), j.argv, env)
 	add(report.ArmWalls, p, perr)
 	// On the file system of the daemon's journal.
-	p, perr = parts.Records(filepath.Join(t.DataDir, "floor.jsonl"), filepath.Join(t.DataDir, "journal", "journal.jsonl"))
+	p, perr = parts.Records(filepath.Join(t.DataDir, "floor-"+j.tool+".jsonl"), filepath.Join(t.DataDir, "journal", "journal.jsonl"))
 	add(report.ArmRecords, p, perr)
 	p, perr = parts.Decision(b.ctx, input)
 	add(report.ArmDecision, p, perr)

@@ -41,22 +41,14 @@ func (r *Run) writeFloors(p *printer) {
 	var inDaemon time.Duration
 	known := map[string]bool{}
 	for _, part := range floorParts() {
-		s := c.Arm(part.arm)
-		if s == nil {
+		alone, after, ok := c.floorOf(part)
+		if !ok {
 			return // a sum without it would be no floor
 		}
 		var stages time.Duration
 		for _, name := range part.stages {
 			stages += took[name]
 			known[name] = true
-		}
-		alone := floorSum{took: s.Percentile(50), cpu: s.CPU()}
-		after := alone
-		if disturbed := c.Arm(Cold(part.arm)); disturbed != nil {
-			after = floorSum{took: disturbed.Percentile(50), cpu: max(alone.cpu, disturbed.CPU()-bare.CPU())} // never cheaper
-		}
-		if part.arm == ArmRecords {
-			alone.record, after.record = alone.took/2, after.took/2
 		}
 		sum, cold, inDaemon = sum.plus(alone), cold.plus(after), inDaemon+stages
 		p.row(part.arm+": "+part.what, msFine(alone.took), msFine(alone.cpu), msFine(after.took), msFine(after.cpu), msFine(stages), msFine(stages-alone.took), strings.Join(part.stages, ", "))
@@ -78,6 +70,48 @@ func (r *Run) writeFloors(p *printer) {
 	p.row("bare fork+exec", msFine(bare.Percentile(50)), msFine(bare.CPU()), "", "", "", "", "")
 	p.line("")
 	r.writeVerdict(p, bare, whole, sum, cold)
+	r.writePeerVerdict(p, "go-judge", CellTrue, 2)
+	r.writePeerVerdict(p, "containerd", CellBash, 40)
+	p.line("")
+}
+
+// floorOf is what a part takes by itself and after a fork+exec.
+func (c *Cell) floorOf(part floorPart) (alone, after floorSum, ok bool) {
+	s, bare := c.Arm(part.arm), c.Arm(ArmFloor)
+	if s == nil || bare == nil {
+		return alone, after, false
+	}
+	alone = floorSum{took: s.Percentile(50), cpu: s.CPU()}
+	after = alone
+	if disturbed := c.Arm(Cold(part.arm)); disturbed != nil {
+		after = floorSum{took: disturbed.Percentile(50), cpu: max(alone.cpu, disturbed.CPU()-bare.CPU())} // never cheaper
+	}
+	if part.arm == ArmRecords {
+		alone.record, after.record = alone.took/2, after.took/2
+	}
+	return alone, after, true
+}
+
+// writePeerVerdict says what the floors of a command mean for a target that is a ratio
+// to what a peer takes for it.
+func (r *Run) writePeerVerdict(p *printer, name, command string, times float64) {
+	c := r.Find(GroupFloors, command, 1, 0)
+	s, _ := r.peerSeries(name)
+	if c == nil || s == nil {
+		return
+	}
+	var sum, cold floorSum
+	for _, part := range floorParts() {
+		alone, after, ok := c.floorOf(part)
+		if !ok {
+			return
+		}
+		sum, cold = sum.plus(alone), cold.plus(after)
+	}
+	took := s.Percentile(50)
+	best, inCall := float64(took)/float64(max(sum.least(), 1)), float64(took)/float64(max(cold.least(), 1))
+	p.line("- %s takes %s ms for `%s`, of which the least sum less one record is %s ms, after a fork+exec %s ms: %.1f and %.1f times as quick. The target is %.0f times: %s.",
+		name, ms(took), command, msFine(sum.least()), msFine(cold.least()), best, inCall, times, reachable(best >= times, inCall >= times))
 }
 
 // floorSum is what parts of a call take.
@@ -108,7 +142,6 @@ func (r *Run) writeVerdict(p *printer, bare, whole *measure.Series, sum, cold fl
 		p.line("- %d cores are used up by %.0f such sums a second, after a fork+exec by %.0f, by %.0f calls through the daemon as it is, and by %.0f bare fork+exec, of which half is %.0f. 600/s from many clients: %s; half the bare rate: %s.",
 			r.Machine.Cores, most, likely, perCore(r.Machine.Cores, whole.CPU()), 2*half, half, reachable(most >= 600, likely >= 600), reachable(most >= half, likely >= half))
 	}
-	p.line("")
 }
 
 func perCore(cores int, each time.Duration) float64 {

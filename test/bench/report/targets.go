@@ -227,20 +227,26 @@ func (r *Run) peerTargets() []target {
 		{"at least twice as quick as go-judge", "go-judge", 2},
 		{"at least forty times as quick as a containerd life cycle", "containerd", 40},
 	} {
-		s, peer := (*measure.Series)(nil), (*measure.Series)(nil)
-		for i := range r.Cells {
-			c := &r.Cells[i]
-			if c.Group == GroupPeers && c.Clients() == 1 && c.Arm(p.peer) != nil {
-				s, peer = c.Arm(ArmSandgate), c.Arm(p.peer)
-			}
-		}
-		if s == nil {
+		peer, s := r.peerSeries(p.peer)
+		if s == nil || peer == nil {
 			out = append(out, missing(p.text))
 			continue
 		}
 		out = append(out, atLeast(p.text, "%.1f times (p50)", measure.Ratio(peer, s, 50), p.times))
 	}
 	return out
+}
+
+// peerSeries are those of a peer with one client and of sandgate beside it; nil: it was
+// not there.
+func (r *Run) peerSeries(name string) (peer, sandgate *measure.Series) {
+	for i := range r.Cells {
+		c := &r.Cells[i]
+		if c.Group == GroupPeers && c.Clients() == 1 && c.Arm(name) != nil {
+			peer, sandgate = c.Arm(name), c.Arm(ArmSandgate)
+		}
+	}
+	return peer, sandgate
 }
 
 func msFloat(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
