@@ -258,21 +258,41 @@ func (t *Tape) toFile() {
 			t.large = false
 			t.files.giveLarge()
 		}
+		t.trim()
 		return
 	}
 	failpoint.At(failpoint.SpoolFile)
 	t.file = file
 	for i := range t.tracks {
 		k := &t.tracks[i]
-		parts := k.parts
+		parts, end := k.parts, k.end
 		k.layOut(t.files.region())
+		k.end = 0 // it goes there as it came, with its gaps
 		for _, p := range parts {
-			k.end = p.start
+			k.advance(p.start)
 			t.write(Stream(i+1), k, p.data)
 			p.giveBack(&t.files.pages)
 		}
+		k.advance(end)
 	}
 	t.leaveMemory()
+}
+
+// trim takes from what is in memory what is more than its bound, of the stream that has
+// the most.
+func (t *Tape) trim() {
+	for t.memory > memoryBytes {
+		most := &t.tracks[0]
+		for i := range t.tracks {
+			if t.tracks[i].kept() > most.kept() {
+				most = &t.tracks[i]
+			}
+		}
+		gone := most.dropOldest(t.memory - memoryBytes)
+		if t.memory -= gone; gone == 0 {
+			return
+		}
+	}
 }
 
 // openFile opens the file, without a name where it can have none.

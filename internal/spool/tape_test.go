@@ -242,6 +242,62 @@ func TestTapeKeepsMuchInMemory(t *testing.T) {
 	}
 }
 
+// TestGapsInMemoryStayGaps: output whose middle was not kept, as of a call that wrote
+// more than its limit, lies in memory with its gap when the rest no longer fits there.
+func TestGapsInMemoryStayGaps(t *testing.T) {
+	const kib = 1 << 10
+	for name, first := range map[string]int{"beside another stream": 64 * kib, "one stream": 0} {
+		t.Run(name, func(t *testing.T) {
+			tape := &Tape{}
+			tape.Keep(NewFiles(t.TempDir(), 16<<20, 256<<20), false)
+			pattern := func(at, n int) []byte {
+				b := make([]byte, n)
+				for i := range b {
+					b[i] = byte(1 + (at+i)%251)
+				}
+				return b
+			}
+			if first > 0 {
+				tape.Append(Stderr, 0, pattern(0, first))
+			}
+			const head, tail, end = 512 * kib, 9 << 20, 10 << 20
+			tape.Append(Stdout, 0, pattern(0, head))
+			for at := tail; at < end; at += 64 * kib {
+				tape.Append(Stdout, int64(at), pattern(at, 64*kib))
+			}
+			tape.End()
+			if got, want := tape.Kept(), int64(first+head+end-tail); got != want {
+				t.Errorf("kept: got %d, want %d", got, want)
+			}
+			got, _, _ := follow(t, tape.Read(0, 0), make([]byte, 100_000))
+			want := append(append(pattern(0, head), make([]byte, tail-head)...), pattern(tail, end-tail)...)
+			if !bytes.Equal(got[0], want) || !bytes.Equal(got[1], pattern(0, first)) {
+				t.Errorf("got %d and %d bytes, want %d and %d with the right content", len(got[0]), len(got[1]), len(want), first)
+			}
+			if skips := skipped(t, tape.Read(0, 0)); skips != tail-head {
+				t.Errorf("told %d bytes of gaps, want %d", skips, tail-head)
+			}
+			if err := tape.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// skipped is how many bytes a reader is told are not kept.
+func skipped(t *testing.T, r *Reader) (n int64) {
+	t.Helper()
+	for buf := make([]byte, 64<<10); ; {
+		p, gap, _, err := r.Next(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n += gap; p.Stream == 0 {
+			return n
+		}
+	}
+}
+
 // TestFewTapesKeepMuchInMemory: the others go to files, and without one keep little.
 func TestFewTapesKeepMuchInMemory(t *testing.T) {
 	files := NewFiles(t.TempDir(), 4<<20, 4<<20)
