@@ -111,7 +111,9 @@ func (p *pump) read(c *call, s *server, fd int) (int, error) {
 
 // readHead reads at most n bytes to the end of what waits for the host, as a frame.
 func (p *pump) readHead(s *server, fd, n int) (int, error) {
-	s.makeRoom(maxOutputHead + n)
+	// Room for all of it, so that send moves nothing: what it moved would be taken for
+	// frames from before on.
+	s.makeRoom(2*maxOutputHead + n)
 	before := len(s.pending)
 	s.send(cell.KindOutput, cell.AppendOutputHeader(make([]byte, 0, 16), p.stream, p.total))
 	data := s.pending[len(s.pending) : len(s.pending)+n]

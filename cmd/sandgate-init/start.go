@@ -317,11 +317,16 @@ func (c *call) startFailed(body []byte) {
 	c.toBurying()
 }
 
+// lateLook is how long after the release the first look may be that says that the program
+// has run since then. Beyond it init itself had no processor, which the program is not to
+// pay for.
+const lateLook = 100 * time.Millisecond
+
 // up notes that the program runs: since its release, as near as one can tell, if it was found
 // to run at the first look.
 func (c *call) up(s *server) {
 	c.isUp, c.phase, c.began = true, running, s.now
-	if c.lookedAt.IsZero() || s.now.Sub(c.lookedAt) < 2*tick {
+	if c.lookedAt.IsZero() || s.now.Sub(c.lookedAt) < 2*tick && c.lookedAt.Sub(c.releasedAt) < lateLook {
 		c.began = c.releasedAt
 	}
 	c.deadline = c.began.Add(c.request.WallTime)

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sandgate/sandgate/sandbox/cell"
 )
 
@@ -124,6 +126,42 @@ func TestPumpSendsHeadAndTail(t *testing.T) {
 		}
 		if got != tc.want || p.total != int64(tc.size) || total != int64(tc.size) {
 			t.Errorf("%d of %d: got %d bytes of a total of %d, want %d", tc.keep, tc.size, got, p.total, tc.want)
+		}
+	}
+}
+
+// TestHeadIsReadBehindWhatWaits: whatever room there is behind the frames that wait for the
+// host, those stay as they are, and what a program wrote before is never taken for one.
+func TestHeadIsReadBehindWhatWaits(t *testing.T) {
+	for left := 1; left <= 5; left++ {
+		for room := range 2*maxOutputHead + 8 {
+			for _, written := range []int{0, 1000} {
+				r, w := osPipe(t)
+				fd := int(r.Fd())
+				if err := unix.SetNonblock(fd, true); err != nil {
+					t.Fatal(err)
+				}
+				srv := &server{pending: append(make([]byte, 0, 2000+room), pattern(2000)...), written: written}
+				waits := bytes.Clone(srv.pending[written:])
+				p := pump{stream: cell.Stdout, head: 1 << 21, total: 1<<21 - int64(left)}
+				if _, err := p.readHead(srv, fd, left); !errors.Is(err, unix.EAGAIN) || !bytes.Equal(srv.pending[srv.written:], waits) {
+					t.Fatalf("nothing read, %d bytes left, room for %d: %v, %d bytes wait, want the same %d", left, room, err, srv.waiting(), len(waits))
+				}
+				if _, err := w.WriteString("z"); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := p.readHead(srv, fd, left); err != nil || !bytes.HasPrefix(srv.pending[srv.written:], waits) {
+					t.Fatalf("%d bytes left, room for %d: %v", left, room, err)
+				}
+				_, body, err := cell.NewFrameReader(bytes.NewReader(srv.pending[srv.written+len(waits):])).Next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				o, err := cell.DecodeOutput(body)
+				if err != nil || o.Offset != 1<<21-int64(left) || string(o.Data) != "z" {
+					t.Fatalf("got %+v, %v", o, err)
+				}
+			}
 		}
 	}
 }
