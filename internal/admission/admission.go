@@ -83,9 +83,7 @@ type Line struct {
 	waiting int
 	slots   slots
 	hold    time.Duration // mean time that calls keep their place; 0: not known
-	// following is the share of the calls let in from the line that went ahead of others.
-	following float64
-	stats     State // its counters
+	stats   State         // its counters
 }
 
 // class is a kind of call that has a share of its own.
@@ -97,6 +95,8 @@ type caller struct {
 	used    Resources
 	waiting []*waiter // in the order of service
 	ended   []end     // calls of sessions, a moment ago, the oldest first
+	// following is the share of those let in from the line that went ahead of others.
+	following float64
 }
 
 // waiter is a call in line.
@@ -268,16 +268,16 @@ func (l *Line) lineUp(t *Ticket, r Request, now time.Time) (*waiter, error) {
 		if own >= l.cfg.MaxWaitingPerCaller {
 			reason = fmt.Sprintf("%d calls of this caller wait to run, the most it may have", own)
 		}
-		return nil, &BusyError{reason, l.retryAfter(own)}
+		return nil, &BusyError{reason, l.retryAfter(t.caller, own)}
 	}
 	at := own
 	if t.follows = t.caller.takeEnd(t.session, now); t.follows {
 		at = t.caller.place()
 	}
-	if wait := l.expected(at); !r.Deadline.IsZero() && now.Add(wait).After(r.Deadline) {
+	if wait := l.expected(t.caller, at); !r.Deadline.IsZero() && now.Add(wait).After(r.Deadline) {
 		l.stats.Expired++
 		l.forget(t.caller)
-		return nil, &BusyError{"the timeout of the call would pass before its turn to run", l.retryAfter(own)}
+		return nil, &BusyError{"the timeout of the call would pass before its turn to run", l.retryAfter(t.caller, own)}
 	}
 	w := &waiter{ticket: t, ready: make(chan struct{})}
 	if own == 0 {
@@ -308,7 +308,8 @@ func (l *Line) wait(ctx context.Context, w *waiter, deadline, now time.Time) (*T
 	if w.ticket.in { // at this very moment; who gave up will notice
 		return w.ticket, nil
 	}
-	own := len(w.ticket.caller.waiting)
+	c := w.ticket.caller
+	own := len(c.waiting)
 	l.drop(w)
 	l.serve(l.cfg.Now()) // it may have kept room free
 	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
@@ -316,5 +317,5 @@ func (l *Line) wait(ctx context.Context, w *waiter, deadline, now time.Time) (*T
 		return nil, context.Cause(ctx)
 	}
 	l.stats.Expired++
-	return nil, &BusyError{fmt.Sprintf("the call waited %s for its turn to run", l.cfg.Now().Sub(now).Round(time.Millisecond)), l.retryAfter(own)}
+	return nil, &BusyError{fmt.Sprintf("the call waited %s for its turn to run", l.cfg.Now().Sub(now).Round(time.Millisecond)), l.retryAfter(c, own)}
 }

@@ -74,11 +74,11 @@ func (c *caller) place() int {
 	return at
 }
 
-// countFollowers keeps the share of those let in from the line that went ahead.
-func (l *Line) countFollowers(t *Ticket) {
+// countFollowers keeps the share of the caller's calls let in from the line that went ahead.
+func (c *caller) countFollowers(t *Ticket) {
 	x := 0.0
 	if t.follows {
 		x = 1
 	}
-	l.following += (x - l.following) / 16
+	c.following += (x - c.following) / 16
 }

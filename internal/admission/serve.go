@@ -71,7 +71,7 @@ func (l *Line) letIn(w *waiter, now time.Time) {
 	t := w.ticket
 	l.remove(w)
 	l.stats.Waited++
-	l.countFollowers(t)
+	t.caller.countFollowers(t)
 	t.Waited, t.since = now.Sub(t.since), now
 	l.admit(t, now)
 	close(w.ready)
@@ -137,15 +137,18 @@ func (l *Line) fitsReserve(t *Ticket) bool {
 	return t.class != l.rest && t.class.used.plus(t.cost).within(t.class.reserve)
 }
 
-// expected is about how long a call waits of whose caller that many are in line
-// before it, and others that go ahead come later. 0: not known.
-func (l *Line) expected(own int) time.Duration {
+// expected is about how long a call of c waits with that many of its caller's before it.
+// Where there are any, others that go ahead come later. 0: not known.
+func (l *Line) expected(c *caller, own int) time.Duration {
 	callers := len(l.ring)
-	if own == 0 {
+	if len(c.waiting) == 0 {
 		callers++
 	}
 	before := min(l.waiting, own*callers+callers-1)
-	calls := float64(before+1) / (1 - min(l.following, 0.5))
+	calls := float64(before + 1)
+	if own > 0 {
+		calls /= 1 - min(c.following, 0.5)
+	}
 	return time.Duration(calls * float64(l.hold) / float64(max(l.used.Calls, 1)))
 }
 
@@ -155,8 +158,8 @@ const (
 	maxRetry = time.Minute
 )
 
-func (l *Line) retryAfter(own int) time.Duration {
-	return min(max(l.expected(own), minRetry), maxRetry).Round(time.Millisecond)
+func (l *Line) retryAfter(c *caller, own int) time.Duration {
+	return min(max(l.expected(c, own), minRetry), maxRetry).Round(time.Millisecond)
 }
 
 // State is how the line is doing.
@@ -184,7 +187,7 @@ func (l *Line) State() State {
 	s.Running, s.Waiting, s.WaitingCallers = l.used.Calls, l.waiting, len(l.ring)
 	l.dropSettled(l.cfg.Now())
 	s.Beginning, s.Slots = l.slots.held.Len(), l.cfg.Slots
-	s.Used, s.Budget, s.ExpectedWait = l.used, l.cfg.Budget, l.expected(0)
+	s.Used, s.Budget, s.ExpectedWait = l.used, l.cfg.Budget, l.expected(&caller{}, 0)
 	return s
 }
 
