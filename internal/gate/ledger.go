@@ -201,7 +201,7 @@ func (l *ledger) bound(caller string) {
 // is held.
 func (l *ledger) drop(e *entry) {
 	switch {
-	case e.whole && e.kept.output != nil:
+	case e.whole && (e.kept.output != nil || e.kept.n > leastBlock): // the entry goes with its slab only
 		l.shorten(e)
 	case e.whole:
 		e.kept = l.takeFromWhole(e)

@@ -77,6 +77,8 @@ func (p *packer) pack(r *Result) (packed, error) {
 			p.last.b = b
 			out.in, out.at, out.n = p.last, uint32(at), uint32(len(b)-at) //nolint:gosec // of a block
 			return out, nil
+		} else if len(b)-at > mostBlock {
+			break
 		}
 	}
 	// It is larger than a block: it gets one of its own.
@@ -89,7 +91,7 @@ func (p *packer) pack(r *Result) (packed, error) {
 	if err != nil {
 		return packed{}, err
 	}
-	out.in, out.n = &block{slices.Clip(b)}, uint32(len(b)) //nolint:gosec // looked at above
+	out.in, out.n = &block{slices.Clone(b)}, uint32(len(b)) //nolint:gosec // looked at above
 	return out, nil
 }
 

@@ -15,6 +15,7 @@ type shelf struct {
 	slab   []entry
 	text   strings.Builder
 	whole  packer
+	wholes int // results in it
 	brief  packer
 	// session is that of the latest call, which the next one most likely has as well.
 	session string
@@ -81,6 +82,7 @@ func (l *ledger) keepWhole(e *entry, r Result) {
 		return
 	}
 	e.whole = true
+	e.shelf.wholes++
 	l.bytes += e.kept.bytes()
 	l.whole.push(e)
 }
@@ -110,6 +112,10 @@ func (l *ledger) takeFromWhole(e *entry) packed {
 	l.whole.remove(e)
 	l.bytes -= out.bytes()
 	e.whole, e.kept = false, packed{}
+	if s := e.shelf; s.wholes == 1 { // a caller who comes seldom keeps no block and no texts for later
+		s.whole, s.brief = packer{}, packer{}
+	}
+	e.shelf.wholes--
 	return out
 }
 

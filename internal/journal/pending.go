@@ -64,7 +64,12 @@ func (r *request) Wait(ctx context.Context) (int64, error) {
 			return 0, errClosed()
 		}
 	case <-ctx.Done():
-		return 0, fmt.Errorf("write journal: %w", context.Cause(ctx))
+		select {
+		case <-r.done: // what is on disk is not given up because somebody came late
+			return r.seq, r.err
+		default:
+			return 0, fmt.Errorf("write journal: %w", context.Cause(ctx))
+		}
 	}
 }
 
