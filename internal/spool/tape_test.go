@@ -253,7 +253,7 @@ func TestGapsInMemoryStayGaps(t *testing.T) {
 			pattern := func(at, n int) []byte {
 				b := make([]byte, n)
 				for i := range b {
-					b[i] = byte(1 + (at+i)%251)
+					b[i] = byte(1 + (at+i)%251) //nolint:gosec // below 252
 				}
 				return b
 			}
