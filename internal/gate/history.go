@@ -85,10 +85,7 @@ func (l *ledger) describe(e *entry) CallEntry {
 	defer l.mu.Unlock()
 	switch {
 	case e.finished.Load():
-		out.Ended, out.Outcome = e.ended, e.outcome
-		if r, err := e.unpack(); err == nil {
-			out.ExitCode, out.OutputBytes = r.ExitCode, r.Stdout.TotalBytes+r.Stderr.TotalBytes
-		}
+		out.Ended, out.Outcome, out.ExitCode, out.OutputBytes = e.ended, e.outcome, e.exit, e.printed
 	case e.live != nil:
 		stdout, stderr := e.live.tape.Ends()
 		out.OutputBytes = stdout + stderr

@@ -40,6 +40,8 @@ type entry struct {
 	older   *entry
 	ended   time.Time
 	outcome Outcome // empty before it has ended, and when it was given up
+	exit    int     // its exit code then
+	printed int64   // bytes that it wrote
 	whole   bool    // kept is the whole result
 	kept    packed  // the result, or its summary
 	order   links   // in shelf.ended once finished

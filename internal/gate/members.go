@@ -162,35 +162,26 @@ func (m *members) quoted(s string) {
 
 // textMap and numberMap write maps in the order of their keys. One that is nil is null.
 func (m *members) textMap(name string, texts map[string]string) {
-	if texts == nil {
-		m.value(name, nil)
-		return
-	}
-	m.name(name)
-	m.b = append(m.b, '{')
-	var room [16]string
-	for _, key := range keysInto(room[:0], texts) {
-		m.next()
-		m.quoted(key)
-		m.b = append(m.b, ':')
-		m.quoted(texts[key])
-	}
-	m.b = append(m.b, '}')
+	writeMap(m, name, texts, func(text string) { m.quoted(text) })
 }
 
 func (m *members) numberMap(name string, numbers map[string]int64) {
-	if numbers == nil {
+	writeMap(m, name, numbers, func(n int64) { m.b = strconv.AppendInt(m.b, n, 10) })
+}
+
+func writeMap[V any](m *members, name string, values map[string]V, write func(V)) {
+	if values == nil {
 		m.value(name, nil)
 		return
 	}
 	m.name(name)
 	m.b = append(m.b, '{')
 	var room [16]string
-	for _, key := range keysInto(room[:0], numbers) {
+	for _, key := range keysInto(room[:0], values) {
 		m.next()
 		m.quoted(key)
 		m.b = append(m.b, ':')
-		m.b = strconv.AppendInt(m.b, numbers[key], 10)
+		write(values[key])
 	}
 	m.b = append(m.b, '}')
 }

@@ -71,7 +71,7 @@ func (s *shelf) keep(text string) string {
 
 // keepWhole packs the result of an entry.
 func (l *ledger) keepWhole(e *entry, r Result) {
-	e.outcome = r.Outcome
+	e.outcome, e.exit, e.printed = r.Outcome, r.ExitCode, r.Stdout.TotalBytes+r.Stderr.TotalBytes
 	r.CallID, r.Digest = "", "" // the entry has them
 	l.scratch = r
 	var err error
@@ -89,7 +89,7 @@ func (l *ledger) keepWhole(e *entry, r Result) {
 
 // keepBrief packs no more than the summary of its result.
 func (l *ledger) keepBrief(e *entry, s *summary) {
-	e.outcome = s.outcome
+	e.outcome, e.exit, e.printed = s.outcome, s.exitCode, s.stdout+s.stderr
 	l.scratch = s.result()
 	var err error
 	e.kept, err = e.shelf.brief.pack(&l.scratch)
