@@ -31,7 +31,7 @@ const (
 	Sandbox                    // what the sandbox did not say more of
 	RecordOutcome              // until the outcome is on disk
 	Finish                     // log, result for those who ask again
-	Reply                      // from the gate to the transport
+	Reply                      // from the gate until the handler returns; encoding is not in it
 	stages
 )
 
