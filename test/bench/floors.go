@@ -20,7 +20,7 @@ import (
 // each by itself, in the same slices as the call through the daemon; and that of the
 // peer which runs another command.
 func (b *bench) floors() (err error) {
-	const config = "pool: {idle: 2, max_cells: 8}\n"
+	const config = "pool: {idle: 2, max_cells: 64}\n"
 	t, err := b.launch("floors", config)
 	if err != nil {
 		return err
@@ -44,30 +44,68 @@ func (b *bench) floors() (err error) {
 func (b *bench) floorsOf(t, quick *target, j job) (err error) {
 	// A call whose id, input and records the parts are made of.
 	id := "bench-floor-" + j.tool
-	req := j.request("floors", 0)
+	req := j.request(floorCalls, 0)
 	daemontest.CallID(id)(req)
-	if _, err := t.execute(b.ctx, 0, req); err != nil {
+	whole, err := t.clients[0].Execute(b.ctx, req)
+	if err == nil {
+		err = endedWell(whole.GetResult())
+	}
+	if err != nil {
 		return err
 	}
 	seen, err := t.clients[0].Evaluate(b.ctx, &sandgatev1.EvaluateRequest{Call: req.GetCall(), Explain: true})
 	if err != nil {
 		return fmt.Errorf("ask for the input of a decision: %w", err)
 	}
-	alone, stop, err := b.floorParts(t, seen.GetInputJson(), j)
+	dir, err := searchableDir()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := b.floorsOfOne(t, quick, dir, id, seen.GetInputJson(), whole, j); err != nil || j.name != report.CellBash {
+		return err
+	}
+	crowd := filepath.Join(dir, "crowd")
+	if err := os.Mkdir(crowd, 0o711); err != nil { //nolint:gosec // as its parent
+		return fmt.Errorf("make a directory: %w", err)
+	}
+	return b.crowd(t, crowd, seen.GetInputJson(), whole, j)
+}
+
+// searchableDir makes a directory through which the ids of cells get to their roots.
+func searchableDir() (string, error) {
+	dir, err := os.MkdirTemp("/tmp", "sgf-")
+	if err == nil {
+		err = os.Chmod(dir, 0o711) //nolint:gosec // the cell's ids must get to its root
+	}
+	if err != nil {
+		return "", fmt.Errorf("make a directory: %w", err)
+	}
+	return dir, nil
+}
+
+// floorsOfOne measures the floors of a call of one client.
+func (b *bench) floorsOfOne(t, quick *target, dir, id, input string, seen *sandgatev1.ExecuteResponse, j job) (err error) {
+	alone, stop, err := b.floorParts(t, dir, input, j)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
+	least, err := b.startLeast(t, dir, input, seen, j, 1)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, least.stop()) }()
 	var traces []traced
-	whole := t.arm(j, "floors")
+	whole := t.arm(j, floorCalls)
 	whole.CPU = parts.MachineCPU
-	noDisk := quick.arm(j, "floors")
+	noDisk := quick.arm(j, floorCalls)
 	noDisk.Name, noDisk.CPU = report.ArmMemory, parts.MachineCPU
 	arms := append([]measure.Arm{
 		{Name: report.ArmFloor, CPU: parts.MachineCPU, Op: peer.Bare(j.argv, j.stdout)},
-		whole, noDisk, emptyCall(t, id),
+		whole, noDisk, least.arm(j), emptyCall(t, id),
 	}, alone...)
-	for _, arm := range arms[3:] {
+	for _, arm := range arms[4:] {
 		if arm.Name != report.ArmWalls { // which run the command themselves
 			arms = append(arms, cold(arm, j))
 		}
@@ -111,7 +149,7 @@ func emptyCall(t *target, id string) measure.Arm {
 }
 
 // floorParts makes the parts that need no daemon; stop takes them back.
-func (b *bench) floorParts(t *target, input string, j job) (arms []measure.Arm, stop func() error, err error) {
+func (b *bench) floorParts(t *target, dir, input string, j job) (arms []measure.Arm, stop func() error, err error) {
 	var made []*parts.Part
 	stop = func() error {
 		var errs []error
@@ -119,14 +157,6 @@ func (b *bench) floorParts(t *target, input string, j job) (arms []measure.Arm, 
 			errs = append(errs, p.Close())
 		}
 		return errors.Join(errs...)
-	}
-	dir, err := os.MkdirTemp("/tmp", "sgf-")
-	if err == nil {
-		err = os.Chmod(dir, 0o711) //nolint:gosec // the cell's ids must get to its root
-		made = append(made, &parts.Part{Close: func() error { return os.RemoveAll(dir) }})
-	}
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("make a directory: %w", err), stop())
 	}
 	add := func(name string, p *parts.Part, perr error) {
 		if err = errors.Join(err, perr); perr != nil {

@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/sandgate/sandgate/test/bench/parts"
 	"github.com/sandgate/sandgate/test/bench/report"
 )
 
@@ -32,6 +33,13 @@ type options struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if len(os.Args) == 2 && os.Args[1] == leastArg { // started by the benchmark itself
+		if err := parts.ServeLeast(ctx, os.Stdin); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1) //nolint:gocritic // ServeLeast has cleaned up
+		}
+		return
+	}
 	o := options{}
 	flag.BoolVar(&o.quick, "quick", false, "a run of about a minute, to see that everything works; its figures say little")
 	flag.StringVar(&o.json, "json", "test/bench/results.json", "file for the raw data; empty for none")

@@ -29,6 +29,26 @@ type Part struct {
 // after the other. What they hold is that of the last of each in the journal of the
 // daemon at like, which must have some.
 func Records(path, like string) (*Part, error) {
+	entries, err := entriesLike(like)
+	if err != nil {
+		return nil, err
+	}
+	j, err := journal.Open(path, journal.Options{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &Part{Close: j.Close, Op: func(ctx context.Context) error {
+		for _, e := range entries {
+			if _, err := j.Append(ctx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}, nil
+}
+
+// entriesLike are the last intent and the last outcome of the journal at like.
+func entriesLike(like string) ([]journal.Entry, error) {
 	last := map[journal.Kind]journal.Entry{}
 	text, err := os.ReadFile(like) //nolint:gosec // the measured daemon's
 	if err != nil {
@@ -47,26 +67,25 @@ func Records(path, like string) (*Part, error) {
 			return nil, fmt.Errorf("the journal %s holds no call that ran", like)
 		}
 	}
-	j, err := journal.Open(path, journal.Options{}, nil)
-	if err != nil {
-		return nil, err
-	}
-	return &Part{Close: j.Close, Op: func(ctx context.Context) error {
-		for _, e := range entries {
-			if _, err := j.Append(ctx, e); err != nil {
-				return err
-			}
-		}
-		return nil
-	}}, nil
+	return entries, nil
 }
 
 // Decision decides an input under the default library; it must be allowed.
 func Decision(ctx context.Context, input string) (*Part, error) {
+	decide, err := decider(ctx, input)
+	if err != nil {
+		return nil, err
+	}
+	return &Part{Close: func() error { return nil }, Op: decide}, nil
+}
+
+// decider decides the same input each time it is called, also by several at once.
+func decider(ctx context.Context, input string) (func(ctx context.Context) error, error) {
 	var in policy.Input
 	if err := json.Unmarshal([]byte(input), &in); err != nil {
 		return nil, fmt.Errorf("read the input of a decision: %w", err)
 	}
+	in.DecisionID, in.Time = "", ""
 	engine, err := policy.New(ctx, policy.Config{Version: in.Daemon.Version, Ceiling: in.Sandbox.Ceiling, Environment: in.Daemon.Environment})
 	if err == nil {
 		err = engine.Ready()
@@ -74,13 +93,12 @@ func Decision(ctx context.Context, input string) (*Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Part{Close: func() error { return nil }, Op: func(ctx context.Context) error {
-		in.DecisionID, in.Time = "", ""
+	return func(ctx context.Context) error {
 		if d := engine.Decide(ctx, engine.Complete(in)); d.Outcome != policy.Allow {
 			return fmt.Errorf("decision %v, want allow: %v", d.Outcome, d.Reasons)
 		}
 		return nil
-	}}, nil
+	}, nil
 }
 
 // MachineCPU is the processor time that all processes of the machine have used. It

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/sandgate/sandgate/sandbox/cell"
@@ -26,9 +25,11 @@ const (
 	openFiles   = 1024
 )
 
-// walls is a cell that runc made, without containerd and without a daemon.
-type walls struct {
+// Cell is a cell that runc made, without containerd and without a daemon. It runs one
+// call at a time.
+type Cell struct {
 	dir, id string
+	exec    cell.Exec
 	runc    string
 	cgroup  string
 	cmd     *exec.Cmd
@@ -37,41 +38,55 @@ type walls struct {
 	slot    int
 }
 
-// Walls makes a cell as the daemon does, with runc from binDir in the new directory
-// dir, whose parents anybody may search, and runs argv in it: both walls, the next
-// stage made while the program runs, and nobody who decides or records.
-func Walls(ctx context.Context, binDir, dir string, argv, env []string) (_ *Part, err error) {
-	w := &walls{dir: dir, id: "floor-" + strconv.Itoa(os.Getpid()), runc: filepath.Join(binDir, "runc")}
+// Walls is a cell of NewCell that runs its command: both walls, and nobody who decides
+// or records.
+func Walls(ctx context.Context, binDir, dir string, argv, env []string) (*Part, error) {
+	w, err := NewCell(ctx, binDir, dir, argv, env)
+	if err != nil {
+		return nil, err
+	}
+	return &Part{Close: w.Close, Op: func(ctx context.Context) error { return w.Run(ctx, nil) }}, nil
+}
+
+// NewCell makes a cell as the daemon does, with runc from binDir in the new directory
+// dir, whose parents anybody may search, for runs of argv with env.
+func NewCell(ctx context.Context, binDir, dir string, argv, env []string) (_ *Cell, err error) {
+	w := &Cell{dir: dir, id: fmt.Sprintf("floor-%d-%s", os.Getpid(), filepath.Base(dir)), runc: filepath.Join(binDir, "runc")}
 	w.cgroup = "/sandgate-" + w.id
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, w.close())
+			err = errors.Join(err, w.Close())
 		}
 	}()
 	if err := w.start(ctx, binDir); err != nil {
 		return nil, err
 	}
-	x := cell.Exec{Argv: argv, Env: env, WallTime: time.Minute, OutputBytes: 1 << 20, DiskBytes: callBytes}
-	return &Part{Close: w.close, Op: func(ctx context.Context) error {
-		if _, err := w.conn.Prepare(ctx, *w.next()); err != nil {
-			return fmt.Errorf("prepare a stage: %w", err)
-		}
-		w.slot = (w.slot + 1) % cell.Slots
-		x.Next = w.next()
-		exit, err := w.conn.Exec(ctx, x, cell.Handlers{})
-		if err != nil || exit.StartError != "" || exit.ExitCode != 0 || exit.Signal != 0 || exit.Poisoned != "" {
-			return fmt.Errorf("call in a cell without a daemon: %+v: %w", exit, err)
-		}
-		return nil
-	}}, nil
+	w.exec = cell.Exec{Argv: argv, Env: env, WallTime: time.Minute, OutputBytes: 1 << 20, DiskBytes: callBytes}
+	return w, nil
 }
 
-func (w *walls) next() *cell.Stage {
+// Run runs the command, with the next stage made meanwhile, and returns when its whole
+// tree is gone. The program is not executed before ready, which may be nil, has returned.
+func (w *Cell) Run(ctx context.Context, ready func() error) error {
+	if _, err := w.conn.Prepare(ctx, *w.next()); err != nil {
+		return fmt.Errorf("prepare a stage: %w", err)
+	}
+	w.slot = (w.slot + 1) % cell.Slots
+	x := w.exec
+	x.Next, x.Ready = w.next(), ready
+	exit, err := w.conn.Exec(ctx, x, cell.Handlers{})
+	if err != nil || exit.StartError != "" || exit.ExitCode != 0 || exit.Signal != 0 || exit.Poisoned != "" {
+		return fmt.Errorf("call in a cell without a daemon: %+v: %w", exit, err)
+	}
+	return nil
+}
+
+func (w *Cell) next() *cell.Stage {
 	return &cell.Stage{Slot: (w.slot + 1) % cell.Slots, DiskBytes: callBytes}
 }
 
 // start makes the bundle, starts it and waits for the greeting of its init.
-func (w *walls) start(ctx context.Context, binDir string) error {
+func (w *Cell) start(ctx context.Context, binDir string) error {
 	rootfs, socket := filepath.Join(w.dir, "rootfs"), filepath.Join(w.dir, "init.sock")
 	binds, err := makeRootfs(rootfs)
 	if err != nil {
@@ -122,8 +137,8 @@ func (w *walls) start(ctx context.Context, binDir string) error {
 	return nil
 }
 
-// close ends the cell; the end of its connection ends init.
-func (w *walls) close() error {
+// Close ends the cell; the end of its connection ends init.
+func (w *Cell) Close() error {
 	var errs []error
 	if w.conn != nil {
 		_ = w.conn.Close() // its ends are gone, or will be with the processes

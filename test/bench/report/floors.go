@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/sandgate/sandgate/test/bench/measure"
 )
 
 // floorPart is a part of a call that cannot be left out, and the daemon's stages in
@@ -69,10 +67,9 @@ func (r *Run) writeFloors(p *printer) {
 	}
 	p.row("bare fork+exec", msFine(bare.Percentile(50)), msFine(bare.CPU()), "", "", "", "", "")
 	p.line("")
-	r.writeVerdict(p, bare, whole, sum, cold)
-	r.writePeerVerdict(p, "go-judge", CellTrue, 2)
-	r.writePeerVerdict(p, "containerd", CellBash, 40)
-	p.line("")
+	p.line("What lies between the two sums is the price of caches and of processors that slept.\n")
+	r.writeLeast(p)
+	r.writeVerdicts(p)
 }
 
 // floorOf is what a part takes by itself and after a fork+exec.
@@ -92,28 +89,6 @@ func (c *Cell) floorOf(part floorPart) (alone, after floorSum, ok bool) {
 	return alone, after, true
 }
 
-// writePeerVerdict says what the floors of a command mean for a target that is a ratio
-// to what a peer takes for it.
-func (r *Run) writePeerVerdict(p *printer, name, command string, times float64) {
-	c := r.Find(GroupFloors, command, 1, 0)
-	s, _ := r.peerSeries(name)
-	if c == nil || s == nil {
-		return
-	}
-	var sum, cold floorSum
-	for _, part := range floorParts() {
-		alone, after, ok := c.floorOf(part)
-		if !ok {
-			return
-		}
-		sum, cold = sum.plus(alone), cold.plus(after)
-	}
-	took := s.Percentile(50)
-	best, inCall := float64(took)/float64(max(sum.least(), 1)), float64(took)/float64(max(cold.least(), 1))
-	p.line("- %s takes %s ms for `%s`, of which the least sum less one record is %s ms, after a fork+exec %s ms: %.1f and %.1f times as quick. The target is %.0f times: %s.",
-		name, ms(took), command, msFine(sum.least()), msFine(cold.least()), best, inCall, times, reachable(best >= times, inCall >= times))
-}
-
 // floorSum is what parts of a call take.
 type floorSum struct {
 	took, cpu time.Duration
@@ -127,38 +102,6 @@ func (s floorSum) plus(t floorSum) floorSum {
 // least is what a call takes at least whose first record is written while its cell
 // gets ready.
 func (s floorSum) least() time.Duration { return s.took - s.record }
-
-// writeVerdict says what the floors mean for the targets: sum with the caches as a loop
-// of one part leaves them, cold as a call finds them.
-func (r *Run) writeVerdict(p *printer, bare, whole *measure.Series, sum, cold floorSum) {
-	one := float64(max(bare.Percentile(50), 1))
-	best, inCall := float64(sum.least())/one, float64(cold.least())/one
-	p.line("What lies between the two sums is the price of caches and of processors that slept.\n")
-	p.line("- The first record can be written while the cell gets ready: the least that a call can take here is the sum less one record, %s ms, %.2f times the bare fork+exec, and as a call finds the machine, after a fork+exec, %s ms, %.2f times. The target is 1.8 times: %s.",
-		msFine(sum.least()), best, msFine(cold.least()), inCall, reachable(best <= 1.8, inCall <= 1.8))
-	if sum.cpu > 0 && cold.cpu > 0 && bare.CPU() > 0 && whole.CPU() > 0 {
-		most, likely := perCore(r.Machine.Cores, sum.cpu), perCore(r.Machine.Cores, cold.cpu)
-		half := perCore(r.Machine.Cores, bare.CPU()) / 2
-		p.line("- %d cores are used up by %.0f such sums a second, after a fork+exec by %.0f, by %.0f calls through the daemon as it is, and by %.0f bare fork+exec, of which half is %.0f. 600/s from many clients: %s; half the bare rate: %s.",
-			r.Machine.Cores, most, likely, perCore(r.Machine.Cores, whole.CPU()), 2*half, half, reachable(most >= 600, likely >= 600), reachable(most >= half, likely >= half))
-	}
-}
-
-func perCore(cores int, each time.Duration) float64 {
-	return float64(cores) * float64(time.Second) / float64(each)
-}
-
-// reachable says what a floor means for a target that it leaves room for at best, and
-// as it is in a call.
-func reachable(atBest, inCall bool) string {
-	switch {
-	case inCall:
-		return "reachable, so what is missing is the daemon's own"
-	case atBest:
-		return "out of reach for parts that find the machine as a call does, and not for warm ones"
-	}
-	return "below the floor of this machine"
-}
 
 func (r *Run) floorStageNames() (names []string) {
 	for _, t := range r.Stages {

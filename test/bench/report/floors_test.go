@@ -16,18 +16,21 @@ func TestFloorsSayWhatCanBeReached(t *testing.T) {
 		return measure.Series{Name: name, Clients: 1, Reps: []measure.Rep{{Wall: took, CPU: cpu, Latencies: measure.Latencies{took}}}}
 	}
 	for _, tt := range []struct {
-		walls time.Duration
-		want  []string
+		walls, least time.Duration
+		want         []string
 	}{
-		{4 * ms, []string{
+		{4 * ms, 7300 * time.Microsecond, []string{
 			"| two records alone: intent and outcome appended to a journal on the same disk | 2.000 | 1.000 | 2.600 | 3.000 | 5.000 | 3.000 | record_intent, record_outcome |",
 			"| what the daemon does besides | - | - | - | - | 7.000 | 7.000 | finish |",
-			"| sum of the parts | 8.000 | 7.000 | 8.600 | 9.000 | 12.000 |", "7.000 ms, 1.75 times", "7.300 ms, 1.82 times. The target is 1.8 times: out of reach for parts that",
-			"2 cores are used up by 286 such sums a second, after a fork+exec by 222, by 200 calls", "half is 250. 600/s from many clients: below the floor", "half the bare rate: out of reach for parts that",
-			"containerd takes 300 ms for `bash -c true`, of which the least sum less one record is 7.000 ms, after a fork+exec 7.300 ms: 42.9 and 41.1 times as quick. The target is 40 times: reachable",
+			"| sum of the parts | 8.000 | 7.000 | 8.600 | 9.000 | 12.000 |",
+			"| bash -c true | 1 | 4.00 | 250 | 4.000 | 7.30 | 137 | 3.000 | 20.0 | 50 | 10.000 |",
+			"| one client at most 1.8 times the bare fork+exec | 1.75 times | 1.82 times | 1.82 times | 5.00 times | below the floor: a daemon that does nothing else does not meet it |",
+			"| four clients at least 600/s | 286/s | 222/s | - | - | below the floor: not even warm parts meet it |",
+			"| at least 40 times as quick as containerd (`bash -c true`, 300 ms) | 42.9 times | 41.1 times | 41.1 times | 15.0 times | a daemon that does nothing else meets it and leaves 3 % for the daemon's own |",
 		}},
-		{3 * ms, []string{"6.300 ms, 1.57 times. The target is 1.8 times: reachable"}},
-		{5 * ms, []string{"8.000 ms, 2.00 times", "The target is 1.8 times: below the floor", "The target is 40 times: below the floor"}},
+		{3 * ms, 6300 * time.Microsecond, []string{"| 1.50 times | 1.57 times | 1.57 times | 5.00 times | a daemon that does nothing else meets it and leaves 12 % for the daemon's own |"}},
+		{5 * ms, 9 * ms, []string{"| 2.00 times | 2.08 times | 2.25 times | 5.00 times | below the floor: not even warm parts meet it |"}},
+		{4 * ms, 0, []string{"above what the parts take; not known of a daemon"}},
 	} {
 		r := &Run{
 			Machine: Machine{Cores: 2},
@@ -38,6 +41,9 @@ func TestFloorsSayWhatCanBeReached(t *testing.T) {
 				series(ArmFloor, 4*ms, 4*ms), series(ArmSandgate, 20*ms, 10*ms), series("containerd", 300*ms, 0),
 			}}},
 			Stages: []Stages{{Floors: true, Calls: 9, Stages: []Stage{{"record_intent", 2 * ms}, {"record_outcome", 3 * ms}, {"finish", 7 * ms}}}},
+		}
+		if tt.least != 0 {
+			r.Cells[0].Series = append(r.Cells[0].Series, series(ArmLeast, tt.least, 3*ms))
 		}
 		var out strings.Builder
 		p := &printer{w: &out}

@@ -37,6 +37,7 @@ const (
 	ArmFloor    = "fork+exec"
 	ArmSameEnv  = "fork+exec with the cell's environment"
 	ArmMemory   = "sandgate, its journal in memory"
+	ArmLeast    = "least daemon" // the parts of a call one after the other and nothing else
 	ArmSandgate = "sandgate"
 	ArmIdle     = "sandgate, nothing beside it"
 	ArmLibrary  = "default library"
