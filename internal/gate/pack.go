@@ -170,7 +170,7 @@ func (e *encoder) value(v reflect.Value) error {
 }
 
 func (e *encoder) fields(v reflect.Value) error {
-	if !plain(v.Type()) {
+	if !plain(v) {
 		return e.json(v)
 	}
 	set := uint64(0)
@@ -191,14 +191,15 @@ func (e *encoder) fields(v reflect.Value) error {
 	return nil
 }
 
-// plain reports whether all of a struct is in its fields that can be set.
-func plain(t reflect.Type) bool {
-	for f := range t.Fields() {
-		if !f.IsExported() {
+// plain reports whether all of a struct is in its fields that can be set. It asks the
+// value: its type would make a description of each field first.
+func plain(v reflect.Value) bool {
+	for i := range v.NumField() {
+		if !v.Field(i).CanInterface() { // it is not exported
 			return false
 		}
 	}
-	return t.NumField() <= 64
+	return v.NumField() <= 64
 }
 
 func (e *encoder) slice(v reflect.Value) error {

@@ -43,7 +43,7 @@ func (d *decoder) value(v reflect.Value) {
 }
 
 func (d *decoder) fields(v reflect.Value) {
-	if !plain(v.Type()) {
+	if !plain(v) {
 		d.json(v)
 		return
 	}
