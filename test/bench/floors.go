@@ -65,11 +65,7 @@ func (b *bench) floorsOf(t, quick *target, j job) (err error) {
 	if err := b.floorsOfOne(t, quick, dir, id, seen.GetInputJson(), whole, j); err != nil || j.name != report.CellBash {
 		return err
 	}
-	crowd := filepath.Join(dir, "crowd")
-	if err := os.Mkdir(crowd, 0o711); err != nil { //nolint:gosec // as its parent
-		return fmt.Errorf("make a directory: %w", err)
-	}
-	return b.crowd(t, crowd, seen.GetInputJson(), whole, j)
+	return b.crowd(t, filepath.Join(dir, "crowd"), seen.GetInputJson(), whole, j)
 }
 
 // searchableDir makes a directory through which the ids of cells get to their roots.
@@ -91,11 +87,11 @@ func (b *bench) floorsOfOne(t, quick *target, dir, id, input string, seen *sandg
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	least, err := b.startLeast(t, dir, input, seen, j, 1)
+	leasts, end, err := b.leasts(t, dir, input, seen, j)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, least.stop()) }()
+	defer func() { err = errors.Join(err, end()) }()
 	var traces []traced
 	whole := t.arm(j, floorCalls)
 	whole.CPU = parts.MachineCPU
@@ -103,9 +99,11 @@ func (b *bench) floorsOfOne(t, quick *target, dir, id, input string, seen *sandg
 	noDisk.Name, noDisk.CPU = report.ArmMemory, parts.MachineCPU
 	arms := append([]measure.Arm{
 		{Name: report.ArmFloor, CPU: parts.MachineCPU, Op: peer.Bare(j.argv, j.stdout)},
-		whole, noDisk, least.arm(j), emptyCall(t, id),
-	}, alone...)
-	for _, arm := range arms[4:] {
+		whole, noDisk,
+	}, leasts...)
+	alone = append([]measure.Arm{emptyCall(t, id)}, alone...)
+	arms = append(arms, alone...)
+	for _, arm := range alone {
 		if arm.Name != report.ArmWalls { // which run the command themselves
 			arms = append(arms, cold(arm, j))
 		}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
@@ -26,51 +26,83 @@ const callsAtOnce = 8
 
 // leastDaemon is a least daemon and its clients.
 type leastDaemon struct {
+	name    string
 	process *parts.LeastProcess
-	conns   []*grpc.ClientConn
-	clients []sandgatev1.ToolServiceClient
+	conns   []io.Closer
+	execute []func(context.Context, *sandgatev1.ExecuteRequest) (*sandgatev1.ExecuteResponse, error)
 }
 
 // floorCalls is the prefix of the sessions in which the floors' calls are made.
 const floorCalls = "floors"
 
-// startLeast starts a least daemon in the new directory dir for the calls of so many
-// clients of t: the same input is decided, the same records are written on the same disk,
-// the same response is given.
-func (b *bench) startLeast(t *target, dir, input string, seen *sandgatev1.ExecuteResponse, j job, clients int) (_ *leastDaemon, err error) {
-	records := filepath.Join(t.DataDir, "least-"+filepath.Base(dir)) // a journal has a directory of its own
-	if err := os.Mkdir(records, 0o700); err != nil {
-		return nil, fmt.Errorf("make a directory: %w", err)
-	}
-	l := parts.Least{
-		BinDir: b.binDir, Dir: dir, Journal: filepath.Join(records, "journal.jsonl"), Like: filepath.Join(t.DataDir, "journal", "journal.jsonl"),
+// leastOf is what the least daemon in the new directory dir is made of for the calls of
+// so many clients of t: the same input is decided, the same records are written on the same
+// disk, the same response is given.
+func (b *bench) leastOf(t *target, dir, input string, seen *sandgatev1.ExecuteResponse, j job, clients int) (l parts.Least, err error) {
+	l = parts.Least{
+		BinDir: b.binDir, Dir: dir, Like: filepath.Join(t.DataDir, "journal", "journal.jsonl"),
 		Input: input, Argv: j.argv, AtOnce: callsAtOnce,
 	}
 	for i := range clients {
 		l.Sessions = append(l.Sessions, j.request(floorCalls, i).GetCall().GetSessionId())
 	}
 	if l.Env, err = b.environment(t, profileOpen); err != nil {
-		return nil, err
+		return l, err
 	}
 	if l.Response, err = proto.Marshal(seen); err != nil {
-		return nil, fmt.Errorf("encode a response: %w", err)
+		return l, fmt.Errorf("encode a response: %w", err)
 	}
+	records, err := os.MkdirTemp(t.DataDir, "least-") // a journal has a directory of its own
+	if err != nil {
+		return l, fmt.Errorf("make a directory: %w", err)
+	}
+	l.Journal = filepath.Join(records, "journal.jsonl")
+	if err := os.Mkdir(dir, 0o711); err != nil { //nolint:gosec // the cell's ids must get to its root
+		return l, fmt.Errorf("make a directory: %w", err)
+	}
+	return l, nil
+}
+
+// startLeast starts a least daemon and connects its clients.
+func (b *bench) startLeast(name string, l parts.Least) (_ *leastDaemon, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	d := &leastDaemon{}
+	d := &leastDaemon{name: name}
 	if d.process, err = parts.StartLeast(b.ctx, l, self, leastArg); err != nil {
 		return nil, err
 	}
-	for range clients {
-		conn, err := daemontest.Dial("unix://" + l.Socket())
-		if err != nil {
+	for range l.Sessions {
+		if err := d.connect(b.ctx, l); err != nil {
 			return nil, errors.Join(err, d.stop())
 		}
-		d.conns, d.clients = append(d.conns, conn), append(d.clients, sandgatev1.NewToolServiceClient(conn))
 	}
 	return d, nil
+}
+
+func (d *leastDaemon) connect(ctx context.Context, l parts.Least) error {
+	if l.NoGRPC {
+		conn, err := parts.DialPlain(ctx, l.Socket())
+		if err != nil {
+			return err
+		}
+		d.conns = append(d.conns, conn)
+		d.execute = append(d.execute, func(_ context.Context, req *sandgatev1.ExecuteRequest) (*sandgatev1.ExecuteResponse, error) {
+			return conn.Execute(req)
+		})
+		return nil
+	}
+	conn, err := daemontest.Dial("unix://" + l.Socket())
+	if err != nil {
+		return err
+	}
+	client := sandgatev1.NewToolServiceClient(conn)
+	d.conns = append(d.conns, conn)
+	d.execute = append(d.execute, func(ctx context.Context, req *sandgatev1.ExecuteRequest) (*sandgatev1.ExecuteResponse, error) {
+		return client.Execute(ctx, req)
+	})
+	return nil
 }
 
 func (d *leastDaemon) stop() error {
@@ -83,8 +115,8 @@ func (d *leastDaemon) stop() error {
 
 // arm makes the same request as the arm of the daemon.
 func (d *leastDaemon) arm(j job) measure.Arm {
-	return measure.Arm{Name: report.ArmLeast, CPU: parts.MachineCPU, Op: func(ctx context.Context, client int) error {
-		resp, err := d.clients[client].Execute(ctx, j.request(floorCalls, client))
+	return measure.Arm{Name: d.name, CPU: parts.MachineCPU, Op: func(ctx context.Context, client int) error {
+		resp, err := d.execute[client](ctx, j.request(floorCalls, client))
 		if err != nil {
 			return err
 		}
@@ -95,7 +127,11 @@ func (d *leastDaemon) arm(j job) measure.Arm {
 // crowd measures the daemon and the least daemon with several clients.
 func (b *bench) crowd(t *target, dir, input string, seen *sandgatev1.ExecuteResponse, j job) (err error) {
 	const most = 32
-	d, err := b.startLeast(t, dir, input, seen, j, most)
+	l, err := b.leastOf(t, dir, input, seen, j, most)
+	if err != nil {
+		return err
+	}
+	d, err := b.startLeast(report.ArmLeast, l)
 	if err != nil {
 		return err
 	}
@@ -109,4 +145,37 @@ func (b *bench) crowd(t *target, dir, input string, seen *sandgatev1.ExecuteResp
 		}
 	}
 	return nil
+}
+
+// leasts starts the least daemon of one client and, of the command of the targets, those
+// which lack a part; stop ends them.
+func (b *bench) leasts(t *target, dir, input string, seen *sandgatev1.ExecuteResponse, j job) (arms []measure.Arm, stop func() error, err error) {
+	var started []*leastDaemon
+	stop = func() error {
+		var errs []error
+		for _, d := range started {
+			errs = append(errs, d.stop())
+		}
+		return errors.Join(errs...)
+	}
+	for i, of := range []struct {
+		name              string
+		noJournal, noGRPC bool
+	}{{report.ArmLeast, false, false}, {report.ArmLeastNoJournal, true, false}, {report.ArmLeastNoGRPC, false, true}, {report.ArmLeastNeither, true, true}} {
+		if i > 0 && j.name != report.CellBash {
+			break
+		}
+		l, err := b.leastOf(t, filepath.Join(dir, fmt.Sprint("least", i)), input, seen, j, 1)
+		if err != nil {
+			return nil, nil, errors.Join(err, stop())
+		}
+		l.NoJournal, l.NoGRPC = of.noJournal, of.noGRPC
+		d, err := b.startLeast(of.name, l)
+		if err != nil {
+			return nil, nil, errors.Join(err, stop())
+		}
+		started = append(started, d)
+		arms = append(arms, d.arm(j))
+	}
+	return arms, stop, nil
 }

@@ -33,6 +33,9 @@ type Least struct {
 	Response []byte   // an encoded ExecuteResponse, the answer to everything
 	Sessions []string // each has a cell
 	AtOnce   int      // calls that run at the same time; further ones wait
+	// What it is not made of, to see what that takes.
+	NoJournal bool // no records
+	NoGRPC    bool // a PlainConn in its place
 }
 
 // Socket is where the least daemon listens.
@@ -57,15 +60,23 @@ func ServeLeast(ctx context.Context, r io.Reader) (err error) {
 	if err := s.make(ctx, l); err != nil {
 		return err
 	}
-	// The options of internal/rpc that change what a call takes.
-	server := grpc.NewServer(grpc.NumStreamWorkers(leastWorkers), grpc.InitialWindowSize(leastWindow), grpc.InitialConnWindowSize(4*leastWindow))
-	sandgatev1.RegisterToolServiceServer(server, s)
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", l.Socket())
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	ended := make(chan struct{})
 	go func() {
 		_, _ = io.Copy(io.Discard, r) // until whoever started this wants no more, or is gone
+		close(ended)
+	}()
+	if l.NoGRPC {
+		return servePlain(ctx, listener, s, ended)
+	}
+	// The options of internal/rpc that change what a call takes.
+	server := grpc.NewServer(grpc.NumStreamWorkers(leastWorkers), grpc.InitialWindowSize(leastWindow), grpc.InitialConnWindowSize(4*leastWindow))
+	sandgatev1.RegisterToolServiceServer(server, s)
+	go func() {
+		<-ended
 		server.Stop()
 	}()
 	if err := server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
@@ -103,8 +114,10 @@ func (s *leastServer) make(ctx context.Context, l Least) (err error) {
 	if s.entries, err = entriesLike(l.Like); err != nil {
 		return err
 	}
-	if s.journal, err = journal.Open(l.Journal, journal.Options{}, nil); err != nil {
-		return err
+	if !l.NoJournal {
+		if s.journal, err = journal.Open(l.Journal, journal.Options{}, nil); err != nil {
+			return err
+		}
 	}
 	s.room, s.cells = make(chan struct{}, l.AtOnce), map[string]*Cell{}
 	for i, session := range l.Sessions {
@@ -138,6 +151,9 @@ func (s *leastServer) Execute(ctx context.Context, req *sandgatev1.ExecuteReques
 	defer func() { <-s.room }()
 	if err := s.decide(ctx); err != nil {
 		return nil, err
+	}
+	if s.journal == nil {
+		return s.response, c.Run(ctx, nil)
 	}
 	intent := s.journal.Begin(ctx, s.entries[0])
 	err := c.Run(ctx, func() error {

@@ -34,19 +34,23 @@ const (
 
 // Names of arms and cells that tables and targets look for.
 const (
-	ArmFloor    = "fork+exec"
-	ArmSameEnv  = "fork+exec with the cell's environment"
-	ArmMemory   = "sandgate, its journal in memory"
-	ArmLeast    = "least daemon" // the parts of a call one after the other and nothing else
-	ArmSandgate = "sandgate"
-	ArmIdle     = "sandgate, nothing beside it"
-	ArmLibrary  = "default library"
-	ArmWalls    = "walls alone"
-	ArmRecords  = "two records alone"
-	ArmEmpty    = "empty call alone"
-	ArmDecision = "decision alone"
-	ArmPlain    = "fork+exec in a plain container"
-	ArmTraced   = "sandgate, asked for its timeline"
+	ArmFloor   = "fork+exec"
+	ArmSameEnv = "fork+exec with the cell's environment"
+	ArmMemory  = "sandgate, its journal in memory"
+	// The parts of a call one after the other and nothing else, whole and without some.
+	ArmLeast          = "least daemon"
+	ArmLeastNoJournal = "least daemon without a journal"
+	ArmLeastNoGRPC    = "least daemon without gRPC"
+	ArmLeastNeither   = "least daemon without both"
+	ArmSandgate       = "sandgate"
+	ArmIdle           = "sandgate, nothing beside it"
+	ArmLibrary        = "default library"
+	ArmWalls          = "walls alone"
+	ArmRecords        = "two records alone"
+	ArmEmpty          = "empty call alone"
+	ArmDecision       = "decision alone"
+	ArmPlain          = "fork+exec in a plain container"
+	ArmTraced         = "sandgate, asked for its timeline"
 
 	CellTrue         = "true"
 	CellBash         = "bash -c true"

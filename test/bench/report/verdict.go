@@ -33,6 +33,24 @@ func (r *Run) writeLeast(p *printer) {
 		}
 	}
 	p.line("")
+	r.writeLess(p)
+}
+
+// writeLess writes what the least daemon takes without some of its parts.
+func (r *Run) writeLess(p *printer) {
+	c := r.Find(GroupFloors, CellBash, 1, 0)
+	base := c.Arm(ArmFloor)
+	if base == nil || c.Arm(ArmLeastNeither) == nil {
+		return
+	}
+	p.line("What two of its parts take, with one client: the same process without them. Without gRPC a message has its length before it, and one goroutine serves a connection; nothing of sandgate works like that.\n")
+	p.head("`bash -c true`, one client", "p50 ms", "over fork+exec", "CPU ms")
+	for _, name := range []string{ArmFloor, ArmWalls, ArmLeastNeither, ArmLeastNoJournal, ArmLeastNoGRPC, ArmLeast, ArmSandgate} {
+		if s := c.Arm(name); s != nil {
+			p.row(name, ms(s.Percentile(50)), fmt.Sprintf("%.2f", measure.Ratio(s, base, 50)), msFine(s.CPU()))
+		}
+	}
+	p.line("")
 }
 
 // verdict is what the floors say of a target: the figure that the warm parts would give,
