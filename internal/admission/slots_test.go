@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -116,7 +117,7 @@ func TestNobodyLooksWithoutACallInLine(t *testing.T) {
 		if _, err := l.Enter(ctx, of("b")); err == nil {
 			t.Error("a call without a slot was let in")
 		}
-		time.Sleep(2 * slotLook) // one was on its way
+		time.Sleep(slotLookMost) // one was on its way
 		seen := looks.Load()
 		time.Sleep(time.Minute)
 		if now := looks.Load(); seen < 2 || now != seen {
@@ -125,17 +126,79 @@ func TestNobodyLooksWithoutACallInLine(t *testing.T) {
 	})
 }
 
+// TestLooksAreRareWhileNoProcessorIsIdle: a busy machine is not kept busy by looks at it.
+// As soon as a processor is idle the looks are frequent again.
+func TestLooksAreRareWhileNoProcessorIsIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var idle atomic.Bool
+		var looks atomic.Int64
+		l := slotLine(t, func(c *Config) { c.Idle = func() bool { looks.Add(1); return idle.Load() } })
+		leave := make(chan struct{})
+		var o order
+		for range 64 {
+			o.queue(t, l, of("a"), leave)
+		}
+		hold := func(d time.Duration) (running int, looked int64) {
+			before := looks.Load()
+			time.Sleep(d)
+			synctest.Wait()
+			return l.State().Running, looks.Load() - before
+		}
+		running, looked := hold(slotHeld - slotLook)
+		if most := int64(slotHeld/slotLookMost) + 4; running != 2 || looked < 2 || looked > most {
+			t.Errorf("%d run, %d looks, want 2 and up to %d looks", running, looked, most)
+		}
+		// Slots that have been held for long enough are taken at once, not at the next look.
+		if running, _ = hold(2 * slotLook); running != 4 {
+			t.Errorf("%d run %s after the first two, want 4", running, slotHeld)
+		}
+		idle.Store(true)
+		running, looked = hold(slotLookMost + 9*slotLook)
+		if running < 4+10-slotIdle || looked < 10 {
+			t.Errorf("%d run after %d looks since processors are idle, want one more with each but %d", running, looked, slotIdle-1)
+		}
+		close(leave)
+	})
+}
+
 func TestRunnableIsReadFromLoadavg(t *testing.T) {
-	for text, want := range map[string]int{"0.20 0.18 0.12 3/80 11206\n": 3, "": -1, "0.1 0.1 0.1 x/80 1\n": -1} {
-		file := filepath.Join(t.TempDir(), "loadavg")
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	for text, want := range map[string]int{
+		"0.20 0.18 0.12 3/80 11206\n": 3, "": -1, "0.1 0.1 0.1 x/80 1\n": -1, "0.1 0.1 3/80\n": -1, "0.1 0.1 0.1 3": -1,
+	} {
+		path := filepath.Join(t.TempDir(), "loadavg")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if n, ok := runnable(file); ok != (want >= 0) || ok && n != want {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, ok := runnable(f); ok != (want >= 0) || ok && n != want {
 			t.Errorf("%q: got %d %t, want %d", text, n, ok, want)
 		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, ok := runnable(f); ok {
+			t.Error("a closed file tells a number")
+		}
 	}
-	if _, ok := runnable(filepath.Join(t.TempDir(), "absent")); ok {
-		t.Error("an absent file tells a number")
+}
+
+// TestRunnableIsReadAnew: one descriptor tells of the present at each look.
+func TestRunnableIsReadAnew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "loadavg")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	for want := range 3 {
+		if _, err := f.WriteAt([]byte("0.20 0.18 0.12 "+strconv.Itoa(want)+"/80 11206\n"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if n, ok := runnable(f); !ok || n != want {
+			t.Errorf("got %d %t, want %d", n, ok, want)
+		}
 	}
 }
