@@ -57,6 +57,7 @@ type call struct {
 	releasedAt time.Time     // when the holder was told so
 	limits     *cell.Started // what the holder has set, once it has told
 	lookedAt   time.Time     // when init began to look whether it runs
+	lookAt     time.Time     // when init looks whether it has passed its door
 	spoke      bool          // it has written something since
 	nextAsked  bool          // the next stage is being made
 	stdin      stdin
@@ -206,7 +207,7 @@ func (c *call) advance(s *server) (done bool) {
 	}
 	if c.phase == draining {
 		c.pumpOutput(s)
-		if c.stage.output[cell.Stdout] < 0 && c.stage.output[cell.Stderr] < 0 {
+		if c.drained(cell.Stdout) && c.drained(cell.Stderr) {
 			c.settle()
 		}
 	}
@@ -235,7 +236,9 @@ func (c *call) tellStarted(s *server) {
 }
 
 // unsaid reports whether the host is soon to be told that the program runs, or of its end.
-func (c *call) unsaid() bool { return c.released && c.phase <= starting || c.started != nil }
+func (c *call) unsaid() bool {
+	return (c.released || c.request.Door) && c.phase <= starting || c.started != nil
+}
 
 // awaitEnd waits for the stage's report that the program and all that it left
 // are gone.
@@ -282,7 +285,9 @@ func (c *call) over(body []byte) {
 	c.end.CPUUser, c.end.CPUSystem, c.end.MaxRSSBytes = end.CPUUser, end.CPUSystem, end.MaxRSS
 	c.end.BackgroundKilled = end.Background
 	c.end.DiskFull = c.end.ExitCode != 0 && end.Full
-	c.end.RunTime = time.Since(c.began)
+	if c.end.RunTime = end.Ran; end.Ran == 0 {
+		c.end.RunTime = time.Since(c.began)
+	}
 	c.phase = draining
 }
 
@@ -332,19 +337,27 @@ func (c *call) settle() {
 	if limit := c.request.OutputTotalBytes; limit > 0 && c.total > limit {
 		c.end.OutputLimit = true
 	}
-	closeFD(&c.stage.stdin)
 	c.phase = flushing
+}
+
+// drained reports that nothing is left to be read of a stream.
+func (c *call) drained(stream cell.Stream) bool {
+	return c.stage.output[stream] < 0 || c.pumps[stream].over
 }
 
 // pumpOutput reads what poll has seen, and when nobody is left who writes, all.
 func (c *call) pumpOutput(s *server) {
 	for _, stream := range []cell.Stream{cell.Stdout, cell.Stderr} {
-		if fd := &c.stage.output[stream]; *fd >= 0 && (c.phase == draining || s.saw(*fd) != 0) {
+		if fd := &c.stage.output[stream]; !c.drained(stream) && (c.phase == draining || s.saw(*fd) != 0) {
 			n, ended := c.pumps[stream].run(c, s, *fd)
 			c.total += n
 			c.pace.took(n, s.now, s.strain.felt)
 			c.flow.took(n, s.now)
-			if ended {
+			switch {
+			case !ended:
+			case c.phase == draining: // it is closed with the rest, when the host knows of the end
+				c.pumps[stream].over = true
+			default:
 				closeFD(fd)
 			}
 		}

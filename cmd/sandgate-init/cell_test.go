@@ -96,6 +96,10 @@ type testCell struct {
 	pid   int
 	hello cell.Hello
 	log   *lockedBuffer
+
+	socket *net.UnixConn // nil: none
+	held   bool          // each call is one that waits until it is let run
+	doors  [cell.Slots]io.WriteCloser
 }
 
 // startCell makes a cell whose init is reached by a socket, as in a container.
@@ -104,6 +108,34 @@ func startCell(tb testing.TB) *testCell { return startCellBy(tb, true) }
 // startCellByStdio makes one whose init is reached by its stdin and stdout, as in
 // gVisor: its holders look at themselves.
 func startCellByStdio(tb testing.TB) *testCell { return startCellBy(tb, false) }
+
+// startCellWithDoors makes one as startCell does, whose calls are let run by doors.
+func startCellWithDoors(tb testing.TB) *testCell {
+	tb.Helper()
+	c := startCell(tb)
+	c.held = true
+	if !c.hello.Doors {
+		tb.Skip("processes do not share their memory here, so init takes no doors")
+	}
+	var theirs []int
+	for i := range c.doors {
+		r, w, err := os.Pipe()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer func() {
+			if err := r.Close(); err != nil {
+				tb.Error(err)
+			}
+		}()
+		theirs, c.doors[i] = append(theirs, int(r.Fd())), w // which makes it a blocking one, too
+	}
+	if _, _, err := c.socket.WriteMsgUnix(cell.AppendFrame(nil, cell.KindDoors), unix.UnixRights(theirs...), nil); err != nil {
+		tb.Fatal(err)
+	}
+	c.UseDoors(c.doors)
+	return c
+}
 
 func startCellBy(tb testing.TB, bySocket bool) *testCell {
 	tb.Helper()
@@ -147,8 +179,9 @@ func startCellBy(tb testing.TB, bySocket bool) *testCell {
 	if err := cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
+	var conn *net.UnixConn
 	if bySocket {
-		conn, err := acceptOne(listen)
+		conn, err = acceptOne(listen)
 		if err != nil {
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait() // it was killed
@@ -156,7 +189,7 @@ func startCellBy(tb testing.TB, bySocket bool) *testCell {
 		}
 		in, out = conn, conn
 	}
-	c := &testCell{Conn: cell.NewConn(out, in), pid: cmd.Process.Pid, log: log}
+	c := &testCell{Conn: cell.NewConn(out, in), pid: cmd.Process.Pid, log: log, socket: conn}
 	tb.Cleanup(func() {
 		if err := c.Close(); err != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, net.ErrClosed) {
 			tb.Errorf("close: %v", err)
@@ -181,7 +214,7 @@ func startCellBy(tb testing.TB, bySocket bool) *testCell {
 }
 
 // acceptOne takes one connection.
-func acceptOne(listen *net.UnixListener) (net.Conn, error) {
+func acceptOne(listen *net.UnixListener) (*net.UnixConn, error) {
 	err := listen.SetDeadline(time.Now().Add(20 * time.Second))
 	if err != nil {
 		return nil, errors.Join(err, listen.Close())
@@ -330,6 +363,9 @@ func (c *testCell) exec(ctx context.Context, tb testing.TB, x cell.Exec) result 
 	var err error
 	if x.Next != nil {
 		x.Next = c.after()
+	}
+	if c.held && x.Ready == nil {
+		x.Ready = func() error { return nil }
 	}
 	r.Exit, err = c.Exec(ctx, x, cell.Handlers{
 		Started: func(s cell.Started) { r.started = &s },

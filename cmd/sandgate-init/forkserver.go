@@ -36,6 +36,7 @@ const (
 	fdStdin
 	fdStdout
 	fdStderr
+	fdDoor // where the holder waits for the host, if the call has such
 	fdCount
 )
 
@@ -90,6 +91,7 @@ type plan struct {
 	optsOwned uintptr  // options of home and workspace
 	holder    raw.Word // pid of the holder, as its stage sees it
 	tty       raw.Word // descriptor of its terminal
+	door      raw.Door // through which the host lets the holder pass
 	ready     uintptr  // the record that a stage is: pids of stage and holder, then what is mounted
 
 	entryWait   uintptr    // the fork server waits for a request
@@ -205,6 +207,7 @@ func newPlan(first, last seccomp.Program, selfProof bool) (*plan, error) {
 		p.stacks, p.stack = [...]uintptr{arena.Stack(), arena.Stack()}, arena.Stack()
 	}
 	p.ready, p.holder, p.tty = p.record(recordReady, 16+mountsBytes), arena.Word(), arena.Word()
+	p.door = arena.Door()
 
 	s := arena.Script(512, 64<<10)
 	p.start = s
@@ -299,7 +302,7 @@ func (p *plan) writeFork(s *raw.Script, stack raw.Word) *raw.Step {
 		s.Call("tell the stage's pid", unix.SYS_WRITE, p.fds[fdReport], record, 16).Ignore(unix.EPIPE)
 	}
 	// They came into the lowest places that were free, one after another.
-	s.Call("close the stage's descriptors", unix.SYS_CLOSE_RANGE, p.fds[fdControl], p.fds[fdStderr], 0)
+	s.Call("close the stage's descriptors", unix.SYS_CLOSE_RANGE, p.fds[fdControl], p.fds[fdDoor], 0)
 	s.Jump(int(p.entryWait))
 	return fork
 }
@@ -314,7 +317,7 @@ func (p *plan) writeStage(s *raw.Script, workspace bool) *raw.Step {
 		flags |= unix.CLONE_VM
 	}
 	fork := s.Spawn("fork the holder", flags, p.hold, p.stack, 0).Keep(p.holder)
-	s.Call("close the holder's descriptors", unix.SYS_CLOSE_RANGE, p.fds[fdGo], p.fds[fdStderr], 0)
+	s.Call("close the holder's descriptors", unix.SYS_CLOSE_RANGE, p.fds[fdGo], p.fds[fdDoor], 0)
 	s.Receive("take the call", p.fds[fdControl], stageInbox)
 	return fork
 }

@@ -215,7 +215,10 @@ func (p *plan) holderScript(x *cell.Request, t *terminal) *raw.Script {
 	}
 	s.Call(fmt.Sprintf("working directory %q", cwd), unix.SYS_CHDIR, cwd)
 	s.Call("report limits", unix.SYS_WRITE, p.fds[fdReport], record, 8+startedBytes)
-	if x.Hold {
+	switch {
+	case x.Door:
+		s.Pass("wait at the door", p.fds[fdDoor], x.Seq, p.door)
+	case x.Hold:
 		s.ReadAll("wait for the release", p.fds[fdGo], s.Data(make([]byte, 8)), 1)
 	}
 	s.Call("unblock signals", unix.SYS_RT_SIGPROCMASK, 2, s.Data(make([]byte, 8)), 0, 8)

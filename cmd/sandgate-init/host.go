@@ -47,7 +47,7 @@ func connect(path string) (int, error) {
 // read takes what the host has sent; gone says that it hung up.
 func (s *server) read() (gone bool, err error) {
 	for {
-		n, err := unix.Read(s.in, s.frames.Space(64<<10))
+		n, err := s.receive(s.frames.Space(64 << 10))
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -77,8 +77,43 @@ func (s *server) read() (gone bool, err error) {
 	}
 }
 
+// takesDoors reports that the host can let programs run itself: the stage that tells of
+// their end has to see what the holder has noted.
+func (s *server) takesDoors() bool { return s.plan.shared && s.in == s.out }
+
+// receive reads from the host, and the doors until they have come.
+func (s *server) receive(b []byte) (int, error) {
+	if s.doors != nil || !s.takesDoors() {
+		return unix.Read(s.in, b)
+	}
+	rights := make([]byte, unix.CmsgSpace(4*cell.Slots))
+	n, got, flags, _, err := unix.Recvmsg(s.in, b, rights, unix.MSG_CMSG_CLOEXEC)
+	if err != nil || got == 0 && flags&unix.MSG_CTRUNC == 0 {
+		return n, err
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:got])
+	if err == nil && (len(messages) != 1 || flags&unix.MSG_CTRUNC != 0 || s.given != nil) {
+		err = fmt.Errorf("descriptors in %d messages, want %d in one, once: %w", len(messages), cell.Slots, cell.ErrProtocol)
+	}
+	if err == nil {
+		s.given, err = unix.ParseUnixRights(&messages[0])
+	}
+	return n, err
+}
+
+// takeDoors begins to use the doors that came with a frame.
+func (s *server) takeDoors(body []byte) error {
+	if len(s.given) != cell.Slots || s.doors != nil || s.call != nil || s.next != nil || len(body) != 0 {
+		return fmt.Errorf("doors with %d descriptors, after others or stages, or where none are taken: %w", len(s.given), cell.ErrProtocol)
+	}
+	s.doors = s.given
+	return nil
+}
+
 func (s *server) dispatch(kind cell.Kind, body []byte) error {
 	switch kind {
+	case cell.KindDoors:
+		return s.takeDoors(body)
 	case cell.KindPrepare:
 		spec, err := cell.DecodeStage(body)
 		if err != nil {

@@ -21,6 +21,7 @@ type pump struct {
 	tail  ring
 
 	much bool      // the last read got much
+	over bool      // nothing is left to be read
 	rest [2][]byte // of the tail, once it is being sent
 	sent bool      // rest was cut
 }

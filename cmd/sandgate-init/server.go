@@ -39,7 +39,9 @@ const (
 // that a Kill is always heard and no goroutine has to be woken for a call. It
 // runs at most one call while at most one stage waits for the next.
 type server struct {
-	in, out int // the host, not blocking
+	in, out int   // the host, not blocking
+	doors   []int // by slot, where the host lets programs run; nil: it does not
+	given   []int // descriptors that came and no frame was read that has them
 	frames  cell.FrameBuffer
 	pending []byte    // frames for the host
 	written int       // bytes of pending that the host has got
@@ -53,6 +55,7 @@ type server struct {
 	call  *call
 	next  *stage   // being made, or told to the host
 	dead  []*stage // have ended, not reaped yet
+	spent *stage   // of a call whose end the host was told: it is to be buried
 	doubt error    // why no further stage could be made
 	told  bool     // the host knows of doubt
 
@@ -121,7 +124,7 @@ func newServer(in, out int) (*server, error) {
 	if s.plan, err = newPlan(first, last, in != out); err != nil {
 		return nil, err
 	}
-	hello := cell.Hello{Protocol: cell.ProtocolVersion, Version: version, SeccompSHA256: s.digest}
+	hello := cell.Hello{Protocol: cell.ProtocolVersion, Version: version, SeccompSHA256: s.digest, Doors: s.takesDoors()}
 	for i := range s.forks {
 		if s.forks[i], err = s.plan.startForkServer(); err != nil {
 			return nil, err
@@ -157,6 +160,7 @@ func (s *server) serve() error {
 		if err := s.flush(); err != nil {
 			return err
 		}
+		s.burySpent()
 		if err := s.poll(s.pollSet()); err != nil {
 			return fmt.Errorf("wait for the host: %w", err)
 		}
@@ -189,6 +193,7 @@ func (s *server) prepare(spec cell.Stage) error {
 	if s.call != nil && s.call.stage.spec.Slot == spec.Slot {
 		return fmt.Errorf("prepare in slot %d, where a call runs: %w", spec.Slot, cell.ErrProtocol)
 	}
+	s.burySpent() // before another is made in the memory of its slot
 	stage, err := s.newStage(spec)
 	if err != nil {
 		s.poison(err)
@@ -308,10 +313,23 @@ func (s *server) bury(n *stage) {
 	}
 }
 
+// burySpent buries the stage of a call whose end the host was told: closing its pipes, and
+// what the kernel does for its end, take longer than all else that init does for the end of
+// a call, and the host need not wait for it.
+func (s *server) burySpent() {
+	if s.spent != nil {
+		s.bury(s.spent)
+		s.spent = nil
+	}
+}
+
 // exec runs a call in the stage that waits.
 func (s *server) exec(request cell.Request) error {
 	if s.call != nil || s.next == nil || !s.next.announced {
 		return fmt.Errorf("exec without a prepared stage or within a call: %w", cell.ErrProtocol)
+	}
+	if request.Door && s.doors == nil {
+		return fmt.Errorf("exec by a door, of which there is none: %w", cell.ErrProtocol)
 	}
 	stage := s.next
 	s.next = nil
@@ -323,7 +341,8 @@ func (s *server) exec(request cell.Request) error {
 
 // finish ends a call: from now on the next may come.
 func (s *server) finish(c *call) {
-	s.bury(c.stage)
+	s.burySpent()
+	s.spent = c.stage
 	for stream := range c.pumps {
 		s.room[stream] = c.pumps[stream].room()
 	}

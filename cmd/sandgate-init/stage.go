@@ -66,6 +66,10 @@ func (s *server) newStage(spec cell.Stage) (*stage, error) {
 		n.close()
 		return nil, err
 	}
+	// Without doors the holder gets its other pipe twice, and waits at none.
+	if theirs[fdDoor] = theirs[fdGo]; s.doors != nil {
+		theirs[fdDoor] = s.doors[spec.Slot]
+	}
 	server := s.forks[spec.Slot]
 	fresh := server.network.touched()
 	if fresh {
@@ -79,7 +83,7 @@ func (s *server) newStage(spec cell.Stage) (*stage, error) {
 	}
 	n.held[cell.Stdout], n.held[cell.Stderr] = theirs[fdStdout], theirs[fdStderr]
 	for i, fd := range theirs {
-		if i != fdStdout && i != fdStderr {
+		if i != fdStdout && i != fdStderr && i != fdDoor {
 			err = errors.Join(err, unix.Close(fd))
 		}
 		if fd > maxDescriptor {

@@ -38,7 +38,11 @@ func (c *call) begin(s *server) {
 	if c.phase == fitting {
 		s.plan.refit(script, c.stage, &c.request.Exec)
 	}
-	script.Reap(s.plan.holder, callFilesystems(c.request.Workspace))
+	number := uint64(0)
+	if c.request.Door {
+		number = c.request.Seq
+	}
+	script.Reap(s.plan.holder, callFilesystems(c.request.Workspace), s.plan.fds[fdControl], s.plan.door, number)
 	message, err := script.Message()
 	if err == nil {
 		err = writeAll(c.stage.control, message)
@@ -77,7 +81,7 @@ func (c *call) start(s *server) {
 		s.forks[c.stage.spec.Slot].bulky = true
 	}
 	if c.released {
-		if c.request.Hold {
+		if c.request.Hold && !c.request.Door {
 			c.toHolder = append(c.toHolder, releaseByte)
 		}
 		c.letGo(s)
@@ -85,6 +89,27 @@ func (c *call) start(s *server) {
 	}
 	c.writeHolder()
 	c.makeNext(s) // while the host gets ready, the processors have time
+	c.lookAt = s.now.Add(c.quiet())
+}
+
+// atDoor reports that the program waits at its door, for all that init knows.
+func (c *call) atDoor() bool { return c.request.Door && !c.released }
+
+// lookAtDoor looks whether a program has been let run of which nobody tells, every now and
+// then; of one that has written something, soon.
+func (c *call) lookAtDoor(s *server) (executed bool) {
+	if c.spoke {
+		if soon := s.now.Add(tick); soon.Before(c.lookAt) {
+			c.lookAt = soon
+		}
+	}
+	if s.now.Before(c.lookAt) {
+		return false
+	}
+	c.lookAt = s.now.Add(c.quiet())
+	fds := []unix.PollFd{{Fd: int32(c.stage.start)}} //nolint:gosec // a descriptor
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n == 1 && fds[0].Revents&unix.POLLERR != 0
 }
 
 // releaseByte is what a holder waits for just before it becomes the program.
@@ -99,7 +124,9 @@ func (c *call) release(s *server) {
 	if c.phase != starting {
 		return // it comes behind the rest
 	}
-	c.toHolder = append(c.toHolder, releaseByte)
+	if !c.request.Door { // else the host has let it
+		c.toHolder = append(c.toHolder, releaseByte)
+	}
 	c.letGo(s)
 }
 
@@ -126,15 +153,18 @@ func (c *call) makeNext(s *server) {
 // descriptor tells of its execve, and of its end; a quick program's end is worth the only
 // wake-up, so for a while after the release nothing else is waited for.
 func (c *call) pollStart(s *server, sooner func(time.Time)) {
+	if c.atDoor() && len(c.toHolder) == 0 {
+		s.watch(c.stage.report, unix.POLLIN)
+		sooner(c.lookAt)
+		c.watchOutput(s)
+		return
+	}
 	if c.released {
 		s.watch(c.stage.report, unix.POLLIN)
 		sooner(c.deadline)
 		if quiet := c.releasedAt.Add(c.quiet()); len(c.toHolder) == 0 && s.now.Before(quiet) {
 			sooner(quiet)
-			if c.quiet() > tick {
-				s.watch(c.stage.output[cell.Stdout], unix.POLLIN)
-				s.watch(c.stage.output[cell.Stderr], unix.POLLIN)
-			}
+			c.watchOutput(s)
 			return
 		}
 		if c.lookedAt.IsZero() {
@@ -146,6 +176,19 @@ func (c *call) pollStart(s *server, sooner func(time.Time)) {
 		events = unix.POLLOUT
 	}
 	s.watch(c.stage.start, events)
+}
+
+// watchOutput waits for the first words of a program for which init has more patience than
+// for one that has something to say.
+func (c *call) watchOutput(s *server) {
+	if c.quiet() <= tick {
+		return
+	}
+	for _, stream := range []cell.Stream{cell.Stdout, cell.Stderr} {
+		if fd := c.stage.output[stream]; fd >= 0 {
+			s.watch(fd, unix.POLLIN)
+		}
+	}
 }
 
 // quiet is how long after its release a program may run before init looks at it: most have
@@ -249,6 +292,9 @@ func (c *call) awaitStart(s *server) {
 	c.writeHolder()
 	c.spoke = c.spoke || s.saw(c.stage.output[cell.Stdout]) != 0 || s.saw(c.stage.output[cell.Stderr]) != 0
 	executed := s.saw(c.stage.start)&unix.POLLERR != 0 // or ended
+	if c.atDoor() {
+		executed = c.lookAtDoor(s) || executed
+	}
 	var err error
 	if executed {
 		err = c.stage.readRecords() // all that it said before
@@ -272,9 +318,9 @@ func (c *call) awaitStart(s *server) {
 	}
 	switch {
 	case c.phase != starting:
-	case executed && !c.released && c.cause != byItself: // killed while it waited
+	case (executed || c.stage.ended) && !c.released && c.cause != byItself: // killed while it waited
 		c.toBurying()
-	case (executed || c.stage.ended) && c.released && c.limits != nil: // it may have run
+	case (executed || c.stage.ended) && (c.released || c.request.Door) && c.limits != nil: // it may have run
 		c.up(s)
 	case c.stage.ended:
 		c.abort(errStageGone)
@@ -296,6 +342,9 @@ func (c *call) startRecord(s *server, kind uint32, body []byte) {
 	case raw.RecordFault:
 		c.startFailed(body)
 	case raw.RecordEnd:
+		if end, err := raw.DecodeEnd(body); err == nil && end.Ran > 0 && c.atDoor() {
+			c.released, c.releasedAt = true, s.now.Add(-end.Ran)
+		}
 		if c.limits != nil && c.released { // it ran, and is over already
 			c.up(s)
 			c.over(body)
@@ -326,7 +375,11 @@ const lateLook = 100 * time.Millisecond
 // to run at the first look.
 func (c *call) up(s *server) {
 	c.isUp, c.phase, c.began = true, running, s.now
-	if c.lookedAt.IsZero() || s.now.Sub(c.lookedAt) < 2*tick && c.lookedAt.Sub(c.releasedAt) < lateLook {
+	wait := c.quiet()
+	switch {
+	case c.atDoor(): // found by a look, which was late enough
+		c.released, wait = true, 0
+	case c.lookedAt.IsZero(), s.now.Sub(c.lookedAt) < 2*tick && c.lookedAt.Sub(c.releasedAt) < lateLook:
 		c.began = c.releasedAt
 	}
 	c.deadline = c.began.Add(c.request.WallTime)
@@ -334,7 +387,7 @@ func (c *call) up(s *server) {
 	for _, path := range callFilesystems(c.request.Workspace) {
 		c.limits.DiskBytes[path] = c.stage.mounts.sizes[path]
 	}
-	c.started, c.startedBy = cell.AppendStarted(nil, *c.limits), c.began.Add(c.quiet())
+	c.started, c.startedBy = cell.AppendStarted(nil, *c.limits), c.began.Add(wait)
 	for _, signal := range c.early {
 		c.signal(signal)
 	}

@@ -1,6 +1,7 @@
 package cell
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
@@ -11,7 +12,8 @@ import (
 // hostCall is the host's view of one running call.
 type hostCall struct {
 	handlers Handlers
-	keep     int64 // bytes per stream that the cell may send
+	keep     int64     // bytes per stream that the cell may send
+	door     io.Writer // that of its slot, by which it is let run; nil: there is none
 
 	// Only touched by the reader of the connection.
 	started bool
@@ -21,7 +23,8 @@ type hostCall struct {
 	exit chan Exit     // one element
 	done chan struct{} // closed when Exec returns
 
-	held atomic.Bool // the program was not released yet
+	held   atomic.Bool // the program was not released yet
+	untold atomic.Bool // it was, and init was not told
 
 	mu     sync.Mutex
 	room   *sync.Cond // signals credit and over
@@ -38,6 +41,15 @@ func newHostCall(x Exec, h Handlers) *hostCall {
 	c.room = sync.NewCond(&c.mu)
 	c.held.Store(x.Ready != nil)
 	return c
+}
+
+// letPass opens the call's door for it: past init, which is not woken for it.
+func (c *hostCall) letPass(seq uint64) error {
+	n, err := c.door.Write(binary.NativeEndian.AppendUint64(nil, seq))
+	if err != nil && n == 0 {
+		return fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
+	return err
 }
 
 // end lets those go that feed the call.

@@ -19,6 +19,7 @@ func AppendHello(b []byte, h Hello) []byte {
 	for _, pid := range h.ForkServers {
 		e.int(int64(pid))
 	}
+	e.bool(h.Doors)
 	return e.b
 }
 
@@ -29,6 +30,7 @@ func DecodeHello(body []byte) (Hello, error) {
 	for i := range h.ForkServers {
 		h.ForkServers[i] = d.int()
 	}
+	h.Doors = d.bool()
 	return h, d.finish("hello")
 }
 
@@ -82,7 +84,8 @@ func DecodePrepared(body []byte) (Prepared, error) {
 }
 
 // AppendExec encodes x under the number seq of the call; Stdin, Control and Ready stay behind.
-func AppendExec(b []byte, seq uint64, x Exec) []byte {
+// A call with Ready may be let run by a door.
+func AppendExec(b []byte, seq uint64, x Exec, door bool) []byte {
 	e := encoder{b}
 	e.uint(seq)
 	e.strings(x.Argv)
@@ -96,6 +99,7 @@ func AppendExec(b []byte, seq uint64, x Exec) []byte {
 	e.bool(x.Live)
 	e.bool(x.Stdin != nil)
 	e.bool(x.Ready != nil)
+	e.bool(door)
 	e.bool(x.Terminal != nil)
 	if x.Terminal != nil {
 		e.size(*x.Terminal)
@@ -141,6 +145,7 @@ type Request struct {
 	Seq      uint64 // number of the call, carried by its Stdin, StdinClose, Release, Signal, Resize and Kill frames
 	HasStdin bool   // whether Stdin frames and a StdinClose will come
 	Hold     bool   // the program is not to be executed before a Release
+	Door     bool   // a held program is let run by its slot's door, whether a Release comes or not
 }
 
 // DecodeExec decodes an Exec and checks it with Validate.
@@ -154,7 +159,7 @@ func DecodeExec(body []byte) (Request, error) {
 	}
 	kind := d.uint()
 	x.Live = d.bool()
-	hasStdin, hold := d.bool(), d.bool()
+	hasStdin, hold, door := d.bool(), d.bool(), d.bool()
 	if d.bool() {
 		size := d.size()
 		x.Terminal = &size
@@ -166,6 +171,9 @@ func DecodeExec(body []byte) (Request, error) {
 	if err := d.finish("exec"); err != nil {
 		return Request{}, err
 	}
+	if door && (!hold || seq == 0) {
+		return Request{}, fmt.Errorf("decode exec: a door for a program that nobody holds: %w", ErrProtocol)
+	}
 	if kind > uint64(WorkspaceEmpty) {
 		return Request{}, fmt.Errorf("decode exec: workspace kind %d: %w", kind, ErrProtocol)
 	}
@@ -173,7 +181,7 @@ func DecodeExec(body []byte) (Request, error) {
 	if err := x.Validate(); err != nil {
 		return Request{}, fmt.Errorf("decode exec: %w: %w", err, ErrProtocol)
 	}
-	return Request{Exec: x, Seq: seq, HasStdin: hasStdin, Hold: hold}, nil
+	return Request{Exec: x, Seq: seq, HasStdin: hasStdin, Hold: hold, Door: door}, nil
 }
 
 // Validate says what is wrong with x, or nil.

@@ -37,7 +37,7 @@ func TestMessagesSurviveTheWay(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	hello := Hello{Protocol: 1, Version: "v1", SeccompSHA256: "00"}
+	hello := Hello{Protocol: 1, Version: "v1", SeccompSHA256: "00", Doors: true}
 	h, err := DecodeHello(AppendHello(nil, hello))
 	check("hello", hello, h, err)
 	prepared := Prepared{StagePID: 12, HolderPID: 3, Proof: sampleProof}
@@ -45,15 +45,22 @@ func TestMessagesSurviveTheWay(t *testing.T) {
 	check("prepared", prepared, p, err)
 	proof, err := DecodeProof(AppendProof(nil, sampleProof))
 	check("proof", sampleProof, proof, err)
-	r, err := DecodeExec(AppendExec(nil, 77, sampleExec))
+	r, err := DecodeExec(AppendExec(nil, 77, sampleExec, false))
 	check("exec", Request{Exec: sampleExec, Seq: 77}, r, err)
 	withStdin := sampleExec
 	withStdin.Stdin = strings.NewReader("")
-	r, err = DecodeExec(AppendExec(nil, 78, withStdin))
+	r, err = DecodeExec(AppendExec(nil, 78, withStdin, false))
 	check("exec with stdin", Request{Exec: sampleExec, Seq: 78, HasStdin: true}, r, err)
+	atDoor := sampleExec
+	atDoor.Ready = func() error { return nil }
+	r, err = DecodeExec(AppendExec(nil, 78, atDoor, true))
+	check("exec at a door", Request{Exec: sampleExec, Seq: 78, Hold: true, Door: true}, r, err)
+	if r, err = DecodeExec(AppendExec(nil, 78, sampleExec, true)); !errors.Is(err, ErrProtocol) {
+		t.Errorf("a door for a call that is not held: got %+v, %v", r, err)
+	}
 	withTerminal := sampleExec
 	withTerminal.Terminal = &Size{Rows: 24, Cols: 80}
-	r, err = DecodeExec(AppendExec(nil, 79, withTerminal))
+	r, err = DecodeExec(AppendExec(nil, 79, withTerminal, false))
 	check("exec with a terminal", Request{Exec: withTerminal, Seq: 79}, r, err)
 	signal, err := DecodeSignal(AppendSignal(nil, 15))
 	check("signal", 15, signal, err)
@@ -81,7 +88,7 @@ func TestShortenedMessagesAreRefused(t *testing.T) {
 	}{
 		"hello":    {AppendHello(nil, Hello{Version: "v"}), func(b []byte) error { _, err := DecodeHello(b); return err }},
 		"prepared": {AppendPrepared(nil, Prepared{Proof: sampleProof}), func(b []byte) error { _, err := DecodePrepared(b); return err }},
-		"exec":     {AppendExec(nil, 1, sampleExec), func(b []byte) error { _, err := DecodeExec(b); return err }},
+		"exec":     {AppendExec(nil, 1, sampleExec, false), func(b []byte) error { _, err := DecodeExec(b); return err }},
 		"started":  {AppendStarted(nil, Started{DiskBytes: map[string]int64{"/tmp": 1}}), func(b []byte) error { _, err := DecodeStarted(b); return err }},
 		"signal":   {AppendSignal(nil, 9), func(b []byte) error { _, err := DecodeSignal(b); return err }},
 		"resize":   {AppendResize(nil, Size{Rows: 1, Cols: 2}), func(b []byte) error { _, err := DecodeResize(b); return err }},
@@ -124,7 +131,7 @@ func TestExecIsValidated(t *testing.T) {
 		if err := x.Validate(); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: got %v, want %q", name, err, tc.want)
 		}
-		if _, err := DecodeExec(AppendExec(nil, 1, x)); !errors.Is(err, ErrProtocol) {
+		if _, err := DecodeExec(AppendExec(nil, 1, x, false)); !errors.Is(err, ErrProtocol) {
 			t.Errorf("%s: decoded with %v, want a protocol error", name, err)
 		}
 	}
@@ -221,7 +228,7 @@ func FuzzDecode(f *testing.F) {
 	w := NewFrameWriter(&seed)
 	for kind, body := range map[Kind][]byte{
 		KindHello: AppendHello(nil, Hello{Protocol: 1, Version: "v"}), KindPrepared: AppendPrepared(nil, Prepared{Proof: sampleProof}),
-		KindExec: AppendExec(nil, 1, sampleExec), KindExit: AppendExit(nil, sampleExit), KindStdinAck: AppendCredit(nil, 1, 2),
+		KindExec: AppendExec(nil, 1, sampleExec, false), KindExit: AppendExit(nil, sampleExit), KindStdinAck: AppendCredit(nil, 1, 2),
 		KindOutput: append(AppendOutputHeader(nil, Stdout, 0), 'x'), KindStarted: AppendStarted(nil, Started{DiskBytes: map[string]int64{"/": 1}}),
 	} {
 		seed.Reset()
@@ -264,7 +271,7 @@ func redecode(t *testing.T, kind Kind, body []byte) {
 		if v.HasStdin {
 			v.Stdin = strings.NewReader("")
 		}
-		encoded := AppendExec(nil, v.Seq, v.Exec)
+		encoded := AppendExec(nil, v.Seq, v.Exec, false)
 		v.Stdin = nil
 		first, err = v, e
 		if e == nil {

@@ -56,11 +56,14 @@ type Conn struct {
 	gone     chan struct{} // closed when the reader has ended
 
 	mu    sync.Mutex
-	asked bool      // guarded by mu; a Prepared is to come or unread
-	ready bool      // guarded by mu; a Prepared was handed out and not yet used
-	seq   uint64    // guarded by mu
-	call  *hostCall // guarded by mu; the running call
-	err   error     // guarded by mu; why the reader has ended
+	asked bool // guarded by mu; a Prepared is to come or unread
+	ready bool // guarded by mu; a Prepared was handed out and not yet used
+	slot  int  // guarded by mu; of that, or of the running call
+
+	doors [Slots]io.WriteCloser // guarded by mu; nil: there are none
+	seq   uint64                // guarded by mu
+	call  *hostCall             // guarded by mu; the running call
+	err   error                 // guarded by mu; why the reader has ended
 }
 
 // NewConn starts to read frames from r, which is init's stdout; w is its stdin.
@@ -89,6 +92,28 @@ func (c *Conn) Hello(ctx context.Context) (Hello, error) {
 	}
 }
 
+// UseDoors hands over the writing ends of the pipes that init was given with a Doors
+// frame. A held program is let run by the one of its slot from now on: it waits there
+// itself, and no other process has to be woken for it. It is to be called before the
+// first Prepare. Close closes them.
+func (c *Conn) UseDoors(doors [Slots]io.WriteCloser) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.doors = doors
+	if c.err != nil {
+		c.closeDoors()
+	}
+}
+
+// closeDoors lets nobody pass any more. c.mu is held.
+func (c *Conn) closeDoors() {
+	for _, d := range c.doors {
+		if d != nil {
+			_ = d.Close() // who waits there has ended, or will
+		}
+	}
+}
+
 // Prepare waits for a stage, asking for one as given unless Exec.Next has done so.
 // It may be called while an Exec is running, for the other slot, and again after
 // ctx has ended. Each Exec needs a Prepare before it.
@@ -105,7 +130,7 @@ func (c *Conn) Prepare(ctx context.Context, s Stage) (Prepared, error) {
 	select {
 	case p := <-c.prepared:
 		c.mu.Lock()
-		c.asked, c.ready = false, true
+		c.asked, c.ready, c.slot = false, true, p.Slot
 		c.mu.Unlock()
 		return p, nil
 	case <-c.gone:
@@ -133,7 +158,7 @@ func (c *Conn) Exec(ctx context.Context, x Exec, h Handlers) (Exit, error) {
 		return Exit{}, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	defer call.end()
-	if err := c.out.Write(KindExec, AppendExec(nil, seq, x)); err != nil {
+	if err := c.out.Write(KindExec, AppendExec(nil, seq, x, call.door != nil)); err != nil {
 		if errors.Is(err, ErrTooLarge) {
 			c.undo(x.Next != nil) // the stage is still there
 			return Exit{}, err
@@ -148,7 +173,7 @@ func (c *Conn) Exec(ctx context.Context, x Exec, h Handlers) (Exit, error) {
 	}
 	var refused error
 	if x.Ready != nil {
-		if refused, err = c.release(call, seq, x.Ready); err != nil {
+		if refused, err = c.release(call, seq, &x); err != nil {
 			return Exit{}, err
 		}
 	}
@@ -165,10 +190,10 @@ func (c *Conn) Exec(ctx context.Context, x Exec, h Handlers) (Exit, error) {
 	return exit, err
 }
 
-// release asks whether the program may run, and tells init. A refusal is never an
+// release asks whether the program may run, and lets it. A refusal is never an
 // error of the connection: what comes of the cell, await will tell.
-func (c *Conn) release(call *hostCall, seq uint64, ready func() error) (refused, err error) {
-	if refused = ready(); refused != nil {
+func (c *Conn) release(call *hostCall, seq uint64, x *Exec) (refused, err error) {
+	if refused = x.Ready(); refused != nil {
 		if err := c.out.Write(KindKill, AppendSeq(nil, seq), []byte("not ready")); err != nil {
 			_ = c.fail(c.writeError(err)) // await reports it
 		}
@@ -179,13 +204,34 @@ func (c *Conn) release(call *hostCall, seq uint64, ready func() error) (refused,
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, why)
 	}
 	call.held.Store(false)
-	if err := c.out.Write(KindRelease, AppendSeq(nil, seq)); err != nil {
+	call.untold.Store(true)
+	if call.door == nil {
+		err = c.tellReleased(call, seq)
+	} else {
+		err = call.letPass(seq)
+	}
+	if err != nil {
 		err = c.writeError(err)
 		_ = c.fail(err) // that is the error
 		<-c.gone        // the handlers are told nothing after Exec has returned
 		return nil, err
 	}
+	// Init finds out by itself that a program was let pass, soon, or with its end. It is told
+	// where somebody may have something for it.
+	if x.Live || x.Stdin != nil || x.Terminal != nil || x.Control != nil {
+		if err := c.tellReleased(call, seq); err != nil {
+			_ = c.fail(fmt.Errorf("tell init of a program that runs: %v", err)) // which may have run, whatever was not sent; await reports it
+		}
+	}
 	return nil, nil
+}
+
+// tellReleased tells init that the program was let run, once.
+func (c *Conn) tellReleased(call *hostCall, seq uint64) error {
+	if !call.untold.CompareAndSwap(true, false) {
+		return nil
+	}
+	return c.out.Write(KindRelease, AppendSeq(nil, seq))
 }
 
 // await waits for the end of the call.
@@ -219,10 +265,13 @@ func (c *Conn) await(ctx context.Context, call *hostCall, wall time.Duration) (E
 // Kill ends the running call, if there is one; reason is for init's log.
 func (c *Conn) Kill(reason string) error {
 	c.mu.Lock()
-	seq, running := c.seq, c.call != nil
+	seq, call := c.seq, c.call
 	c.mu.Unlock()
-	if !running {
+	if call == nil {
 		return nil
+	}
+	if err := c.tellReleased(call, seq); err != nil { // or init would take it for one that never ran
+		return c.writeError(err)
 	}
 	if len(reason) > 256 {
 		reason = reason[:256]
@@ -247,6 +296,7 @@ func (c *Conn) fail(why error) error {
 	if c.err == nil {
 		c.err = why
 	}
+	c.closeDoors()
 	c.mu.Unlock()
 	return errors.Join(c.w.Close(), c.r.Close())
 }
@@ -286,6 +336,9 @@ func (c *Conn) begin(call *hostCall, next bool) (uint64, error) {
 	}
 	c.seq++
 	c.call, c.ready, c.asked = call, false, c.asked || next
+	if call.held.Load() {
+		call.door = c.doors[c.slot]
+	}
 	return c.seq, nil
 }
 

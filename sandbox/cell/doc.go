@@ -13,12 +13,14 @@
 //
 //	host                                init
 //	                      ◀── Hello     once, when init is up
+//	Doors ──▶                           with a pipe for each slot, if init takes them
 //	Prepare ──▶                         makes a stage: fresh namespaces, a holder
 //	                      ◀── Prepared  pids and proof of what the holder lost
 //	(host moves the workspace into the stage's mount namespace)
 //	Exec ──▶                            sizes, limits, all but the execve
 //	(host makes sure that the program may run)
-//	Release ──▶                         execve in the holder
+//	Release ──▶                         execve in the holder, or the host writes the
+//	                                    call's number to the door, where it waits itself
 //	                      ◀── Started   the program runs; limits as read back
 //	Stdin* ──▶  StdinClose ──▶
 //	             StdinAck ◀──           credit for more stdin

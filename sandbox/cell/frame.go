@@ -35,6 +35,7 @@ const (
 	KindRelease    Kind = 6
 	KindSignal     Kind = 7
 	KindResize     Kind = 8
+	KindDoors      Kind = 9
 
 	KindHello    Kind = 64
 	KindPrepared Kind = 65

@@ -7,7 +7,7 @@ import (
 
 // ProtocolVersion is what Hello carries. Host and init come from one build; a
 // difference means that a wrong binary is in the cell.
-const ProtocolVersion = 6
+const ProtocolVersion = 7
 
 // What a program finds in a cell.
 const (
@@ -45,6 +45,9 @@ type Hello struct {
 	// ForkServers are the pids, as seen in the cell, of the processes that fork the
 	// stages of each slot. What they fork is in the control group that they are in.
 	ForkServers [Slots]int
+	// Doors says that init takes a Doors frame: one without a body, before the first
+	// Prepare, with the reading ends of as many pipes as there are slots, as SCM_RIGHTS.
+	Doors bool
 }
 
 // SeccompFilters is how many programs the filter is made of that a holder has beyond what

@@ -112,6 +112,13 @@ func (r *Runtime) meet(ctx context.Context, c *aCell) error {
 		return fmt.Errorf("greeting of init: %w", err)
 	}
 	failpoint.At(failpoint.CellGreeted)
+	if c.hello.Doors {
+		doors, err := giveDoors(out)
+		if err != nil {
+			return err
+		}
+		c.conn.UseDoors(doors)
+	}
 	if c.class.veiled() {
 		err = r.meetVeiled(c)
 	} else {

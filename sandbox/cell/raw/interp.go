@@ -146,6 +146,8 @@ func interpret(m *machine, pc uintptr) {
 			m.reap(o)
 		case opExec:
 			m.exec(o)
+		case opPass:
+			m.pass(o)
 		default:
 			exit(m.arg(o, 0))
 		}

@@ -21,6 +21,7 @@ const (
 	opReap              // waits for the program and ends what it left; see reap.go
 	opExec              // tries the paths of a list one after another; see interp.go
 	opCopy              // copies 32 bits from offset args[0] to offset args[1]
+	opPass              // waits at the door args[2] for the number args[1] from args[0]; see door.go
 	opExit              // ends the process with status args[0]
 )
 

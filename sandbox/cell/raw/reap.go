@@ -18,19 +18,23 @@ type End struct {
 	MaxRSS     int64 // bytes
 	Background int64 // processes that were alive when the program had ended
 	Full       bool  // one of the file systems asked about has no room
+	// Ran is the time from the program's passing its door to all of it being gone; 0 if it
+	// had no door, or was ended before it has passed.
+	Ran time.Duration
 }
 
 // Layout of the scratch memory while a stage reaps.
 const (
-	reapRecord  = 0   // header and endBody
-	reapStatus  = 64  // int32
-	reapRusage  = 128 // struct rusage
-	reapStatfs  = 512
-	reapPath    = 1024
-	reapStat    = 1536 // text of /proc/N/stat, cut
-	reapStatCap = 512
-	reapDir     = 2048
-	reapDirCap  = scratchBytes - reapDir
+	reapRecord   = 0   // header and endBody
+	reapStatus   = 64  // int32
+	reapRusage   = 128 // struct rusage
+	clockScratch = 320 // struct timespec
+	reapStatfs   = 512
+	reapPath     = 1024
+	reapStat     = 1536 // text of /proc/N/stat, cut
+	reapStatCap  = 512
+	reapDir      = 2048
+	reapDirCap   = scratchBytes - reapDir
 )
 
 // cwd stands for AT_FDCWD, which no absolute path needs.
@@ -40,19 +44,23 @@ const cwd = ^uintptr(99)
 type endBody struct {
 	status, full             uint32
 	user, system, rss, alive int64
+	ran                      int64
 }
 
 const endBytes = 8 + int(unsafe.Sizeof(endBody{}))
 
 // Reap appends the last step of a stage: it waits for the process whose pid is in
 // program, ends whatever that left behind, looks at the file systems when it
-// failed and writes a RecordEnd to the descriptor in the process's report word.
-func (s *Script) Reap(program Word, filesystems []string) {
+// failed and writes a RecordEnd to the descriptor in the process's report word. Then
+// it stays until the other end of the pipe leave is closed: its own end, which takes
+// the kernel a while, need not come before what its reader does with the record. The
+// program passes the door with the number, if that is not 0.
+func (s *Script) Reap(program Word, filesystems []string, leave Int, d Door, number uint64) {
 	list := make([]uintptr, 0, len(filesystems))
 	for _, f := range filesystems {
 		list = append(list, s.String(f))
 	}
-	s.add(op{code: opReap, args: [6]uintptr{program.off, s.words(append(list, 0)), s.String("/proc\x00")}}, "wait for the program")
+	s.add(op{code: opReap, args: [6]uintptr{program.off, s.words(append(list, 0)), s.String("/proc\x00"), leave.off, d.off, uintptr(number)}}, "wait for the program")
 }
 
 //go:nosplit
@@ -87,10 +95,27 @@ func (m *machine) reap(o *op) {
 	if body.status != 0 {
 		body.full = m.anyFull(o.args[1] - uintptr(m.base))
 	}
+	body.ran = m.sincePassed(o.args[4], o.args[5])
 	head := (*[2]uint32)(m.at(reapRecord))
 	*head = [2]uint32{RecordEnd, uint32(endBytes)}
+	leave := m.int(o.args[3]) // what lies in memory is another's as soon as the record is out
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_WRITE, m.int(m.report), uintptr(m.at(reapRecord)), uintptr(endBytes), 0, 0, 0)
-	exit(0)
+	untilClosed(leave)
+}
+
+// untilClosed ends the process when nobody can write to a descriptor any more.
+//
+//go:nosplit
+//go:noinline
+//go:norace
+func untilClosed(fd uintptr) {
+	var nothing byte
+	for {
+		_, _, e := syscall.RawSyscall6(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&nothing)), 1, 0, 0, 0) //nolint:gosec // an address
+		if e != syscall.EINTR {
+			exit(0)
+		}
+	}
 }
 
 //go:nosplit
@@ -229,6 +254,7 @@ func DecodeEnd(b []byte) (End, error) {
 		Status: syscall.WaitStatus(n.Uint32(b)), Full: n.Uint32(b[4:]) != 0,
 		CPUUser: time.Duration(n.Uint64(b[8:])), CPUSystem: time.Duration(n.Uint64(b[16:])), //nolint:gosec // made above
 		MaxRSS: int64(n.Uint64(b[24:])), Background: int64(n.Uint64(b[32:])), //nolint:gosec // likewise
+		Ran: time.Duration(n.Uint64(b[40:])), //nolint:gosec // likewise
 	}, nil
 }
 
