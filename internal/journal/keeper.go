@@ -39,7 +39,8 @@ type keeper struct {
 
 	// Of the goroutine.
 	snapshots []snapshot // verified ones, oldest first
-	failed    string     // what was logged last
+	lulls     lulls
+	failed    string // what was logged last
 }
 
 // closedFile is a segment that was closed, with the file that is still open.
@@ -49,7 +50,9 @@ type closedFile struct {
 }
 
 func newKeeper(j *Journal, snapshots []snapshot) *keeper {
-	return &keeper{j: j, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}), snapshots: snapshots}
+	k := &keeper{j: j, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}), snapshots: snapshots}
+	k.lulls = lulls{last: func() int64 { return j.State().LastSeq }, hurry: k.pressed, quit: k.quit}
+	return k
 }
 
 func (k *keeper) start() {
@@ -125,10 +128,19 @@ func (k *keeper) step() {
 	if k.stopped() {
 		return
 	}
+	k.lulls.due()
 	k.told("snapshot", k.snapshot())
 	if !k.stopped() {
 		k.told("remove segments", k.retain())
 	}
+}
+
+// pressed says that another segment was closed, or that the disk is nearly full.
+func (k *keeper) pressed() bool {
+	k.mu.Lock()
+	more := len(k.queue) > 0
+	k.mu.Unlock()
+	return more || k.j.State().Full != nil
 }
 
 func (k *keeper) stopped() bool {
@@ -171,6 +183,13 @@ const keptSnapshots = 2
 
 // snapshot makes one of all closed segments, unless there is.
 func (k *keeper) snapshot() error {
+	if err := k.newSnapshot(); !errors.Is(err, errStopped) {
+		return err
+	}
+	return nil
+}
+
+func (k *keeper) newSnapshot() error {
 	if k.j.opts.Folds == nil {
 		return nil
 	}
@@ -194,11 +213,8 @@ func (k *keeper) snapshot() error {
 		if head, err = k.apply(s, folds, head); err != nil {
 			return err
 		}
-		if k.stopped() {
-			return nil
-		}
 	}
-	data, err := saveSnapshot(k.j.files, last, head, folds)
+	data, err := saveSnapshot(k.j.files, last, head, folds, k.lulls.writer)
 	if err != nil {
 		return err
 	}
@@ -215,7 +231,10 @@ func (k *keeper) snapshot() error {
 // base loads the newest snapshot into the folds. Without one it is the beginning.
 func (k *keeper) base(folds []Fold, oldest int64) (from int64, head string, err error) {
 	for _, s := range slices.Backward(k.snapshots) {
-		names, err := s.load(folds)
+		names, err := s.load(folds, k.lulls.reader)
+		if errors.Is(err, errStopped) {
+			return 0, "", err
+		}
 		if err == nil && len(names) == len(folds) || err == nil && oldest > 1 {
 			return s.seq, s.head, nil
 		}
@@ -237,7 +256,11 @@ func (k *keeper) apply(seg Segment, folds []Fold, head string) (string, error) {
 		return "", fmt.Errorf("read segment: %w", err)
 	}
 	defer func() { _ = f.Close() }() // was only read
+	n := 0
 	s := newScanner(func(r Record, _ Place) error {
+		if n++; n%pieceRecords == 1 && !k.lulls.rest() {
+			return errStopped
+		}
 		for _, fold := range folds {
 			if err := fold.Apply(r); err != nil {
 				return fmt.Errorf("%s: %w", fold.Name(), err)

@@ -110,7 +110,7 @@ func (o *opening) restore(segments []Segment) (int64, error) {
 	from := int64(0)
 	for i := len(o.snapshots) - 1; i >= 0 && len(o.opts.Restore) > 0; i-- {
 		s := o.snapshots[i]
-		names, err := s.load(o.opts.Restore)
+		names, err := s.load(o.opts.Restore, nil)
 		if err == nil {
 			loaded, from = names, s.seq
 			break

@@ -141,10 +141,10 @@ func hashFile(path string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// load gives the folds what the snapshot has of them, and returns which those were.
-// After an error all are empty.
-func (s snapshot) load(folds []Fold) (map[string]bool, error) {
-	names, err := s.loadFolds(folds)
+// load gives the folds what the snapshot has of them, and returns which those were. It
+// is read through by, unless that is nil. After an error all folds are empty.
+func (s snapshot) load(folds []Fold, by func(io.Reader) io.Reader) (map[string]bool, error) {
+	names, err := s.loadFolds(folds, by)
 	if err == nil {
 		return names, nil
 	}
@@ -159,13 +159,17 @@ func reset(folds []Fold) {
 	}
 }
 
-func (s snapshot) loadFolds(folds []Fold) (map[string]bool, error) {
+func (s snapshot) loadFolds(folds []Fold, by func(io.Reader) io.Reader) (map[string]bool, error) {
 	f, err := os.Open(s.path)
 	if err != nil {
 		return nil, fmt.Errorf("read snapshot: %w", err)
 	}
 	defer func() { _ = f.Close() }() // was only read
-	br := bufio.NewReaderSize(f, 256<<10)
+	var in io.Reader = f
+	if by != nil {
+		in = by(f)
+	}
+	br := bufio.NewReaderSize(in, 256<<10)
 	var head snapshotHead
 	if err := readHead(br, &head); err != nil {
 		return nil, err
@@ -209,8 +213,8 @@ func readHead(br *bufio.Reader, v any) error {
 }
 
 // saveSnapshot writes the folds to a file, whole or not at all, and returns what to
-// record of it.
-func saveSnapshot(fs files, seq int64, head string, folds []Fold) (data snapshotData, err error) {
+// record of it. What they write goes through by.
+func saveSnapshot(fs files, seq int64, head string, folds []Fold, by func(io.Writer) io.Writer) (data snapshotData, err error) {
 	data = snapshotData{Seq: seq, Head: head}
 	path := fs.snapshot(seq)
 	tmp := path + ".tmp"
@@ -218,7 +222,7 @@ func saveSnapshot(fs files, seq int64, head string, folds []Fold) (data snapshot
 	if err != nil {
 		return data, fmt.Errorf("save snapshot: %w", err)
 	}
-	err = writeSnapshot(f, snapshotHead{snapshotVersion, seq, head, len(folds)}, folds)
+	err = writeSnapshot(f, snapshotHead{snapshotVersion, seq, head, len(folds)}, folds, by)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -243,7 +247,7 @@ func saveSnapshot(fs files, seq int64, head string, folds []Fold) (data snapshot
 	return data, nil
 }
 
-func writeSnapshot(f *os.File, head snapshotHead, folds []Fold) error {
+func writeSnapshot(f *os.File, head snapshotHead, folds []Fold, by func(io.Writer) io.Writer) error {
 	line, err := json.Marshal(head)
 	if err != nil {
 		return err
@@ -256,7 +260,7 @@ func writeSnapshot(f *os.File, head snapshotHead, folds []Fold) error {
 		if err != nil {
 			return err
 		}
-		w := bufio.NewWriterSize(f, 256<<10)
+		w := bufio.NewWriterSize(by(f), 256<<10)
 		if err := errors.Join(fold.Save(w), w.Flush()); err != nil {
 			return fmt.Errorf("%s: %w", fold.Name(), err)
 		}
