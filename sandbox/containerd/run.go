@@ -165,11 +165,8 @@ type running struct {
 
 	enforced map[string]int64
 	killed   atomic.Bool // by the host's backstop
-	backstop *time.Timer // kills the cell
 	// Set by the handlers; read after Exec has returned.
 	started        bool
-	unthrottle     *time.Timer
-	unthrottled    chan struct{} // closed when unthrottle has done its work
 	startTime      time.Duration
 	receipt        sandbox.Receipt
 	stdout, stderr collector
@@ -247,7 +244,7 @@ func (u *running) ready(ctx context.Context) error {
 	if ctx.Err() != nil { // cancelled meanwhile: what did not begin need not be ended
 		return context.Cause(ctx)
 	}
-	u.backstop.Reset(startGrace + u.call.Limits.WallTime + killGrace)
+	u.c.alarm.set(0, startGrace+u.call.Limits.WallTime+killGrace)
 	u.step("ready", time.Now())
 	failpoint.At(failpoint.SandboxReady)
 	return nil
@@ -303,22 +300,21 @@ func (u *running) exec(ctx context.Context) (cell.Exit, error) {
 		u.r.metered.Store(u.call.ID, u.stage.group.Meter())
 		defer u.r.metered.Delete(u.call.ID)
 	}
-	u.backstop = time.AfterFunc(readyGrace+startGrace+l.WallTime+killGrace, u.kill)
-	defer u.backstop.Stop()
+	if u.c.alarm == nil {
+		u.c.alarm = &alarm{}
+	}
+	u.c.alarm.begin(u.stage.group.Unthrottle, u.kill)
+	defer u.c.alarm.end()
+	u.c.alarm.set(0, readyGrace+startGrace+l.WallTime+killGrace)
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
 		u.stage.group.Unthrottle()
-		u.backstop.Reset(killGrace)
+		u.c.alarm.set(0, killGrace)
 	})
 	defer func() {
 		if !stop() {
-			<-ended // else it could set the backstop again, and that kill the cell under its next call
-		}
-	}()
-	defer func() {
-		if u.unthrottle != nil && !u.unthrottle.Stop() {
-			<-u.unthrottled // else it could lift the limit of a later call in this group
+			<-ended // else it could set the alarm of the cell's next call, and lift its limit
 		}
 	}()
 	inputs := ctx
@@ -370,12 +366,7 @@ func (u *running) onStarted(s cell.Started) {
 	u.receipt = u.makeReceipt(s)
 	// From here on init's deadline runs. Killed processes must not wait for cpu time.
 	wall := u.call.Limits.WallTime
-	u.unthrottled = make(chan struct{})
-	u.unthrottle = time.AfterFunc(wall, func() {
-		defer close(u.unthrottled)
-		u.stage.group.Unthrottle()
-	})
-	u.backstop.Reset(wall + killGrace)
+	u.c.alarm.set(wall, wall+killGrace)
 	if u.ahead() {
 		u.r.prepareNext(u.c, u.otherSlot())
 	}
