@@ -5,11 +5,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/sandgate/sandgate/test/bench/measure"
 	"github.com/sandgate/sandgate/test/bench/peer"
 	"github.com/sandgate/sandgate/test/bench/report"
 )
+
+// clientSlices is how many slices a repetition with several clients has, for the same time
+// in all.
+const clientSlices = 2
 
 // bashJob is the call of the targets, as a user makes it who configures nothing:
 // the built-in tool under the default profile. Its argv is that of the tool.
@@ -84,8 +89,12 @@ func (b *bench) calls() (err error) {
 		}
 	}
 	j := bashJob()
+	// Of many clients the beginning and the end of a slice are a good part of it, when all
+	// come at once and fewer and fewer are left: so here are fewer and longer ones.
+	plan := b.size.plan
+	plan.Slice, plan.Slices = plan.Slice*time.Duration(plan.Slices)/clientSlices, clientSlices
 	for _, clients := range []int{1, 2, 4, 8, 32} {
-		c := cell{on: t, group: report.GroupClients, name: j.name, clients: clients, base: report.ArmFloor}
+		c := cell{on: t, group: report.GroupClients, name: j.name, clients: clients, base: report.ArmFloor, plan: plan}
 		if err := b.measureCell(c, floor(j), t.arm(j, "clients")); err != nil {
 			return err
 		}

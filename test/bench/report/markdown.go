@@ -12,7 +12,7 @@ import (
 // groups tells the heading and the explanation of each group of cells.
 var groups = []struct{ group, heading, text string }{
 	{GroupCommands, "Commands", "One client, one session, `runc`, the cell reused, the same call again and again, so that its decision is a remembered one (what a new one costs more is under Decisions). The floor is fork+exec of the same command with its output read."},
-	{GroupClients, "Clients", "`bash -c true`, each client on a connection and in a session of its own; the floor is as many loops of fork+exec."},
+	{GroupClients, "Clients", "`bash -c true`, each client on a connection and in a session of its own; the floor is as many loops of fork+exec. The repetitions are as long as the others, in two slices: of a short one with 32 clients the end, at which fewer and fewer calls run, is an eighth."},
 	{GroupReuse, "Reuse of cells", "`bash -c true`, one client, the reuse that policy demands. `never` takes what the pool has and then waits for cells to be made."},
 	{GroupIsolation, "Isolation", "One client, session, the wall that policy demands. The plain container is gVisor's floor: the daemon's own specification, rootfs and environment on one processor, with a shell in the place of init that forks and executes the command when it is told so; no inner wall, no daemon."},
 	{GroupCells, "New cells", "`bash -c true`, each call in a cell that nobody used before. Full: one client, bursts no longer than the pool, which is full again before the next. Dry: closed loops for longer than the pool lasts. Cold: no pool, and nothing under way when the call comes."},
