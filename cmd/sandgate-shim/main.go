@@ -10,7 +10,8 @@
 // becomes. It must stay small: its start is the price of every cell's end.
 //
 // By the name on-cpu-N it becomes the OCI runtime that the link "runtime" beside that
-// name leads to, on processor N: see place.go.
+// name leads to, on processor N: see place.go. By the name sandgate-pulse it has the
+// kernel's scheduler look more often than with its ticks: see pulse.go.
 package main
 
 import (
@@ -28,6 +29,9 @@ import (
 const realShim = "containerd-shim-runc-v2"
 
 func main() {
+	if isPulse(os.Args[0]) {
+		os.Exit(runPulse())
+	}
 	if runtime, cpu, ok := placed(os.Args[0]); ok {
 		fmt.Fprintf(os.Stderr, "sandgate-shim: become %s: %v\n", runtime, becomeOn(cpu, runtime, os.Args[1:]))
 		os.Exit(1)

@@ -55,6 +55,7 @@ type backend interface {
 	leaf(path string) string
 	readLimits(path string) (map[string]int64, error)
 	unthrottle(path string)
+	setWeight(path string, weight int64) (int64, error)
 	// at is where a group's file is.
 	at(path string, f file) string
 	usage(read reader) Usage

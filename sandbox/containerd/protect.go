@@ -113,17 +113,8 @@ func finding(name, detail, remedy string, err error) sandbox.Control {
 const remedyDelegate = "delegate the controller to the group in which the daemon makes the cells'"
 
 func (p protector) cpu() sandbox.Control {
-	got, err := p.setCPU(p.cells, p.want.CellsWeight)
+	got, err := p.groups.SetWeight(p.cells, p.want.CellsWeight)
 	return finding("cells_cpu_weight", fmt.Sprintf("all cells together have weight %d of processor time, others 100", got), remedyDelegate, err)
-}
-
-// setCPU writes a weight and reads it back; v1 counts in 1024th of what others have.
-func (p protector) setCPU(group string, weight int64) (int64, error) {
-	if p.version == 2 {
-		return writeBack(filepath.Join(p.root, group, "cpu.weight"), weight)
-	}
-	got, err := writeBack(filepath.Join(p.root, "cpu", group, "cpu.shares"), max(weight*1024/100, 2))
-	return got * 100 / 1024, err
 }
 
 // disk gives the cells a share of disk time, where the scheduler of a disk knows
@@ -231,7 +222,7 @@ func (p protector) own(pid int) sandbox.Control {
 	if at := p.processorGroup(strconv.Itoa(pid)); at != p.service {
 		return finding(name, "", remedyDelegate, fmt.Errorf("containerd is in group %q and not in one of its own", at))
 	}
-	got, err := p.setCPU(p.service, p.want.ServiceWeight)
+	got, err := p.groups.SetWeight(p.service, p.want.ServiceWeight)
 	return finding(name, fmt.Sprintf("containerd and its shims have weight %d of processor time, cells %d together", got, p.want.CellsWeight), remedyDelegate, err)
 }
 

@@ -300,16 +300,18 @@ func (u *running) exec(ctx context.Context) (cell.Exit, error) {
 		u.r.metered.Store(u.call.ID, u.stage.group.Meter())
 		defer u.r.metered.Delete(u.call.ID)
 	}
+	u.r.heavies.enter(u, u.marked)
+	defer u.r.heavies.leave(u)
 	if u.c.alarm == nil {
 		u.c.alarm = &alarm{}
 	}
-	u.c.alarm.begin(u.stage.group.Unthrottle, u.kill)
+	u.c.alarm.begin(u.loosen, u.kill)
 	defer u.c.alarm.end()
 	u.c.alarm.set(0, readyGrace+startGrace+l.WallTime+killGrace)
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
-		u.stage.group.Unthrottle()
+		u.loosen()
 		u.c.alarm.set(0, killGrace)
 	})
 	defer func() {
@@ -359,12 +361,18 @@ func (u *running) kill() {
 	}
 }
 
+// loosen is for a call that is to end: killed processes must not wait for cpu time.
+func (u *running) loosen() {
+	u.stage.group.Unthrottle()
+	u.r.heavies.leave(u)
+}
+
 func (u *running) onStarted(s cell.Started) {
 	u.started = true
 	failpoint.At(failpoint.SandboxStarted)
 	u.startTime = time.Since(u.from)
 	u.receipt = u.makeReceipt(s)
-	// From here on init's deadline runs. Killed processes must not wait for cpu time.
+	// From here on init's deadline runs.
 	wall := u.call.Limits.WallTime
 	u.c.alarm.set(wall, wall+killGrace)
 	if u.ahead() {

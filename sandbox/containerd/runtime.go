@@ -46,6 +46,7 @@ type Runtime struct {
 	deleter       string                 // program that stands in for a shim's delete; may be empty
 	lastLimits    atomic.Pointer[limits] // of the last call
 	blocks        blocks                 // for the output of calls
+	heavies       heavies                // calls that run for long
 	metered       sync.Map               // *cgroup.Meter of the live calls that run, by id
 
 	pool       *pool
@@ -119,6 +120,7 @@ func New(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 	if err := r.prepareShims(ctx); err != nil {
 		return nil, err
 	}
+	r.heavies = heavies{groups: r.groups, start: r.background.Go, done: r.ctx.Done(), pulse: newPulse(r.cfg, r.log)}
 	r.controls = append(r.probeControls(), r.protect()...)
 	if err := r.required(); err != nil {
 		r.log.Error("limits do not bind here", "error", err)
