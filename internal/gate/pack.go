@@ -194,7 +194,7 @@ func (e *encoder) fields(v reflect.Value) error {
 // plain reports whether all of a struct is in its fields that can be set. It asks the
 // value: its type would make a description of each field first.
 func plain(v reflect.Value) bool {
-	for i := range v.NumField() {
+	for i := range v.NumField() { //nolint:modernize // v.Fields makes those descriptions
 		if !v.Field(i).CanInterface() { // it is not exported
 			return false
 		}
