@@ -19,6 +19,8 @@ func TestAlarm(t *testing.T) {
 			t.Helper()
 			time.Sleep(d)
 			synctest.Wait()
+			a.mu.Lock() // under which both are written
+			defer a.mu.Unlock()
 			if len(lifted) != wantLifted || len(killed) != wantKilled {
 				t.Fatalf("lifted %q, killed %q, want %d and %d", lifted, killed, wantLifted, wantKilled)
 			}
