@@ -128,7 +128,7 @@ func (n *stage) openPipes() (theirs [fdCount]int, err error) {
 		pipe(&n.stdin, &theirs[fdStdin], true, 0)
 		pipe(&n.output[cell.Stdout], &theirs[fdStdout], false, pipeBytes)
 		pipe(&n.output[cell.Stderr], &theirs[fdStderr], false, pipeBytes)
-	}, theirs[fdStdin:])
+	}, theirs[fdStdin:fdStderr+1])
 	if err = errors.Join(failed, err); err != nil {
 		for _, fd := range theirs {
 			if fd >= 0 {
