@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -113,11 +114,13 @@ func (r *Runtime) meet(ctx context.Context, c *aCell) error {
 	}
 	failpoint.At(failpoint.CellGreeted)
 	if c.hello.Doors {
-		doors, err := giveDoors(out)
-		if err != nil {
+		conn, ok := out.(*net.UnixConn)
+		if !ok {
+			return fmt.Errorf("init wants doors, which cannot be sent over its stdin: %w", cell.ErrProtocol)
+		}
+		if err := c.conn.GiveDoors(conn); err != nil {
 			return err
 		}
-		c.conn.UseDoors(doors)
 	}
 	if c.class.veiled() {
 		err = r.meetVeiled(c)

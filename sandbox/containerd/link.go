@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/containerd/containerd/v2/pkg/cio"
-	"golang.org/x/sys/unix"
-
-	"github.com/sandgate/sandgate/sandbox/cell"
 )
 
 // link is the way to a cell's init: a unix socket of the cell's own, which is
@@ -66,39 +62,6 @@ func (l *link) accept(ctx context.Context) (in, out closer, err error) {
 		return nil, nil, fmt.Errorf("wait for init: %w", err)
 	}
 	return conn, conn, nil
-}
-
-// giveDoors gives init the reading ends of new pipes, one for each slot, and returns the
-// others, which nobody in the cell ever has.
-func giveDoors(to closer) (doors [cell.Slots]io.WriteCloser, err error) {
-	conn, ok := to.(*net.UnixConn)
-	if !ok {
-		return doors, fmt.Errorf("init wants doors, which cannot be sent over its stdin: %w", cell.ErrProtocol)
-	}
-	var theirs []int
-	for i := range doors {
-		var ends [2]int
-		if err = unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
-			break
-		}
-		theirs = append(theirs, ends[0])
-		doors[i] = os.NewFile(uintptr(ends[1]), "door")
-	}
-	if err == nil {
-		_, _, err = conn.WriteMsgUnix(cell.AppendFrame(nil, cell.KindDoors), unix.UnixRights(theirs...), nil)
-	}
-	for _, fd := range theirs {
-		err = errors.Join(err, unix.Close(fd))
-	}
-	if err != nil {
-		for _, d := range doors {
-			if d != nil {
-				_ = d.Close() // nothing was written
-			}
-		}
-		return doors, fmt.Errorf("give init its doors: %w", err)
-	}
-	return doors, nil
 }
 
 // closer is an end of a link.

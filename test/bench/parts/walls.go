@@ -131,8 +131,12 @@ func (w *Cell) start(ctx context.Context, binDir string) error {
 	w.conn = cell.NewConn(conn, conn)
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
-	if _, err := w.conn.Hello(ctx); err != nil {
+	hello, err := w.conn.Hello(ctx)
+	if err != nil {
 		return fmt.Errorf("greeting of init: %w", err)
+	}
+	if hello.Doors {
+		return w.conn.GiveDoors(conn)
 	}
 	return nil
 }
