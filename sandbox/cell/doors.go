@@ -25,7 +25,7 @@ func (c *Conn) GiveDoors(socket *net.UnixConn) error {
 			break
 		}
 		theirs = append(theirs, ends[0])
-		doors[i] = os.NewFile(uintptr(ends[1]), "door") //nolint:gosec // a descriptor
+		doors[i] = os.NewFile(uintptr(ends[1]), "door")
 	}
 	if err == nil {
 		_, _, err = socket.WriteMsgUnix(AppendFrame(nil, KindDoors), unix.UnixRights(theirs...), nil)
