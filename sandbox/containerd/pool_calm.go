@@ -1,9 +1,6 @@
 package containerd
 
-import (
-	"runtime"
-	"time"
-)
+import "time"
 
 // The making of stock and the removal of used cells take the processors that calls
 // run on. So both wait for a lull, unless a call waits for a cell or what is to be
@@ -18,17 +15,12 @@ const (
 	lull = 15 * time.Millisecond
 	// patience bounds how long work waits for a lull.
 	patience = time.Second
-	// crowdPatience is that of stock that is not low, while more than crowd calls run for
-	// each processor: what they take of it all of them miss, for seconds, since each cell
-	// takes longer then and is rested after.
-	crowdPatience = 30 * time.Second
-	crowd         = 2
 )
 
 // putOff tells how long work that is due since a time must still wait, 0 if it may
-// begin: bound at most. p.mu is held, as for all below.
-func (p *pool) putOff(since, now time.Time, bound time.Duration) time.Duration {
-	bound -= now.Sub(since)
+// begin. p.mu is held, as for all below.
+func (p *pool) putOff(since, now time.Time) time.Duration {
+	bound := patience - now.Sub(since)
 	if p.busyN == 0 {
 		bound = min(bound, lull-now.Sub(p.left))
 	}
@@ -56,12 +48,8 @@ func (p *pool) lacks(of *classPool, now time.Time) (n int, again time.Duration) 
 	if p.waits() {
 		return n, 0
 	}
-	low, bound := of.low(target), patience
-	if !low && p.busyN > crowd*runtime.GOMAXPROCS(0) {
-		bound = crowdPatience
-	}
-	again = p.putOff(of.lacking, now, bound)
-	if low {
+	again = p.putOff(of.lacking, now)
+	if of.low(target) {
 		again = min(again, max(lull-now.Sub(p.handed), 0))
 	}
 	if again > 0 {
@@ -115,7 +103,7 @@ func (p *pool) mayWait(e *entry, callsWait bool) bool {
 	if callsWait { // what changes next looks again, or the sweep
 		return time.Since(e.since) < endAfter
 	}
-	again := p.putOff(e.since, time.Now(), patience)
+	again := p.putOff(e.since, time.Now())
 	p.lookAgain(again)
 	return again > 0
 }

@@ -1,7 +1,6 @@
 package containerd
 
 import (
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,56 +98,6 @@ func TestNothingWaitsForALullForEver(t *testing.T) {
 		}
 		giveBack(p, stay, false)
 	})
-}
-
-// TestStockWaitsLongerBesideMany: while more calls run than the processors serve, the stock
-// that is not low waits until they are fewer, but not for ever; a low one does not.
-func TestStockWaitsLongerBesideMany(t *testing.T) {
-	many := crowd*runtime.GOMAXPROCS(0) + 1
-	floor := 2 * many
-	testPool(t, func(cfg *poolConfig, _ *fakeMaker) { cfg.floor, cfg.ceiling, cfg.maxCells = floor, floor, 8*many }, func(t *testing.T, p *pool, _ *fakeMaker) {
-		p.warmUp()
-		full := func() { t.Helper(); fills(t, p, floor) }
-		full()
-		var calls []*aCell
-		for range many {
-			calls = append(calls, get(t, p, hostClass, "key", "a"))
-		}
-		time.Sleep(crowdPatience / 2)
-		synctest.Wait()
-		if s := p.pools()[0]; s.Fresh != floor-many || s.Making != 0 {
-			t.Errorf("beside %d calls: %+v, want none being made and %d left", many, s, floor-many)
-		}
-		giveBack(p, calls[0], true)
-		full() // they are fewer: patience has long passed
-		calls[0] = get(t, p, hostClass, "key", "a")
-		for range many {
-			calls = append(calls, get(t, p, hostClass, "other", "a"))
-		}
-		time.Sleep(crowdPatience + time.Second)
-		full() // all run on
-		for range floor {
-			calls = append(calls, get(t, p, hostClass, "third", "a"))
-		}
-		time.Sleep(patience + time.Second)
-		synctest.Wait()
-		if s := p.pools()[0]; s.Fresh+s.Making < (floor+3)/4 {
-			t.Errorf("without stock: %+v, want some made at once", s)
-		}
-		for _, c := range calls {
-			giveBack(p, c, true)
-		}
-	})
-}
-
-// fills waits until the pool has that many fresh cells.
-func fills(t *testing.T, p *pool, want int) {
-	t.Helper()
-	for began := time.Now(); p.pools()[0].Fresh != want; time.Sleep(10 * time.Millisecond) {
-		if time.Since(began) > time.Minute {
-			t.Fatalf("got %+v a minute later, want %d fresh cells", p.pools()[0], want)
-		}
-	}
 }
 
 // TestUsedCellsTakeNoRoomOfOthers: those that wait for their removal count in the
