@@ -50,6 +50,7 @@ type aCell struct {
 	next    int64            // number of the next call's control group; as slots
 	staging *staging         // the next stage, being made or ready
 	look    []byte           // memory for a look at a process; staging's
+	heavy   time.Time        // when its last call was seen to be a heavy one; guarded by heavies
 	alarm   *alarm           // of its calls, a piece of memory of its own: its timer may outlive the cell; nil before the first
 	outer   cgroup.Limits    // of the cell as a whole, as last written and read back
 	disk    int64            // bytes of its last call's file systems, 0 before; as slots

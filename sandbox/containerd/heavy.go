@@ -10,11 +10,13 @@ import (
 // A call that goes on computing must not be what short calls wait for. The kernel shares
 // a processor out fairly, and so has a short call wait for half of what it needs, behind
 // each program that computes. So short calls come first, as schedulers with feedback have
-// it: while calls that have used much processor time want all processors, each of their
-// cells has a smaller share, until the call has rested or ended. It is never without:
-// beside one other busy cell it has a seventeenth of the processor, and all of it where
-// nobody else wants it. Alone that does not help, but makes it worse: who has a small share
-// gets it in one piece, up to the kernel's next tick. See pulse.
+// it: while calls that have used much processor time want many processors and others call
+// beside them, each of their cells has a smaller share, until the call has rested or ended.
+// Who makes such calls one after another (each may be ended by its limit of memory) has it
+// from the next one's beginning. It is never without: beside one other busy cell it has a
+// seventeenth of the processor, and all of it where nobody else wants it. Alone that does not
+// help, but makes it worse: who has a small share gets it in one piece, up to the kernel's
+// next tick. See pulse.
 const (
 	// heavyWeight is the cell's share, where others have cgroup.UsualWeight.
 	heavyWeight = 6
@@ -36,16 +38,18 @@ type heavies struct {
 	done   <-chan struct{}  // closed when the sandbox ends
 	pulse  pulse
 
-	mu    sync.Mutex
-	calls map[*running]*load
-	awake bool // the loop runs
+	mu      sync.Mutex
+	calls   map[*running]*load
+	awake   bool // the loop runs
+	light   bool // since the loop's last look a call began that may be a short one
+	crowded bool // as pulse.want had it at the last look
 }
 
 // load is what is known of one call. But for weighed, which is guarded by heavies.mu, it
 // is the loop's.
 type load struct {
-	cell, group string // control groups: of the cell, and of the call in it
-	since       time.Time
+	cell, group string        // control groups: of the cell, and of the call in it
+	due         time.Time     // of its first look
 	known       bool          // used and at were seen
 	first       time.Duration // used when the call was first looked at
 	used        time.Duration
@@ -62,7 +66,15 @@ func (h *heavies) enter(u *running, now time.Time) {
 	if h.calls == nil {
 		h.calls = map[*running]*load{}
 	}
-	h.calls[u] = &load{cell: u.c.path, group: u.stage.group.Path(), since: now}
+	l := &load{cell: u.c.path, group: u.stage.group.Path(), due: now.Add(heavyLook)}
+	h.calls[u] = l
+	if now.Sub(u.c.heavy) < restLooks*heavyLook {
+		l.heavy, l.due = true, now
+		h.share(l, h.crowded)
+	} else {
+		h.light = true
+	}
+	u.c.heavy = time.Time{} // it has to be shown again
 	if !h.awake {
 		h.awake = true
 		h.start(h.run)
@@ -74,10 +86,10 @@ func (h *heavies) enter(u *running, now time.Time) {
 func (h *heavies) leave(u *running) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if l := h.calls[u]; l != nil && l.weighed {
-		_, _ = h.groups.SetWeight(l.cell, cgroup.UsualWeight) // at worst its next call is slower beside others
+	if l := h.calls[u]; l != nil {
+		h.share(l, false)
+		delete(h.calls, u)
 	}
-	delete(h.calls, u)
 }
 
 // run looks at the calls until there have been none for restLooks.
@@ -92,35 +104,39 @@ func (h *heavies) run() {
 			return
 		case now = <-ticker.C:
 		}
-		old := h.old(now)
+		old, light := h.old(now)
 		wanted := 0.0
 		for _, l := range old {
+			before := l.used
 			wanted += l.look(h.groups.CPUTime(l.group), now)
+			light = light || !l.heavy && l.used > before
 		}
-		crowded := h.pulse.want(wanted, now)
-		for u, l := range old {
-			h.weigh(u, l, l.heavy && crowded)
-		}
-		h.mu.Lock()
-		if without++; len(h.calls) > 0 {
+		if without++; h.weigh(old, h.pulse.want(wanted, light, now)) > 0 {
 			without = 0
 		}
-		if without == restLooks {
-			h.awake = false
-			h.mu.Unlock()
+		if without >= restLooks && h.sleep() {
 			return
 		}
-		h.mu.Unlock()
 	}
 }
 
-// old are the calls that have run for long enough to be looked at.
-func (h *heavies) old(now time.Time) map[*running]*load {
+// sleep ends the loop unless a call has come.
+func (h *heavies) sleep() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var out map[*running]*load
+	h.awake = len(h.calls) > 0
+	h.crowded = h.crowded && h.awake
+	return !h.awake
+}
+
+// old are the calls that have run for long enough to be looked at. light tells whether one
+// has begun since this was last asked that may be a short one.
+func (h *heavies) old(now time.Time) (out map[*running]*load, light bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	light, h.light = h.light, false
 	for u, l := range h.calls {
-		if now.Sub(l.since) < heavyLook {
+		if now.Before(l.due) {
 			continue
 		}
 		if out == nil {
@@ -128,7 +144,7 @@ func (h *heavies) old(now time.Time) map[*running]*load {
 		}
 		out[u] = l
 	}
-	return out
+	return out, light
 }
 
 // look takes in what a call's group has used so far; it returns how many processors a heavy
@@ -159,18 +175,35 @@ func (l *load) look(used time.Duration, now time.Time) (wants float64) {
 	return max(float64(spent)/float64(max(passed, 1)), 1)
 }
 
-// weigh gives the call's cell the share that it is to have.
-func (h *heavies) weigh(u *running, l *load, small bool) {
+// weigh gives the cells of calls that were looked at the share that they are to have, and
+// remembers of which cells the next call has it at once. It returns how many calls there are.
+func (h *heavies) weigh(looked map[*running]*load, crowded bool) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if small == l.weighed || h.calls[u] == nil {
+	h.crowded = crowded
+	for u, l := range looked {
+		if h.calls[u] == nil {
+			continue // it has left
+		}
+		if l.heavy && l.used-l.first >= heavyAfter {
+			u.c.heavy = l.at
+		}
+		h.share(l, l.heavy && crowded)
+	}
+	return len(h.calls)
+}
+
+// share gives the call's cell a small share or the usual one; h.mu is held.
+func (h *heavies) share(l *load, small bool) {
+	if small == l.weighed {
 		return
 	}
 	weight := int64(cgroup.UsualWeight)
 	if small {
 		weight = heavyWeight
 	}
-	// Where it cannot be set, all calls are alike, as without it.
+	// Where it cannot be set, all calls are alike, as without it: at worst the cell's next call
+	// is slower beside others.
 	if _, err := h.groups.SetWeight(l.cell, weight); err == nil {
 		l.weighed = small
 	}

@@ -88,22 +88,77 @@ func TestShareIsGivenBack(t *testing.T) {
 	h := &heavies{groups: groups, start: func(func()) {}}
 	u := &running{c: &aCell{path: "/c"}, stage: &staging{group: groups.At("/c/call", 0)}}
 	h.enter(u, time.Now().Add(-time.Minute))
-	l := h.old(time.Now())[u]
-	if l == nil {
+	old, _ := h.old(time.Now())
+	if old[u] == nil {
 		t.Fatal("a call that has run for a minute is not looked at")
 	}
-	h.weigh(u, l, true)
+	old[u].heavy = true
+	h.weigh(old, true)
 	weight("6")
-	h.weigh(u, l, false)
+	h.weigh(old, false)
 	weight("100")
-	h.weigh(u, l, true)
+	h.weigh(old, true)
 	h.leave(u)
 	weight("100")
-	l.weighed = false
-	h.weigh(u, l, true) // by a look that was under way
+	old[u].weighed = false
+	h.weigh(old, true) // by a look that was under way
 	weight("100")
-	if len(h.old(time.Now())) != 0 {
+	if old, _ := h.old(time.Now()); len(old) != 0 {
 		t.Error("a call that has left is looked at")
+	}
+}
+
+// TestNextCallOfACellThatComputed: heavy calls one after another, each of which ends before
+// it is known well, are held to be heavy from their beginning; a short one ends that.
+func TestNextCallOfACellThatComputed(t *testing.T) {
+	root := groupTree(t, "cgroup.controllers=cpu", "c/cpu.weight=100")
+	groups, err := cgroup.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &heavies{groups: groups, start: func(func()) {}}
+	c := &aCell{path: "/c"}
+	now := time.Now()
+	enter := func() (u *running, light bool) {
+		u = &running{c: c, stage: &staging{group: groups.At("/c/call", 0)}}
+		h.enter(u, now)
+		_, light = h.old(now)
+		return u, light
+	}
+	looks := func(u *running, used time.Duration) {
+		for range 6 {
+			now = now.Add(heavyLook)
+			old, _ := h.old(now)
+			if l := old[u]; l != nil {
+				l.look(l.used+used, now)
+			}
+			h.weigh(old, true)
+		}
+	}
+	u, light := enter()
+	if h.calls[u].heavy || !light {
+		t.Error("the first call of a cell is held to be heavy")
+	}
+	looks(u, heavyLook)
+	h.leave(u)
+	for range 2 {
+		u, light = enter()
+		if l := h.calls[u]; !l.heavy || !l.weighed || light {
+			t.Errorf("after a heavy call: %+v, light %t; want the next one held to be heavy, with its share", l, light)
+		}
+		looks(u, heavyLook)
+		h.leave(u)
+	}
+	u, _ = enter()
+	h.leave(u)
+	if u, light = enter(); h.calls[u].heavy || !light {
+		t.Error("after a short call the next is held to be heavy")
+	}
+	looks(u, heavyLook)
+	h.leave(u)
+	now = now.Add(restLooks * heavyLook)
+	if u, _ = enter(); h.calls[u].heavy {
+		t.Error("after a pause the next call is held to be heavy")
 	}
 }
 
@@ -114,7 +169,7 @@ func TestYoungCallsAreNotLookedAt(t *testing.T) {
 	for range 3 {
 		u := &running{c: &aCell{}, stage: &staging{group: &cgroup.Group{}}}
 		h.enter(u, now)
-		if got := h.old(now.Add(heavyLook / 2)); len(got) != 0 {
+		if got, _ := h.old(now.Add(heavyLook / 2)); len(got) != 0 {
 			t.Errorf("%d calls are looked at, want none so young", len(got))
 		}
 		h.leave(u)

@@ -13,18 +13,19 @@ import (
 
 // The kernel looks whether another program is due when one sleeps or wakes and with each of
 // its ticks, which are 4 ms apart in most kernels. A program that computes does not sleep:
-// whoever wakes a moment before he is due waits for the next tick. So while heavy calls want all
-// processors, a program of its own (sandgate-shim by the name pulseName) wakes a
+// whoever wakes a moment before he is due waits for the next tick. That another processor has
+// nothing to do does not help who was woken where he ran last, until a tick finds him there. So
+// while heavy calls want half the processors, a program of its own (sandgate-shim by the name pulseName) wakes a
 // thread on each of them every millisecond, for a few microseconds of real-time priority, and the kernel looks then.
+// It takes a twentieth of a program that computes (a virtual machine's timer is dear), so it is there only while others call as well.
 const (
 	pulseName = "sandgate-pulse" // cmd/sandgate-shim knows it
 	// pulseTick is a kernel's tick from which on a pulse is worth it.
 	pulseTick = 1500 * time.Microsecond
-	// pulseRest is for how long heavy calls must be few before the pulse ends.
+	// pulseRest is for how long heavy calls must be few, or nobody else call, before the pulse ends.
 	pulseRest = time.Second
-	// pulseSpare is what heavy calls may leave of all processors beside a pulse. Where one is
-	// free, who wakes goes there, and has nothing from it but to be woken for.
-	pulseSpare = 0.1
+	// pulseFrom is which part of all processors heavy calls want.
+	pulseFrom = 0.5
 )
 
 // pulse is that program, or none. The zero value has none and never starts one. It is for
@@ -34,7 +35,7 @@ type pulse struct {
 	path  string // of sandgate-shim; empty: there is no pulse here
 	log   *slog.Logger
 
-	crowded bool      // heavy calls want all processors
+	crowded bool      // heavy calls want many processors, and others call
 	last    time.Time // when they did
 	cmd     *exec.Cmd
 	hold    io.Closer // it ends with this
@@ -55,10 +56,10 @@ func newPulse(cfg Config, log *slog.Logger) pulse {
 	return pulse{path: path, log: log}
 }
 
-// want is told how many processors heavy calls want. It starts or ends the program, and
-// returns whether there is a crowd in which the kernel looks often enough.
-func (p *pulse) want(wanted float64, now time.Time) bool {
-	if wanted >= float64(runtime.NumCPU())-pulseSpare {
+// want is told how many processors heavy calls want, and whether there are others beside them. It starts or ends the
+// program, and returns whether there is a crowd in which the kernel looks often enough.
+func (p *pulse) want(wanted float64, others bool, now time.Time) bool {
+	if others && wanted >= pulseFrom*float64(runtime.NumCPU()) {
 		p.crowded, p.last = true, now
 	} else if now.Sub(p.last) >= pulseRest {
 		p.crowded = false
