@@ -96,11 +96,11 @@ func (h *heavies) leave(u *running) {
 func (h *heavies) run() {
 	ticker := time.NewTicker(heavyLook)
 	defer ticker.Stop()
-	defer h.pulse.stop()
 	for without := 0; ; {
 		var now time.Time
 		select {
 		case <-h.done:
+			h.pulse.stop()
 			return
 		case now = <-ticker.C:
 		}
@@ -114,7 +114,11 @@ func (h *heavies) run() {
 		if without++; h.weigh(old, h.pulse.want(wanted, light, now)) > 0 {
 			without = 0
 		}
-		if without >= restLooks && h.sleep() {
+		if without < restLooks {
+			continue
+		}
+		h.pulse.stop() // before another loop may begin
+		if h.sleep() {
 			return
 		}
 	}
