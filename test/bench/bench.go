@@ -190,7 +190,10 @@ func (b *bench) measureCell(c cell, arms ...measure.Arm) error {
 		b.failed(fmt.Sprintf("%s: %s, %d clients", c.group, c.name, p.Clients), err)
 		return nil
 	}
-	b.keep(report.Cell{Group: c.group, Name: c.name, Amount: c.amount, Base: c.base, Series: series})
+	b.keep(report.Cell{
+		Group: c.group, Name: c.name, Amount: c.amount, Base: c.base, Series: series,
+		Plan: &report.Plan{Reps: p.Reps, Slices: p.Slices, Slice: p.Slice, MaxOps: p.MaxOps},
+	})
 	return nil
 }
 

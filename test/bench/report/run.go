@@ -135,6 +135,21 @@ type Cell struct {
 	// Base names the series that the others are divided by. Empty: none.
 	Base   string           `json:"base,omitempty"`
 	Series []measure.Series `json:"series"`
+	// Plan is how long its arms were measured. Nil in files of older runs.
+	Plan *Plan `json:"plan,omitempty"`
+	// Counts are counted things that belong to the figures and are none of time, by
+	// what was counted, such as an abuser's calls by their outcome. Optional.
+	Counts map[string]int `json:"counts,omitempty"`
+	// Note is what else a reader has to know of these figures. Optional.
+	Note string `json:"note,omitempty"`
+}
+
+// Plan is how long the arms of a cell were measured.
+type Plan struct {
+	Reps   int           `json:"reps"`
+	Slices int           `json:"slices"` // of one repetition; arms take turns in each
+	Slice  time.Duration `json:"slice_ns"`
+	MaxOps int           `json:"max_ops"` // of one arm in one repetition; ends its slices early
 }
 
 // Memory is the resident memory of something.
