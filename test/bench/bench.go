@@ -122,7 +122,9 @@ func (b *bench) run() (_ *report.Run, err error) {
 		Reps: p.Reps, Slices: p.Slices, Slice: p.Slice, MaxOps: p.MaxOps, OpenRate: b.size.open.Rate, OpenLasts: b.size.open.Lasts,
 	}
 	b.out.Machine = machine()
-	b.out.Versions = b.versions()
+	if b.out.Versions, err = versions(b.binDir); err != nil {
+		return nil, err
+	}
 	for _, s := range b.sections() {
 		if !slices.ContainsFunc(s.groups, b.wanted) {
 			continue

@@ -3,7 +3,9 @@ package main
 import (
 	"bufio"
 	"debug/buildinfo"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sandgate/sandgate/test/bench/peer"
 	"github.com/sandgate/sandgate/test/bench/report"
 )
 
@@ -76,43 +79,32 @@ func fsOf(dir string) string {
 	return fmt.Sprintf("file system %#x", st.Type)
 }
 
-// modules are the programs that take part and the modules that they are built
-// from.
-var modules = []struct{ program, module string }{
-	{"containerd", "github.com/containerd/containerd/v2"},
-	{"runc", "github.com/opencontainers/runc"},
-	{"runsc", "gvisor.dev/gvisor"},
+// built are the programs that take part, what they are called in the report, and the
+// modules of their main packages.
+var built = []struct{ name, program, module string }{
+	{"sandgate", "sandgated", "github.com/sandgate/sandgate"},
+	{"containerd", "containerd", "github.com/containerd/containerd/v2"},
+	{"runc", "runc", "github.com/opencontainers/runc"},
+	{"gVisor", "runsc", "gvisor.dev/gvisor"},
 }
 
-// versions are those of everything that takes part, as the binaries themselves
-// tell them.
-func (b *bench) versions() []report.Version {
-	out := []report.Version{
-		{Name: "sandgate", Version: "commit unknown"},
-		{Name: "Go", Version: strings.TrimPrefix(runtime.Version(), "go")},
-	}
-	if info, err := buildinfo.ReadFile(filepath.Join(b.binDir, "sandgated")); err == nil {
-		set := map[string]string{}
-		for _, s := range info.Settings {
-			set[s.Key] = s.Value
-		}
-		if set["vcs.revision"] != "" {
-			out[0].Version = "commit " + set["vcs.revision"][:min(12, len(set["vcs.revision"]))]
-		}
-		if set["vcs.modified"] == "true" {
-			out[0].Version += " and changes"
-		}
-	}
-	for _, m := range modules {
-		info, err := buildinfo.ReadFile(filepath.Join(b.binDir, m.program))
-		if err != nil {
+// versions are those of everything that takes part, as the binaries themselves tell
+// them. A program that is not there takes no part.
+func versions(binDir string) ([]report.Version, error) {
+	var out []report.Version
+	for _, p := range built {
+		path := filepath.Join(binDir, p.program)
+		version, err := peer.Build(path, p.module)
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		for _, dep := range info.Deps {
-			if dep.Path == m.module {
-				out = append(out, report.Version{Name: m.program, Version: dep.Version})
-			}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, report.Version{Name: p.name, Version: version})
+		if info, err := buildinfo.ReadFile(path); err == nil && p.name == "sandgate" {
+			out = append(out, report.Version{Name: "Go", Version: strings.TrimPrefix(info.GoVersion, "go")})
 		}
 	}
-	return out
+	return out, nil
 }

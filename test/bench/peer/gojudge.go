@@ -25,6 +25,10 @@ func goJudge(ctx context.Context, e Env) (_ *Peer, err error) {
 	if err != nil {
 		return nil, err
 	}
+	version, err := Build(path, "github.com/criyle/go-judge")
+	if err != nil {
+		return nil, err
+	}
 	dir := filepath.Join(e.Dir, "go-judge")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make a directory: %w", err)
@@ -50,7 +54,7 @@ func goJudge(ctx context.Context, e Env) (_ *Peer, err error) {
 		return nil, errors.Join(err, stop())
 	}
 	return &Peer{
-		Name: "go-judge", Version: firstLine(ctx, path, "-version"), Argv: e.True, Clients: []int{1, 4},
+		Name: "go-judge", Version: version, Argv: e.True, Clients: []int{1, 4},
 		Wall: "gRPC, prepared containers, namespaces, cgroup with memory and process limits; no seccomp filter, no policy, no journal, no second wall",
 		Op:   j.run, Close: stop,
 	}, nil
