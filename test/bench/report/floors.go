@@ -129,5 +129,3 @@ func (r *Run) floorStages() (took map[string]time.Duration, calls string) {
 	}
 	return took, calls
 }
-
-func msFine(d time.Duration) string { return fmt.Sprintf("%.3f", msFloat(d)) }

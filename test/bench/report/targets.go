@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/sandgate/sandgate/test/bench/measure"
 )
@@ -247,21 +246,4 @@ func (r *Run) peerSeries(name string) (peer, sandgate *measure.Series) {
 		}
 	}
 	return peer, sandgate
-}
-
-func msFloat(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-func mib(n int64) float64 { return float64(n) / (1 << 20) }
-
-// ms is a duration in milliseconds with three digits that count.
-func ms(d time.Duration) string {
-	v := msFloat(d)
-	switch {
-	case v < 10:
-		return fmt.Sprintf("%.2f", v)
-	case v < 100:
-		return fmt.Sprintf("%.1f", v)
-	default:
-		return fmt.Sprintf("%.0f", v)
-	}
 }

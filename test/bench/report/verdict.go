@@ -7,77 +7,33 @@ import (
 	"github.com/sandgate/sandgate/test/bench/measure"
 )
 
-// writeLeast writes what the least daemon takes beside the daemon.
-func (r *Run) writeLeast(p *printer) {
-	if r.Find(GroupFloors, CellBash, 1, 0).Arm(ArmLeast) == nil {
-		return
-	}
-	p.line("The *least daemon* is a process that does for a request just these parts, one after the other, by the same code: it decides, begins the intent, has the stage of a cell get ready, executes the program when the intent is durable, appends the outcome, answers with a ready response. No identity, facts, limits, line, evidence, result or metrics are in it (`test/bench/parts/least.go`). It shows what the parts take when they have to be handed from one to the next. CPU is that of the whole machine.\n")
-	p.head("command", "clients", "fork+exec p50 ms", "per s", "CPU ms", "least daemon p50 ms", "per s", "CPU ms", "sandgate p50 ms", "per s", "CPU ms")
-	for _, of := range []struct {
-		command string
-		clients int
-	}{{CellBash, 1}, {CellBash, 4}, {CellBash, 32}, {CellTrue, 1}} {
-		c := r.Find(GroupFloors, of.command, of.clients, 0)
-		row := []string{of.command, fmt.Sprint(of.clients)}
-		for _, name := range []string{ArmFloor, ArmLeast, ArmSandgate} {
-			s := c.Arm(name)
-			if s == nil {
-				row = nil
-				break
-			}
-			row = append(row, ms(s.Percentile(50)), fmt.Sprintf("%.0f", s.Rate()), msFine(s.CPU()))
-		}
-		if row != nil {
-			p.row(row...)
-		}
-	}
-	p.line("")
-	r.writeLess(p)
-}
-
-// writeLess writes what the least daemon takes without some of its parts.
-func (r *Run) writeLess(p *printer) {
-	c := r.Find(GroupFloors, CellBash, 1, 0)
-	base := c.Arm(ArmFloor)
-	if base == nil || c.Arm(ArmLeastNeither) == nil {
-		return
-	}
-	p.line("What two of its parts take, with one client: the same process without them. Without gRPC a message has its length before it, and one goroutine serves a connection; nothing of sandgate works like that.\n")
-	p.head("`bash -c true`, one client", "p50 ms", "over fork+exec", "CPU ms")
-	for _, name := range []string{ArmFloor, ArmWalls, ArmLeastNeither, ArmLeastNoJournal, ArmLeastNoGRPC, ArmLeast, ArmSandgate} {
-		if s := c.Arm(name); s != nil {
-			p.row(name, ms(s.Percentile(50)), fmt.Sprintf("%.2f", measure.Ratio(s, base, 50)), msFine(s.CPU()))
-		}
-	}
-	p.line("")
-}
-
 // verdict is what the floors say of a target: the figure that the warm parts would give,
-// the parts as a call finds the machine, the least daemon and the daemon. 0: not known.
+// the parts as a call finds the machine, the least daemon and the daemon.
 type verdict struct {
 	target                   string
-	format                   string
+	unit                     string
 	limit                    float64
 	most                     bool // limit is a most, not a least
-	warm, cold, least, whole float64
+	warm, cold, least, whole span
+	// beaten says that the daemon was quicker than the least daemon in every repetition.
+	beaten bool
 }
 
 // writeVerdicts says of the targets that have a floor whether it is above them.
 func (r *Run) writeVerdicts(p *printer) {
-	p.line("Of the targets which these floors are for (the first record is written while the cell gets ready, so a sum is less one record; rates are the cores over the processor time; `sandgate` in the slices of this section):\n")
+	p.line("Of the targets which these floors are for (the first record is written while the cell gets ready, so a sum is less one record; rates are the cores over the processor time; `sandgate` in the slices of this section; in brackets the lowest and the highest of the repetitions). Below the floor is a target only if not even the best repetition gets there; at the floor, if some do.\n")
 	p.head("target", "warm parts", "parts as a call finds the machine", "least daemon", "sandgate", "so")
 	for _, v := range r.verdicts() {
-		if v.warm == 0 && v.least == 0 && v.whole == 0 {
+		if !v.warm.known() && !v.least.known() && !v.whole.known() {
 			continue
 		}
 		row := []string{v.target}
-		for _, value := range []float64{v.warm, v.cold, v.least, v.whole} {
-			if value == 0 {
+		for _, value := range []span{v.warm, v.cold, v.least, v.whole} {
+			if !value.known() {
 				row = append(row, "-")
 				continue
 			}
-			row = append(row, fmt.Sprintf(v.format, value))
+			row = append(row, value.text(v.limit, v.unit))
 		}
 		p.row(append(row, v.so())...)
 	}
@@ -86,17 +42,18 @@ func (r *Run) writeVerdicts(p *printer) {
 
 func (r *Run) verdicts() (out []verdict) {
 	c := r.Find(GroupFloors, CellBash, 1, 0)
-	warm, cold, ok := c.floorSums()
-	bare := c.Arm(ArmFloor)
-	if !ok || bare == nil {
+	warm, cold, ok := c.sumSpans(func(sum floorSum, bare *measure.Series) float64 {
+		return float64(sum.least()) / float64(max(bare.Percentile(50), 1))
+	})
+	if !ok {
 		return nil
 	}
-	one := float64(max(bare.Percentile(50), 1))
+	bare, least, whole := c.Arm(ArmFloor), c.Arm(ArmLeast), c.Arm(ArmSandgate)
 	out = append(out, verdict{
-		target: "one client at most 1.8 times the bare fork+exec", format: "%.2f times", limit: 1.8, most: true,
-		warm: float64(warm.least()) / one, cold: float64(cold.least()) / one, least: ratioTo(c, ArmLeast, bare), whole: ratioTo(c, ArmSandgate, bare),
+		target: "one client at most 1.8 times the bare fork+exec", unit: " times", limit: 1.8, most: true,
+		warm: warm, cold: cold, least: pairs(least, bare, at(50)), whole: pairs(whole, bare, at(50)), beaten: beats(whole, least, at(50), true),
 	})
-	out = append(out, r.rateVerdicts(bare, warm, cold)...)
+	out = append(out, r.rateVerdicts(c)...)
 	for _, peer := range []struct {
 		name, command string
 		times         float64
@@ -108,43 +65,32 @@ func (r *Run) verdicts() (out []verdict) {
 	return out
 }
 
-// ratioTo is the p50 of an arm over that of base; 0 where it is missing.
-func ratioTo(c *Cell, name string, base *measure.Series) float64 {
-	s := c.Arm(name)
-	if s == nil {
-		return 0
-	}
-	return measure.Ratio(s, base, 50)
-}
-
-func (r *Run) rateVerdicts(bare *measure.Series, warm, cold floorSum) []verdict {
-	four, many := r.Find(GroupFloors, CellBash, 4, 0), r.Find(GroupFloors, CellBash, 32, 0)
-	rate := func(c *Cell, name string) float64 {
-		if s := c.Arm(name); s != nil {
-			return s.Rate()
-		}
-		return 0
-	}
-	cores, loops := r.Machine.Cores, perCore(r.Machine.Cores, bare.CPU())
-	over := func(value, base float64) float64 {
-		if base == 0 {
+func (r *Run) rateVerdicts(c *Cell) []verdict {
+	cores := r.Machine.Cores
+	warm, cold, _ := c.sumSpans(func(sum floorSum, _ *measure.Series) float64 { return perCore(cores, sum.cpu) })
+	warmPart, coldPart, _ := c.sumSpans(func(sum floorSum, bare *measure.Series) float64 {
+		if bare.CPU() == 0 || sum.cpu == 0 {
 			return 0
 		}
-		return value / base
-	}
+		return float64(bare.CPU()) / float64(sum.cpu)
+	})
+	four, many := r.Find(GroupFloors, CellBash, 4, 0), r.Find(GroupFloors, CellBash, 32, 0)
+	least, whole, loops := four.Arm(ArmLeast), four.Arm(ArmSandgate), four.Arm(ArmFloor)
+	beaten := beats(whole, least, rate, false)
 	return []verdict{
 		{
-			target: "four clients at least 600/s", format: "%.0f/s", limit: 600,
-			warm: perCore(cores, warm.cpu), cold: perCore(cores, cold.cpu), least: rate(four, ArmLeast), whole: rate(four, ArmSandgate),
+			target: "four clients at least 600/s", unit: "/s", limit: 600,
+			warm: warm, cold: cold, least: spanOf(least, rate), whole: spanOf(whole, rate), beaten: beaten,
 		},
 		{
-			target: "four clients at least half of four bare loops", format: "%.2f", limit: 0.5,
-			warm: over(perCore(cores, warm.cpu), loops), cold: over(perCore(cores, cold.cpu), loops),
-			least: over(rate(four, ArmLeast), rate(four, ArmFloor)), whole: over(rate(four, ArmSandgate), rate(four, ArmFloor)),
+			target: "four clients at least half of four bare loops", limit: 0.5,
+			warm: warmPart, cold: coldPart, least: pairs(least, loops, rate), whole: pairs(whole, loops, rate), beaten: beaten,
 		},
 		{
-			target: "32 clients no lower than four", format: "%.2f of it", limit: 1,
-			least: over(rate(many, ArmLeast), rate(four, ArmLeast)), whole: over(rate(many, ArmSandgate), rate(four, ArmSandgate)),
+			target: "32 clients no lower than four", unit: " of it", limit: 1,
+			least:  spanOf(many.Arm(ArmLeast), rate).over(spanOf(least, rate)),
+			whole:  spanOf(many.Arm(ArmSandgate), rate).over(spanOf(whole, rate)),
+			beaten: beats(many.Arm(ArmSandgate), many.Arm(ArmLeast), rate, false),
 		},
 	}
 }
@@ -153,55 +99,130 @@ func (r *Run) rateVerdicts(bare *measure.Series, warm, cold floorSum) []verdict 
 func (r *Run) peerVerdict(name, command string, times float64) (verdict, bool) {
 	c := r.Find(GroupFloors, command, 1, 0)
 	s, _ := r.peerSeries(name)
-	warm, cold, ok := c.floorSums()
+	warm, cold, ok := c.sumSpans(func(sum floorSum, _ *measure.Series) float64 { return msFloat(sum.least()) })
 	if s == nil || !ok {
 		return verdict{}, false
 	}
-	over := func(took time.Duration) float64 { return float64(s.Percentile(50)) / float64(max(took, 1)) }
-	v := verdict{
+	took, least, whole := spanOf(s, at(50)), c.Arm(ArmLeast), c.Arm(ArmSandgate)
+	return verdict{
 		target: fmt.Sprintf("at least %.0f times as quick as %s (`%s`, %s ms)", times, name, command, ms(s.Percentile(50))),
-		format: "%.1f times", limit: times, warm: over(warm.least()), cold: over(cold.least()),
-	}
-	if least := c.Arm(ArmLeast); least != nil {
-		v.least = over(least.Percentile(50))
-	}
-	if whole := c.Arm(ArmSandgate); whole != nil {
-		v.whole = over(whole.Percentile(50))
-	}
-	return v, true
+		unit:   " times", limit: times, warm: took.over(warm), cold: took.over(cold),
+		least: took.over(spanOf(least, at(50))), whole: took.over(spanOf(whole, at(50))), beaten: beats(whole, least, at(50), true),
+	}, true
 }
+
+// beats tells whether s was better than base in each of the repetitions, in which they
+// took turns: lower where low is good, higher otherwise.
+func beats(s, base *measure.Series, of func(measure.Rep) float64, low bool) bool {
+	if s == nil || base == nil || len(s.Reps) == 0 || len(s.Reps) != len(base.Reps) {
+		return false
+	}
+	for i := range s.Reps {
+		a, b := of(s.Reps[i]), of(base.Reps[i])
+		if a == b || (a < b) != low {
+			return false
+		}
+	}
+	return true
+}
+
+// What a verdict says.
+const (
+	soMet        = "met here"
+	soMetMostly  = "met here, but not in every repetition"
+	soBelowParts = "below the floor: not even warm parts meet it"
+	soNoFloor    = "no floor: sandgate itself is quicker there"
+	soAt         = "at the floor: nothing is left for what the daemon is for"
+	soBelow      = "below the floor: a daemon that does nothing else does not meet it"
+	soAbove      = "a daemon that does nothing else meets it and leaves %.0f %% for the daemon's own"
+	soUnknown    = "above what the parts take; not known of a daemon that does nothing else"
+)
 
 // so says where the floor of a target lies.
 func (v verdict) so() string {
-	meets := func(value float64) bool {
-		if v.most {
-			return value <= v.limit
-		}
-		return value >= v.limit
-	}
-	best := max(v.warm, v.cold)
-	if v.most {
-		best = v.warm
-	}
+	parts := v.better(v.warm, v.cold)
 	switch {
-	case v.whole != 0 && meets(v.whole):
-		return "met here"
-	case v.least != 0 && meets(v.least):
-		return fmt.Sprintf("a daemon that does nothing else meets it and leaves %.0f %% for the daemon's own", 100*v.room())
-	case best != 0 && !meets(best):
-		return "below the floor: not even warm parts meet it"
-	case v.least != 0:
-		return "below the floor: a daemon that does nothing else does not meet it"
+	case v.whole.known() && v.whole.meets(v.limit, v.most):
+		if worst := v.worst(v.whole); !one(worst).meets(v.limit, v.most) {
+			return soMetMostly
+		}
+		return soMet
+	case parts.known() && v.misses(parts) && v.better(parts, v.whole) == parts:
+		return soBelowParts
+	case v.beaten:
+		return soNoFloor
+	case !v.least.known() && parts.known() && !parts.meets(v.limit, v.most):
+		return soAt
+	case !v.least.known():
+		return soUnknown
+	case v.misses(v.least):
+		return soBelow
+	case v.least.holds(v.limit):
+		return soAt
 	}
-	return "above what the parts take; not known of a daemon that does nothing else"
+	return fmt.Sprintf(soAbove, 100*v.room())
+}
+
+// misses tells whether not even the best repetition keeps the limit.
+func (v verdict) misses(value span) bool {
+	return !value.holds(v.limit) && !value.meets(v.limit, v.most)
+}
+
+// better is the one that is nearer to the target; one that is not known never is.
+func (v verdict) better(a, b span) span {
+	switch {
+	case !b.known():
+		return a
+	case !a.known() || (a.mid < b.mid) != v.most:
+		return b
+	}
+	return a
+}
+
+func (v verdict) worst(value span) float64 {
+	if v.most {
+		return value.high
+	}
+	return value.low
 }
 
 // room is how much of a call lies between the least daemon and the limit.
 func (v verdict) room() float64 {
 	if v.most {
-		return 1 - v.least/v.limit
+		return 1 - v.least.mid/v.limit
 	}
-	return 1 - v.limit/v.least
+	return 1 - v.limit/v.least.mid
+}
+
+// sumSpans is what of says of the sums of all parts, by themselves and after a fork+exec:
+// of the medians, with the range of what it says of each repetition. Not ok when a part
+// is missing.
+func (c *Cell) sumSpans(of func(sum floorSum, bare *measure.Series) float64) (warm, cold span, ok bool) {
+	w, k, ok := c.floorSums()
+	bare := c.Arm(ArmFloor)
+	if !ok {
+		return warm, cold, false
+	}
+	var warms, colds []float64
+	for i := range bare.Reps {
+		single := c.repetition(i)
+		if w, k, ok := single.floorSums(); ok {
+			warms, colds = append(warms, of(w, single.Arm(ArmFloor))), append(colds, of(k, single.Arm(ArmFloor)))
+		}
+	}
+	return spanOfAll(warms).around(of(w, bare)), spanOfAll(colds).around(of(k, bare)), true
+}
+
+// repetition is the cell with no more than the i-th repetition of each arm.
+func (c *Cell) repetition(i int) *Cell {
+	out := &Cell{Group: c.Group, Name: c.Name}
+	for _, s := range c.Series {
+		if i < len(s.Reps) {
+			s.Reps = s.Reps[i : i+1]
+			out.Series = append(out.Series, s)
+		}
+	}
+	return out
 }
 
 // floorSums are those of all parts, by themselves and after a fork+exec; not ok when one
