@@ -53,7 +53,10 @@ type Result struct {
 
 // Step is a part of a call's way and the time that it took.
 type Step struct {
-	Name string // "claim", "limits", "workspace", "ready" (in Call.Ready), "start", "run", "collect"
+	// Name is "claim", "limits", "workspace", "ready" (in Call.Ready), "start", "run" (the
+	// program, until its own end), "reap" (until nothing of the call is left and its output
+	// is read) or "collect".
+	Name string
 	Took time.Duration
 }
 

@@ -45,6 +45,7 @@ type call struct {
 	phase    phase
 	deadline time.Time // of the phase; while running, of the call
 	began    time.Time // the program's start
+	endedAt  time.Time // its own end, or when init ended it; zero: neither, or it never ran
 	cause    cause     // the first one counts
 	fault    error     // why it is over, if neither its program nor the host is at fault
 	isUp     bool      // the program was executed
@@ -117,7 +118,15 @@ func (c *call) kill(why cause) {
 		return
 	}
 	c.cause = why
+	c.endedNow()
 	c.stage.kill()
+}
+
+// endedNow notes that init ends a program that runs.
+func (c *call) endedNow() {
+	if c.isUp && c.endedAt.IsZero() {
+		c.endedAt = time.Now()
+	}
 }
 
 // abort ends a call that cannot go on, by no fault of its program.
@@ -125,6 +134,7 @@ func (c *call) abort(err error) {
 	if c.fault == nil {
 		c.fault = err
 	}
+	c.endedNow()
 	c.stage.kill()
 	c.toBurying()
 }
@@ -255,7 +265,7 @@ func (c *call) awaitEnd(s *server) {
 	case err != nil:
 		c.abort(err)
 	case ok && kind == raw.RecordEnd:
-		c.over(body)
+		c.over(s, body)
 	case ok && kind == raw.RecordFault:
 		f, ferr := raw.DecodeFault(body)
 		c.abort(errors.Join(ferr, fmt.Errorf("the call's stage: %w", f.Errno)))
@@ -264,13 +274,14 @@ func (c *call) awaitEnd(s *server) {
 	case c.stage.ended:
 		if c.cause == byItself {
 			c.fault = errStageGone
+			c.endedNow()
 		}
 		c.toBurying()
 	}
 }
 
 // over notes how the program ended. After this report nothing of it is left.
-func (c *call) over(body []byte) {
+func (c *call) over(s *server, body []byte) {
 	end, err := raw.DecodeEnd(body)
 	if err != nil {
 		c.abort(err)
@@ -285,9 +296,14 @@ func (c *call) over(body []byte) {
 	c.end.CPUUser, c.end.CPUSystem, c.end.MaxRSSBytes = end.CPUUser, end.CPUSystem, end.MaxRSS
 	c.end.BackgroundKilled = end.Background
 	c.end.DiskFull = c.end.ExitCode != 0 && end.Full
+	c.endedAt = s.clock.Time(end.Ended)
 	if c.end.RunTime = end.Ran; end.Ran == 0 {
 		c.end.RunTime = time.Since(c.began)
+		c.end.OwnTime = c.endedAt.Sub(c.began)
+	} else {
+		c.end.OwnTime = end.Ran - end.Buried
 	}
+	c.end.OwnTime = min(max(c.end.OwnTime, 0), c.end.RunTime)
 	c.phase = draining
 }
 
@@ -320,6 +336,9 @@ func (c *call) awaitGone(s *server) {
 		}
 	}
 	c.end.RunTime = time.Since(c.began)
+	if !c.endedAt.IsZero() {
+		c.end.OwnTime = max(0, c.endedAt.Sub(c.began))
+	}
 	c.phase = draining
 }
 

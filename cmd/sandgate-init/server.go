@@ -66,6 +66,7 @@ type server struct {
 	quiet time.Duration // of a short wait
 	idle  bool          // a short wait has seen nothing
 	now   time.Time     // of this round of the loop
+	clock cell.Clock
 }
 
 // runInit serves the host until it hangs up. As PID 1 it takes everything in the
@@ -120,6 +121,9 @@ func newServer(in, out int) (*server, error) {
 	s := &server{in: in, out: out, quiet: quietly, digest: seccomp.Join(first, last).SHA256()}
 	if in != out { // gVisor
 		s.quiet = quietlyInGVisor
+	}
+	if s.clock, err = cell.NewClock(); err != nil {
+		return nil, err
 	}
 	if s.plan, err = newPlan(first, last, in != out); err != nil {
 		return nil, err
@@ -353,6 +357,10 @@ func (s *server) finish(c *call) {
 		}
 	}
 	s.announce()
+	answer := time.Now()
+	if c.end.Answered = s.clock.Kernel(answer); !c.endedAt.IsZero() {
+		c.end.ReapTime = max(0, answer.Sub(c.endedAt))
+	}
 	s.send(cell.KindExit, cell.AppendExit(nil, c.end))
 	if s.doubt == nil {
 		c.makeNext(s) // the host counts on it, also when no program ran that it could be made beside

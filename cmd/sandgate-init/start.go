@@ -347,7 +347,7 @@ func (c *call) startRecord(s *server, kind uint32, body []byte) {
 		}
 		if c.limits != nil && c.released { // it ran, and is over already
 			c.up(s)
-			c.over(body)
+			c.over(s, body)
 			return
 		}
 		c.abort(errors.New("the process that was to become the program was ended before"))

@@ -26,8 +26,9 @@ const (
 	Limits                     // bounding the cell
 	Workspace                  // mounting what the call works on
 	Start                      // until the program runs
-	Run                        // the program
-	Collect                    // output, usage, receipt
+	Run                        // the program, until its own end
+	Reap                       // what it left behind ended and reaped, the rest of its output read; tidying up the cell comes after the answer
+	Collect                    // the answer's way from the cell, output, usage, receipt
 	Sandbox                    // what the sandbox did not say more of
 	RecordOutcome              // until the outcome is on disk
 	Finish                     // log, result for those who ask again
@@ -42,7 +43,7 @@ func (s Stage) String() string {
 	}
 	return [stages]string{
 		"receive", "validate", "facts", "decide", "queue", "approve", "prepare", "record_intent", "claim", "limits", "workspace",
-		"start", "run", "collect", "sandbox", "record_outcome", "finish", "reply",
+		"start", "run", "reap", "collect", "sandbox", "record_outcome", "finish", "reply",
 	}[s]
 }
 
@@ -61,6 +62,8 @@ func StepStage(name string) Stage {
 		return Start
 	case "run":
 		return Run
+	case "reap":
+		return Reap
 	case "collect":
 		return Collect
 	}

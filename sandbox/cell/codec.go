@@ -272,7 +272,10 @@ func AppendExit(b []byte, x Exit) []byte {
 	}
 	e.string(x.StartError)
 	e.int(int64(x.StartErrno))
-	for _, v := range []int64{x.StdoutTotal, x.StderrTotal, x.BackgroundKilled, int64(x.RunTime), int64(x.CPUUser), int64(x.CPUSystem), x.MaxRSSBytes} {
+	for _, v := range []int64{
+		x.StdoutTotal, x.StderrTotal, x.BackgroundKilled, int64(x.RunTime),
+		int64(x.OwnTime), int64(x.ReapTime), int64(x.Answered), int64(x.CPUUser), int64(x.CPUSystem), x.MaxRSSBytes,
+	} {
 		e.int(v)
 	}
 	e.string(x.Poisoned)
@@ -285,7 +288,8 @@ func DecodeExit(body []byte) (Exit, error) {
 	x := Exit{
 		ExitCode: d.int(), Signal: d.int(), TimedOut: d.bool(), Cancelled: d.bool(), OutputLimit: d.bool(), DiskFull: d.bool(),
 		StartError: d.string(), StartErrno: d.int(), StdoutTotal: d.int64(), StderrTotal: d.int64(), BackgroundKilled: d.int64(),
-		RunTime: d.duration(), CPUUser: d.duration(), CPUSystem: d.duration(), MaxRSSBytes: d.int64(), Poisoned: d.string(),
+		RunTime: d.duration(), OwnTime: d.duration(), ReapTime: d.duration(), Answered: d.duration(),
+		CPUUser: d.duration(), CPUSystem: d.duration(), MaxRSSBytes: d.int64(), Poisoned: d.string(),
 	}
 	return x, d.finish("exit")
 }

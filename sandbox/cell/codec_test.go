@@ -24,7 +24,7 @@ var sampleProof = Proof{
 
 var sampleExit = Exit{
 	ExitCode: -1, Signal: 9, TimedOut: true, DiskFull: true, StartError: "no", StartErrno: 2, StdoutTotal: 1 << 50, StderrTotal: 3,
-	BackgroundKilled: 4, RunTime: time.Hour, CPUUser: 1, CPUSystem: 2, MaxRSSBytes: 5, Poisoned: "why",
+	BackgroundKilled: 4, RunTime: time.Hour, OwnTime: time.Minute, ReapTime: time.Second, Answered: 7, CPUUser: 1, CPUSystem: 2, MaxRSSBytes: 5, Poisoned: "why",
 }
 
 func TestMessagesSurviveTheWay(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 
 // ProtocolVersion is what Hello carries. Host and init come from one build; a
 // difference means that a wrong binary is in the cell.
-const ProtocolVersion = 7
+const ProtocolVersion = 8
 
 // What a program finds in a cell.
 const (
@@ -223,6 +223,14 @@ type Exit struct {
 	// init ended the call it is 0: nobody counted.
 	BackgroundKilled int64
 	RunTime          time.Duration // from the start to the tree being gone
+	// OwnTime is the part of RunTime until the program itself had ended, as the kernel told
+	// its parent, or init ended the call; ReapTime is from there until init answers: the end
+	// of what the program had left, the rest of its output. What init does after its answer
+	// is in neither: it closes the pipes of the call, and its stage ends.
+	OwnTime, ReapTime time.Duration
+	// Answered is when init answered, by the monotonic clock of the kernel that it runs on:
+	// the host's, or gVisor's own.
+	Answered time.Duration
 
 	// Resources of the program and those of its children that it waited for.
 	CPUUser, CPUSystem time.Duration

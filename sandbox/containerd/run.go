@@ -204,10 +204,7 @@ func (u *running) do(ctx context.Context) (sandbox.Result, error) {
 	}()
 	exit, err := u.exec(ctx)
 	failpoint.At(failpoint.SandboxExited)
-	u.execTime = time.Since(u.marked)
-	u.marked = u.marked.Add(u.execTime)
-	ran := min(u.execTime, exit.RunTime)
-	u.steps = append(u.steps, sandbox.Step{Name: "start", Took: u.execTime - ran}, sandbox.Step{Name: "run", Took: ran})
+	u.ran(exit, time.Now())
 	switch {
 	case errors.Is(err, cell.ErrNotReady) && ctx.Err() != nil:
 		fit = u.sound(exit)
@@ -224,6 +221,27 @@ func (u *running) do(ctx context.Context) (sandbox.Result, error) {
 	}
 	fit = exit.Poisoned == ""
 	return u.result(ctx, exit), nil
+}
+
+// ran notes the steps of a call of whose end the host knew then: what init says of its
+// parts, so far as it can be. The answer's way to the host is a part of "collect", but for
+// gVisor, whose clock is not this machine's, of "start".
+func (u *running) ran(exit cell.Exit, now time.Time) {
+	u.execTime = now.Sub(u.marked)
+	left := u.execTime
+	part := func(wanted time.Duration) time.Duration {
+		took := min(max(wanted, 0), left)
+		left -= took
+		return took
+	}
+	own, reap, back := part(exit.OwnTime), part(exit.ReapTime), time.Duration(0)
+	if !u.c.class.veiled() && exit.Answered > 0 {
+		back = part(u.r.clock.Kernel(now) - exit.Answered)
+	}
+	u.steps = append(
+		u.steps, sandbox.Step{Name: "start", Took: left}, sandbox.Step{Name: "run", Took: own}, sandbox.Step{Name: "reap", Took: reap},
+	)
+	u.marked = now.Add(-back)
 }
 
 // sound reports whether a cell whose call was not released can serve another.

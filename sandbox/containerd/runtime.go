@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sandgate/sandgate/sandbox"
+	"github.com/sandgate/sandgate/sandbox/cell"
 	"github.com/sandgate/sandgate/sandbox/cgroup"
 	"github.com/sandgate/sandgate/sandbox/failpoint"
 	"github.com/sandgate/sandgate/sandbox/oci"
@@ -33,6 +34,7 @@ type Runtime struct {
 	cgroupRoot string // parent of the cells' groups: "/sandgate-<instance>"
 	openFiles  uint64 // hard limit that cells may have
 
+	clock         cell.Clock // of this machine
 	groups        *cgroup.Manager
 	ownNamespaces map[string]string
 	supervisor    *supervisor // nil with an external containerd
@@ -93,6 +95,9 @@ func New(ctx context.Context, cfg Config) (_ *Runtime, err error) {
 	r := &Runtime{
 		cfg: cfg, log: cfg.Logger, instance: InstanceOf(cfg.DataDir),
 		probed: errNotProbed, unveiled: errNotProbed, versions: map[string]string{}, shown: map[sandbox.Isolation]string{},
+	}
+	if r.clock, err = cell.NewClock(); err != nil {
+		return nil, err
 	}
 	r.cgroupRoot = filepath.Join(cfg.CgroupParent, "sandgate-"+r.instance)
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())

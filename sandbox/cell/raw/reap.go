@@ -21,12 +21,15 @@ type End struct {
 	// Ran is the time from the program's passing its door to all of it being gone; 0 if it
 	// had no door, or was ended before it has passed.
 	Ran time.Duration
+	// Ended is when the kernel told the stage of the program's own end, by the monotonic
+	// clock; Buried is how long it took from then until nothing that it had left was there.
+	Ended, Buried time.Duration
 }
 
 // Layout of the scratch memory while a stage reaps.
 const (
 	reapRecord   = 0   // header and endBody
-	reapStatus   = 64  // int32
+	reapStatus   = 96  // int32
 	reapRusage   = 128 // struct rusage
 	clockScratch = 320 // struct timespec
 	reapStatfs   = 512
@@ -45,6 +48,7 @@ type endBody struct {
 	status, full             uint32
 	user, system, rss, alive int64
 	ran                      int64
+	ended, gone              uintptr // nanoseconds of the monotonic clock
 }
 
 const endBytes = 8 + int(unsafe.Sizeof(endBody{}))
@@ -87,15 +91,17 @@ func (m *machine) reap(o *op) {
 			break
 		}
 	}
+	body.ended = m.clock()
+	body.gone = body.ended // endRest knows better if anything is left
 	body.status = *(*uint32)(m.at(reapStatus))
 	body.user = usage.Utime.Sec*1e9 + usage.Utime.Usec*1e3
 	body.system = usage.Stime.Sec*1e9 + usage.Stime.Usec*1e3
 	body.rss = usage.Maxrss << 10
-	body.alive = m.endRest(o)
+	body.alive = m.endRest(o, &body.gone)
 	if body.status != 0 {
 		body.full = m.anyFull(o.args[1] - uintptr(m.base))
 	}
-	body.ran = m.sincePassed(o.args[4], o.args[5])
+	body.ran = m.sincePassed(o.args[4], o.args[5], body.gone)
 	head := (*[2]uint32)(m.at(reapRecord))
 	*head = [2]uint32{RecordEnd, uint32(endBytes)}
 	leave := m.int(o.args[3]) // what lies in memory is another's as soon as the record is out
@@ -127,20 +133,24 @@ func (m *machine) wait(options uintptr) (uintptr, syscall.Errno) {
 	return pid, e
 }
 
-// endRest kills and reaps all other processes of the namespace. All of them
-// descend from this one, so when it has no child, none is left.
+// endRest kills and reaps all other processes of the namespace and, if there were any,
+// notes when the last was gone. All of them descend from this one, so when it has no
+// child, none is left.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func (m *machine) endRest(o *op) int64 {
+func (m *machine) endRest(o *op, gone *uintptr) int64 {
 	var alive int64
-	options := uintptr(syscall.WNOHANG)
-	for {
+	some, options := false, uintptr(syscall.WNOHANG)
+	for ; ; some = true {
 		pid, e := m.wait(options)
 		switch {
 		case e == syscall.EINTR:
 		case e == syscall.ECHILD:
+			if some {
+				*gone = m.clock()
+			}
 			return alive
 		case e != 0:
 			m.fault(o.tag, e, 0)
@@ -254,7 +264,9 @@ func DecodeEnd(b []byte) (End, error) {
 		Status: syscall.WaitStatus(n.Uint32(b)), Full: n.Uint32(b[4:]) != 0,
 		CPUUser: time.Duration(n.Uint64(b[8:])), CPUSystem: time.Duration(n.Uint64(b[16:])), //nolint:gosec // made above
 		MaxRSS: int64(n.Uint64(b[24:])), Background: int64(n.Uint64(b[32:])), //nolint:gosec // likewise
-		Ran: time.Duration(n.Uint64(b[40:])), //nolint:gosec // likewise
+		Ran:    time.Duration(n.Uint64(b[40:])),                                         //nolint:gosec // likewise
+		Ended:  time.Duration(n.Uint64(b[48:])),                                         //nolint:gosec // likewise
+		Buried: max(0, time.Duration(n.Uint64(b[56:]))-time.Duration(n.Uint64(b[48:]))), //nolint:gosec // likewise
 	}, nil
 }
 

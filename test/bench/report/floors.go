@@ -19,7 +19,7 @@ func floorParts() []floorPart {
 		{ArmEmpty, "an RPC over the same socket that finds a result of the same size ready", []string{StageThere, "receive", "reply", StageBack}},
 		{ArmDecision, "the library's decision on the same input, in one process", []string{"decide"}},
 		{ArmRecords, "intent and outcome appended to a journal on the same disk", []string{"record_intent", "record_outcome"}},
-		{ArmWalls, "the command in a cell made by runc: init, both walls, no daemon", []string{"claim", "limits", "workspace", "start", "run", "collect"}},
+		{ArmWalls, "the command in a cell made by runc: init, both walls, no daemon", []string{"claim", "limits", "workspace", "start", "run", "reap", "collect"}},
 	}
 }
 
