@@ -243,7 +243,8 @@ type meter struct {
 	traces    []telemetry.Trace
 	calls     []telemetry.Call
 	replayed  int
-	evaluated int
+	decisions []telemetry.Call
+	decided   []telemetry.Trace
 }
 
 func (m *meter) Ended(_ context.Context, t *telemetry.Trace, c telemetry.Call) {
@@ -252,8 +253,11 @@ func (m *meter) Ended(_ context.Context, t *telemetry.Trace, c telemetry.Call) {
 	m.traces, m.calls = append(m.traces, *t), append(m.calls, c)
 }
 
-func (m *meter) Replayed()               { m.replayed++ }
-func (m *meter) Evaluated(time.Duration) { m.evaluated++ }
+func (m *meter) Replayed() { m.replayed++ }
+
+func (m *meter) Evaluated(_ context.Context, t telemetry.Trace, c telemetry.Call) {
+	m.decisions, m.decided = append(m.decisions, c), append(m.decided, t)
+}
 
 func TestStagesOfACallAddUpToItsTotal(t *testing.T) {
 	m := &meter{}
@@ -294,6 +298,44 @@ func TestStagesOfACallAddUpToItsTotal(t *testing.T) {
 	}
 }
 
+func TestStagesOfADecisionAddUpToItsTotal(t *testing.T) {
+	m := &meter{}
+	b := newBench(t, t.TempDir(), nil, func(c *gate.Config) { c.Telemetry = m })
+	b.policy.decide = func(policy.Input) policy.Decision {
+		time.Sleep(20 * time.Millisecond)
+		return policy.Decision{ID: "d1", Outcome: policy.Deny}
+	}
+	stages := func(t telemetry.Trace) (names string, sum time.Duration) {
+		t.Each(func(s telemetry.Stage, took time.Duration) { names, sum = names+s.String()+" ", sum+took })
+		return names, sum
+	}
+	for _, tt := range []struct {
+		call    gate.Call
+		explain bool
+		want    telemetry.Call
+		stages  string
+	}{
+		{bash("c1", "true"), false, telemetry.Call{Class: telemetry.Refused, Tool: "bash", CallID: "c1", Decision: "deny", DecisionID: "d1"}, "validate queue facts decide "},
+		{bash("c2", "true"), true, telemetry.Call{Class: telemetry.Refused, Tool: "bash", CallID: "c2", Decision: "deny", DecisionID: "d1"}, "validate queue facts decide finish "},
+		{gate.Call{Caller: alice, Tool: "none"}, false, telemetry.Call{Class: telemetry.Error}, "validate "},
+	} {
+		m.decisions, m.decided = nil, nil
+		began := time.Now()
+		_, err := b.Evaluate(t.Context(), tt.call, tt.explain)
+		took := time.Since(began)
+		if len(m.decisions) != 1 || m.decisions[0] != tt.want || (err != nil) != (tt.want.Class == telemetry.Error) {
+			t.Fatalf("%s: told of %+v, %v, want %+v", tt.call.ID, m.decisions, err, tt.want)
+		}
+		names, sum := stages(m.decided[0])
+		if names != tt.stages || sum != m.decided[0].Total() || sum > took || err == nil && sum < took/2 {
+			t.Errorf("%s: stages %sof %s, %s as seen from outside: want %s", tt.call.ID, names, sum, took, tt.stages)
+		}
+		if d := m.decided[0].Of(telemetry.Decide); err == nil && d < 20*time.Millisecond {
+			t.Errorf("%s: decide took %s, want at least 20ms", tt.call.ID, d)
+		}
+	}
+}
+
 func TestEveryKindOfCallIsMeasuredOnce(t *testing.T) {
 	m := &meter{}
 	b := newBench(t, t.TempDir(), exits(1, ""), func(c *gate.Config) { c.Telemetry = m })
@@ -311,8 +353,8 @@ func TestEveryKindOfCallIsMeasuredOnce(t *testing.T) {
 	for _, c := range m.calls {
 		classes = append(classes, c.Class.String())
 	}
-	if diff := cmp.Diff([]string{"failed", "refused", "error"}, classes); diff != "" || m.replayed != 1 || m.evaluated != 1 {
-		t.Errorf("classes (-want +got):\n%s%d replayed, %d evaluated, want 1 and 1", diff, m.replayed, m.evaluated)
+	if diff := cmp.Diff([]string{"failed", "refused", "error"}, classes); diff != "" || m.replayed != 1 || len(m.decisions) != 1 {
+		t.Errorf("classes (-want +got):\n%s%d replayed, %d evaluated, want 1 and 1", diff, m.replayed, len(m.decisions))
 	}
 }
 

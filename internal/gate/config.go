@@ -47,7 +47,8 @@ type measurer interface {
 	// Ended is told of a call at its end; the trace is only valid meanwhile.
 	Ended(ctx context.Context, t *telemetry.Trace, c telemetry.Call)
 	Replayed()
-	Evaluated(took time.Duration)
+	// Evaluated is told of a call that was only to be decided.
+	Evaluated(ctx context.Context, t telemetry.Trace, c telemetry.Call)
 }
 
 // Profiles are the policy profiles that a caller may use.

@@ -146,8 +146,27 @@ func (g *Gate) abandoned(e *entry, w *way) {
 // session; the same call may be decided otherwise when it is executed later.
 // With explain the answer has the input document.
 func (g *Gate) Evaluate(ctx context.Context, call Call, explain bool) (Evaluation, error) {
-	began := g.now()
+	var t telemetry.Trace
+	t.Begin(g.now())
+	ev, err := g.evaluate(ctx, call, explain, &t)
+	told := telemetry.Call{Class: telemetry.Error}
+	if err == nil {
+		told = telemetry.Call{
+			Class: telemetry.OK, Tool: call.Tool, CallID: ev.CallID, SessionID: call.SessionID,
+			Decision: string(ev.Decision.Outcome), DecisionID: ev.Decision.ID,
+		}
+		if ev.Decision.Outcome != policy.Allow {
+			told.Class = telemetry.Refused
+		}
+	}
+	g.cfg.Telemetry.Evaluated(ctx, t, told)
+	return ev, err
+}
+
+// evaluate marks each stage at its end, also where it fails.
+func (g *Gate) evaluate(ctx context.Context, call Call, explain bool, t *telemetry.Trace) (Evaluation, error) {
 	p, err := g.prepare(call)
+	t.Mark(telemetry.Validate, g.now())
 	if err != nil {
 		return Evaluation{}, err
 	}
@@ -163,29 +182,35 @@ func (g *Gate) Evaluate(ctx context.Context, call Call, explain bool) (Evaluatio
 		}
 	}
 	turn, err := g.deciding.Enter(ctx, admission.Request{Caller: p.call.Caller.ID})
+	t.Mark(telemetry.Queue, g.now())
 	if err != nil {
 		return Evaluation{}, notAdmitted(ctx, err)
 	}
 	defer turn.Leave()
 	in, err := g.input(p, state)
+	t.Mark(telemetry.Facts, g.now())
 	if err != nil {
 		return Evaluation{}, err
 	}
 	d, _, err := g.decision(ctx, p, state, in)
+	if err == nil {
+		d = g.withinQuota(d, state)
+	}
+	t.Mark(telemetry.Decide, g.now())
 	if err != nil {
 		return Evaluation{}, err
 	}
-	d = g.withinQuota(d, state)
 	if ctx.Err() != nil {
 		return Evaluation{}, cancelled(ctx)
 	}
 	ev := Evaluation{CallID: p.call.ID, Digest: p.digest, Decision: d}
 	if explain {
-		if ev.Input, err = encodeInput(in); err != nil {
+		ev.Input, err = encodeInput(in)
+		t.Mark(telemetry.Finish, g.now())
+		if err != nil {
 			return Evaluation{}, err
 		}
 	}
-	g.cfg.Telemetry.Evaluated(g.now().Sub(began))
 	return ev, nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sandgate/sandgate/internal/gate"
 	"github.com/sandgate/sandgate/internal/policy"
+	"github.com/sandgate/sandgate/internal/telemetry"
 )
 
 // withDefaultPolicy puts the default policy library behind the gate.
@@ -90,6 +91,27 @@ func BenchmarkExecute(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := bench.Execute(b.Context(), call, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkEvaluate is what a decision costs around the policy, with metrics as the
+// daemon has them.
+func BenchmarkEvaluate(b *testing.B) {
+	for name, id := range map[string]string{"alone": "", "session": "s"} {
+		b.Run(name, func(b *testing.B) {
+			bench := newBench(b, b.TempDir(), nil, func(c *gate.Config) {
+				c.Telemetry = telemetry.NewRecorder(telemetry.NewMetrics(), nil)
+			})
+			bench.policy.forget = true
+			call := bash("", "git status && true | cat")
+			call.SessionID = id
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := bench.Evaluate(b.Context(), call, false); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -50,6 +50,7 @@ type request struct {
 	denied   error // why the caller is not known
 	admitted bool  // the interceptor let the caller in; only its goroutine asks
 	gate     atomic.Pointer[passage]
+	traced   *telemetry.Request // nil: nobody traces
 
 	door *door
 	room *room       // where it has a place; nil: it needs none
@@ -60,6 +61,7 @@ type request struct {
 type passage struct {
 	came, left time.Time
 	class      telemetry.Class
+	evaluated  bool // it was only decided
 }
 
 type requestKey struct{}
@@ -73,7 +75,15 @@ func requestOf(ctx context.Context) *request {
 // passed notes what the gate's part of a call was.
 func passed(ctx context.Context, came time.Time, res gate.Result, err error) {
 	if r := requestOf(ctx); r != nil {
-		r.gate.Store(&passage{came, time.Now(), telemetry.ClassOf(string(res.Outcome), res.IsError, err)})
+		r.gate.Store(&passage{came: came, left: time.Now(), class: telemetry.ClassOf(string(res.Outcome), res.IsError, err)})
+	}
+}
+
+// decided notes likewise what the gate's part of a call was that was only to be decided,
+// and was.
+func decided(ctx context.Context, came time.Time) {
+	if r := requestOf(ctx); r != nil {
+		r.gate.Store(&passage{came: came, left: time.Now(), evaluated: true})
 	}
 }
 
@@ -93,7 +103,7 @@ func (d *door) tap(ctx context.Context, info *tap.Info) (context.Context, error)
 	if err := in.enter(id); err != nil {
 		return ctx, err
 	}
-	r.door, r.room = d, in
+	r.door, r.room, r.traced = d, in, d.telemetry.Received(r.received)
 	r.stop = context.AfterFunc(ctx, r.leave) // it ends with the stream, at the latest
 	return ctx, nil
 }
@@ -110,8 +120,15 @@ func (r *request) end() {
 // leave is called once.
 func (r *request) leave() {
 	r.room.leave(r.caller.ID)
-	if p := r.gate.Load(); p != nil {
+	switch p := r.gate.Load(); {
+	case p == nil:
+	case p.evaluated:
+		r.door.telemetry.EvaluateRequest(p.came.Sub(r.received), time.Since(p.left))
+	default:
 		r.door.telemetry.Request(p.came.Sub(r.received), time.Since(p.left), p.class)
+	}
+	if r.traced != nil {
+		r.traced.Replied(time.Now())
 	}
 }
 

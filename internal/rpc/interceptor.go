@@ -131,7 +131,7 @@ func (s *Server) admit(ctx context.Context, in *incoming) (context.Context, erro
 	}
 	r.admitted = true
 	header := headerOf(ctx)
-	return s.telemetry.Remote(ctx, func(key string) string {
+	return s.telemetry.Remote(r.traced.In(ctx), func(key string) string {
 		if v := header(key); len(v) > 0 {
 			return v[0]
 		}

@@ -49,10 +49,12 @@ func (t *toolService) Evaluate(ctx context.Context, req *sandgatev1.EvaluateRequ
 	if err != nil {
 		return nil, err
 	}
+	came := time.Now()
 	ev, err := t.gate.Evaluate(ctx, call, req.GetExplain())
 	if err != nil {
 		return nil, err
 	}
+	decided(ctx, came)
 	out := &sandgatev1.EvaluateResponse{CallId: ev.CallID, Digest: ev.Digest, Decision: decisionProto(ev.Decision)}
 	if req.GetExplain() {
 		out.InputJson = validText(string(ev.Input))

@@ -25,6 +25,7 @@ type Metrics struct {
 	calls       map[string]prometheus.Counter // by outcome; never written to again
 	replayed    prometheus.Counter
 	evaluations prometheus.Observer
+	evaluation  [stages]prometheus.Observer // nil of a stage that a decision does not have
 	commits     prometheus.Observer
 	batches     prometheus.Observer
 }
@@ -53,6 +54,10 @@ func NewMetrics() *Metrics {
 	evaluations := prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "sandgate_evaluate_seconds", Buckets: seconds, Help: "Time of calls that were only decided.",
 	})
+	evaluateStage := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "sandgate_evaluate_stage_seconds", Buckets: seconds,
+		Help: "Time that calls that were only decided spent in each stage. The stages but receive and reply add up to sandgate_evaluate_seconds.",
+	}, []string{"stage"})
 	commits := prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "sandgate_journal_commit_seconds", Buckets: seconds, Help: "Time of writing a batch of records to the disk.",
 	})
@@ -66,11 +71,14 @@ func NewMetrics() *Metrics {
 			m.stage[stage][class] = stageSeconds.WithLabelValues(stage.String(), class.String())
 		}
 	}
+	for _, stage := range []Stage{Receive, Validate, Queue, Facts, Decide, Finish, Reply} {
+		m.evaluation[stage] = evaluateStage.WithLabelValues(stage.String())
+	}
 	for _, outcome := range outcomes {
 		m.calls[outcome] = calls.WithLabelValues(outcome)
 	}
 	m.registry.MustRegister(
-		stageSeconds, callSeconds, calls, replayed, evaluations, commits, batches,
+		stageSeconds, callSeconds, calls, replayed, evaluations, evaluateStage, commits, batches,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -102,6 +110,16 @@ func (m *Metrics) ended(t *Trace, c Call) {
 		counter = m.calls["OTHER"]
 	}
 	counter.Inc()
+}
+
+// evaluated takes one call that was only decided; its stages come once.
+func (m *Metrics) evaluated(t *Trace) {
+	for _, seg := range t.segments[:t.n] {
+		if o := m.evaluation[seg.stage]; o != nil {
+			o.Observe(seg.took.Seconds())
+		}
+	}
+	m.evaluations.Observe(t.Total().Seconds())
 }
 
 // Handler serves the metrics at any path.

@@ -48,7 +48,7 @@ func (r *Recorder) Ended(ctx context.Context, t *Trace, c Call) {
 		r.metrics.ended(t, c)
 	}
 	if r.tracer != nil {
-		r.spans(ctx, t, c)
+		r.spans(ctx, "tool_call", t, c)
 	}
 }
 
@@ -59,10 +59,26 @@ func (r *Recorder) Replayed() {
 	}
 }
 
-// Evaluated records a call that was only decided.
-func (r *Recorder) Evaluated(took time.Duration) {
+// Evaluated records a call that was only decided, with its stages. One of the class Error
+// was not, and has a span only.
+func (r *Recorder) Evaluated(ctx context.Context, t Trace, c Call) {
+	if r == nil {
+		return
+	}
+	if r.metrics != nil && c.Class != Error {
+		r.metrics.evaluated(&t)
+	}
+	if r.tracer != nil {
+		r.spans(ctx, "evaluate", &t, c)
+	}
+}
+
+// EvaluateRequest records what a call that was only decided took in front of the gate and
+// behind it.
+func (r *Recorder) EvaluateRequest(receive, reply time.Duration) {
 	if r != nil && r.metrics != nil {
-		r.metrics.evaluations.Observe(took.Seconds())
+		r.metrics.evaluation[Receive].Observe(receive.Seconds())
+		r.metrics.evaluation[Reply].Observe(reply.Seconds())
 	}
 }
 
@@ -105,27 +121,43 @@ func (getter) Set(string, string) {}
 func (getter) Keys() []string { return nil }
 
 // spans makes the spans of a call that has ended: one of the whole, one of each
-// stage. So a call that is not sampled costs nothing on its way.
-func (r *Recorder) spans(ctx context.Context, t *Trace, c Call) {
-	ctx, span := r.tracer.Start(ctx, "tool_call", trace.WithTimestamp(t.began), trace.WithSpanKind(trace.SpanKindServer))
-	defer func() { span.End(trace.WithTimestamp(t.last)) }()
+// stage. So a call that is not sampled costs nothing on its way. The request in ctx, if
+// any, has its part in them, from before the gate's and after.
+func (r *Recorder) spans(ctx context.Context, name string, t *Trace, c Call) {
+	q, _ := ctx.Value(requestKey{}).(*Request)
+	from := t.began
+	if q != nil {
+		from = q.received
+	}
+	ctx, span := r.tracer.Start(ctx, name, trace.WithTimestamp(from), trace.WithSpanKind(trace.SpanKindServer))
 	if !span.IsRecording() {
 		return
 	}
+	defer func() {
+		if !q.keep(span, t.last) {
+			span.End(trace.WithTimestamp(t.last))
+		}
+	}()
 	outcome := c.Outcome
 	if c.Class == Error {
 		outcome = "ERROR"
 		span.SetStatus(codes.Error, "the call did not run")
 	}
 	span.SetAttributes(
-		attribute.String("sandgate.tool", c.Tool), attribute.String("sandgate.outcome", outcome),
+		attribute.String("sandgate.tool", c.Tool),
 		attribute.String("sandgate.call_id", c.CallID), attribute.String("sandgate.session_id", c.SessionID),
 		attribute.String("sandgate.decision", c.Decision), attribute.String("sandgate.decision_id", c.DecisionID),
 	)
+	if outcome != "" { // it has none where it was only decided
+		span.SetAttributes(attribute.String("sandgate.outcome", outcome))
+	}
+	if q != nil {
+		part(ctx, r.tracer, Receive, from, t.began)
+	}
 	at := t.began
 	for _, seg := range t.segments[:t.n] {
-		_, child := r.tracer.Start(ctx, seg.stage.String(), trace.WithTimestamp(at))
-		at = at.Add(seg.took)
-		child.End(trace.WithTimestamp(at))
+		next := at.Add(seg.took)
+		part(ctx, r.tracer, seg.stage, at, next)
+		at = next
 	}
 }

@@ -37,6 +37,18 @@ func course() *Trace {
 	return t
 }
 
+// decision is a call of 6 ms that is only decided.
+func decision() *Trace {
+	t := &Trace{}
+	t.Begin(epoch)
+	now := epoch
+	for i, s := range []Stage{Validate, Facts, Decide} {
+		now = now.Add(time.Duration(i+1) * time.Millisecond)
+		t.Mark(s, now)
+	}
+	return t
+}
+
 func TestStagesAddUpToTheTotal(t *testing.T) {
 	tr := course()
 	var sum time.Duration
@@ -129,7 +141,9 @@ func TestMetricsTellOfCalls(t *testing.T) {
 	r.Ended(t.Context(), course(), Call{Class: Error, Tool: "bash"})
 	r.Ended(t.Context(), course(), Call{Class: Failed, Outcome: "NEVER_HEARD_OF"})
 	r.Replayed()
-	r.Evaluated(time.Millisecond)
+	r.Evaluated(t.Context(), *decision(), Call{Class: Refused})
+	r.Evaluated(t.Context(), *decision(), Call{Class: Error})
+	r.EvaluateRequest(time.Millisecond, 2*time.Millisecond)
 	r.Request(time.Millisecond, 2*time.Millisecond, OK)
 	r.Committed(3, time.Millisecond)
 	got := scrape(t, m)
@@ -138,7 +152,8 @@ func TestMetricsTellOfCalls(t *testing.T) {
 		`sandgate_call_stage_seconds_count{class="ok",stage="queue"} 0`,
 		`sandgate_call_stage_seconds_sum{class="ok",stage="reply"} 0.002`, `sandgate_call_seconds_sum{class="ok"} 0.1`,
 		`sandgate_calls_total{outcome="EXITED"} 1`, `sandgate_calls_total{outcome="ERROR"} 1`, `sandgate_calls_total{outcome="OTHER"} 1`,
-		`sandgate_calls_replayed_total 1`, `sandgate_evaluate_seconds_count 1`, `sandgate_journal_commit_records_sum 3`,
+		`sandgate_calls_replayed_total 1`, `sandgate_evaluate_seconds_sum 0.006`, `sandgate_evaluate_seconds_count 1`, `sandgate_evaluate_stage_seconds_sum{stage="decide"} 0.003`,
+		`sandgate_evaluate_stage_seconds_sum{stage="reply"} 0.002`, `sandgate_evaluate_stage_seconds_count{stage="finish"} 0`, `sandgate_journal_commit_records_sum 3`,
 	)
 	if strings.Contains(got, "secret-name") || strings.Contains(got, "NEVER_HEARD_OF") {
 		t.Error("a label holds what a caller can choose")
@@ -208,6 +223,71 @@ func TestSpansOfACallAreInTheTraceOfItsCaller(t *testing.T) {
 	}
 }
 
+// TestSpansTellOfTheFront: whoever ends the span, it has what the request took before the
+// gate, and after it unless the request was answered before the call had ended.
+func TestSpansTellOfTheFront(t *testing.T) {
+	received, answered := epoch.Add(-2*time.Millisecond), epoch.Add(103*time.Millisecond)
+	for _, tt := range []struct {
+		name    string
+		tell    func(r *Recorder, q *Request)
+		want    string
+		from    time.Time
+		to      time.Time
+		nothing bool // before the answer
+	}{
+		{"a call", func(r *Recorder, q *Request) {
+			r.Ended(q.In(t.Context()), course(), Call{Class: OK, Outcome: "EXITED"})
+		}, "receive validate facts decide claim record_intent run sandbox record_outcome finish reply tool_call ", received, answered, true},
+		{"a call that is decided", func(r *Recorder, q *Request) {
+			r.Evaluated(q.In(t.Context()), *decision(), Call{Class: OK})
+		}, "receive validate facts decide reply evaluate ", received, answered, true},
+		{"a decision that failed", func(r *Recorder, q *Request) {
+			r.Evaluated(q.In(t.Context()), *decision(), Call{Class: Error})
+		}, "receive validate facts decide reply evaluate ", received, answered, true},
+		{"a call that goes on alone", func(r *Recorder, q *Request) {
+			q.Replied(epoch)
+			r.Evaluated(q.In(t.Context()), *decision(), Call{Class: OK})
+		}, "receive validate facts decide evaluate ", received, epoch.Add(6 * time.Millisecond), false},
+		{"a call without a request", func(r *Recorder, _ *Request) {
+			r.Evaluated(t.Context(), *decision(), Call{Class: OK})
+		}, "validate facts decide evaluate ", epoch, epoch.Add(6 * time.Millisecond), false},
+		{"a request without a call", func(*Recorder, *Request) {}, "", received, answered, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, spans := traced(t, 1)
+			q := r.Received(received)
+			tt.tell(r, q)
+			wholes := func() (n int) {
+				for _, s := range spans() {
+					if !s.Parent.IsValid() {
+						n++
+					}
+				}
+				return n
+			}
+			if n := wholes(); tt.nothing == (n > 0) {
+				t.Errorf("%d spans have ended before the answer", n)
+			}
+			q.Replied(answered)
+			names, sum := "", time.Duration(0)
+			for _, s := range spans() {
+				names += s.Name + " "
+				if s.Parent.IsValid() {
+					sum += s.EndTime.Sub(s.StartTime)
+				} else if !s.StartTime.Equal(tt.from) || !s.EndTime.Equal(tt.to) {
+					t.Errorf("%s is from %s to %s, want %s to %s", s.Name, s.StartTime, s.EndTime, tt.from, tt.to)
+				}
+			}
+			if names != tt.want {
+				t.Errorf("got the spans %s, want %s", names, tt.want)
+			}
+			if whole := tt.to.Sub(tt.from); names != "" && sum != whole {
+				t.Errorf("the stages are %s of %s", sum, whole)
+			}
+		})
+	}
+}
+
 func TestACallerThatDidNotSampleIsHeeded(t *testing.T) {
 	r, spans := traced(t, 1)
 	ctx := r.Remote(t.Context(), func(key string) string {
@@ -223,10 +303,13 @@ func TestNothingConfiguredMeasuresNothing(t *testing.T) {
 	r := NewRecorder(nil, nil)
 	r.Ended(t.Context(), course(), Call{})
 	r.Replayed()
-	r.Evaluated(1)
+	r.Evaluated(t.Context(), Trace{}, Call{})
+	r.EvaluateRequest(1, 1)
 	r.Request(1, 1, OK)
+	q := r.Received(epoch)
+	q.Replied(epoch)
 	r.Committed(1, 1)
-	if ctx := t.Context(); r.Remote(ctx, nil) != ctx {
+	if ctx := t.Context(); r.Remote(ctx, nil) != ctx || q.In(ctx) != ctx {
 		t.Error("the context was changed")
 	}
 }

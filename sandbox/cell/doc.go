@@ -6,7 +6,7 @@
 // cmd/sandgate-init only. The package must never trust what it reads: bytes from
 // a cell are hostile input, so every frame is bounded, decoding never panics and
 // allocates only in proportion to the frame it was given. It starts no process and
-// touches no file; it imports nothing but the standard library, because init has
+// touches no file; it imports little but the standard library, because init has
 // to start within a millisecond.
 //
 // # The way of a call
