@@ -7,11 +7,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
+	"github.com/sandgate/sandgate/internal/admission"
 	"github.com/sandgate/sandgate/internal/gate"
 	"github.com/sandgate/sandgate/internal/telemetry"
 )
@@ -41,7 +40,19 @@ type room struct {
 	mu   sync.Mutex
 	open map[string]int // by caller id; no entry at 0
 	sum  int
+	// usual is about how long a request kept its place, those that ended last counting
+	// most; 0 before one has ended.
+	usual time.Duration
 }
+
+// Bounds of the hint when to come again, and what it is reckoned with before any
+// request has ended.
+const (
+	minRetry  = 50 * time.Millisecond
+	maxRetry  = time.Minute
+	firstHint = time.Second
+	remembers = 8 // how many of the last requests make most of what is usual
+)
 
 // request is what is known of an RPC from its headers on.
 type request struct {
@@ -101,7 +112,7 @@ func (d *door) tap(ctx context.Context, info *tap.Info) (context.Context, error)
 	}
 	id := r.caller.ID // all that cannot be identified share one place; the interceptor refuses them
 	if err := in.enter(id); err != nil {
-		return ctx, err
+		return ctx, toStatus(err, "").Err()
 	}
 	r.door, r.room, r.traced = d, in, d.telemetry.Received(r.received)
 	r.stop = context.AfterFunc(ctx, r.leave) // it ends with the stream, at the latest
@@ -119,7 +130,7 @@ func (r *request) end() {
 
 // leave is called once.
 func (r *request) leave() {
-	r.room.leave(r.caller.ID)
+	r.room.leave(r.caller.ID, time.Since(r.received))
 	switch p := r.gate.Load(); {
 	case p == nil:
 	case p.evaluated:
@@ -132,16 +143,19 @@ func (r *request) leave() {
 	}
 }
 
+// enter takes a place. Without one the error says when to come again, as the line's does.
 func (r *room) enter(id string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case r.open[id] >= r.perCaller:
-		return status.Error(codes.ResourceExhausted,
-			fmt.Sprintf("this caller has %d requests open, the most it may have: try again when one has ended", r.perCaller))
+	switch own := r.open[id]; {
+	case own >= r.perCaller:
+		return &admission.BusyError{
+			Reason: fmt.Sprintf("this caller has %d requests open, the most it may have", r.perCaller), RetryAfter: r.retryAfter(own),
+		}
 	case r.sum >= r.all:
-		return status.Error(codes.ResourceExhausted,
-			fmt.Sprintf("%d requests are open, the most that this daemon takes: try again when one has ended", r.all))
+		return &admission.BusyError{
+			Reason: fmt.Sprintf("%d requests are open, the most that this daemon takes", r.all), RetryAfter: r.retryAfter(r.sum),
+		}
 	}
 	if r.open == nil {
 		r.open = make(map[string]int)
@@ -151,9 +165,25 @@ func (r *room) enter(id string) error {
 	return nil
 }
 
-func (r *room) leave(id string) {
+// retryAfter is about when the next of so many requests gives its place back; r.mu is
+// held.
+func (r *room) retryAfter(requests int) time.Duration {
+	usual := r.usual
+	if usual == 0 {
+		usual = firstHint
+	}
+	return min(max(usual/time.Duration(max(requests, 1)), minRetry), maxRetry).Round(time.Millisecond)
+}
+
+// leave gives a place back that was kept for so long.
+func (r *room) leave(id string, kept time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.usual == 0 {
+		r.usual = kept
+	} else {
+		r.usual += (kept - r.usual) / remembers
+	}
 	r.sum--
 	if r.open[id]--; r.open[id] <= 0 {
 		delete(r.open, id)

@@ -2,13 +2,17 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"testing"
+	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
+	"github.com/sandgate/sandgate/internal/admission"
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
 )
 
@@ -45,6 +49,9 @@ func TestDoorBoundsEachCallerAndAll(t *testing.T) {
 			t.Errorf("step %d: got %v, want %v", i, got, step.want)
 		}
 	}
+	if got := a.calls.retryAfter(3); got != (firstHint / 3).Round(time.Millisecond) {
+		t.Errorf("before a request has ended: a hint of %v, want a third of %v", got, firstHint)
+	}
 	for _, end := range ends[1][:2] {
 		end()
 	}
@@ -60,6 +67,50 @@ func TestDoorBoundsEachCallerAndAll(t *testing.T) {
 	}
 	if got := request(1, execute); got != codes.OK {
 		t.Errorf("after two ended: got %v, want OK", got)
+	}
+}
+
+// TestHintFollowsWhatRequestsTake keeps places for long and for short: who is refused is
+// told to come when the next one is due, within bounds.
+func TestHintFollowsWhatRequestsTake(t *testing.T) {
+	r := &room{perCaller: 4, all: 4}
+	refused := func() time.Duration {
+		t.Helper()
+		for range 4 {
+			if err := r.enter("a"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, ok := errors.AsType[*admission.BusyError](r.enter("a"))
+		st := toStatus(r.enter("b"), "")
+		if len(st.Details()) != 1 || !ok || st.Code() != codes.ResourceExhausted {
+			t.Fatalf("one too many: got %v %v, want RESOURCE_EXHAUSTED with a hint", st, st.Details())
+		}
+		info, ok := st.Details()[0].(*errdetails.RetryInfo)
+		if !ok {
+			t.Fatalf("got %v, want a RetryInfo", st.Details()[0])
+		}
+		return info.GetRetryDelay().AsDuration()
+	}
+	for _, step := range []struct{ kept, want time.Duration }{
+		{8 * time.Second, firstHint / 4}, // nothing has ended yet
+		{8 * time.Second, 2 * time.Second},
+		{time.Hour, 2 * time.Second},
+		{time.Microsecond, maxRetry},
+	} {
+		if got := refused(); got != step.want {
+			t.Errorf("got a hint of %v, want %v", got, step.want)
+		}
+		for range 4 {
+			r.leave("a", step.kept)
+		}
+	}
+	for range 500 {
+		r.open["a"], r.sum = 1, 1
+		r.leave("a", time.Microsecond)
+	}
+	if got := refused(); got != minRetry {
+		t.Errorf("after many short ones: got a hint of %v, want %v", got, minRetry)
 	}
 }
 

@@ -17,8 +17,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/sandgate/sandgate/internal/approval"
 	"github.com/sandgate/sandgate/internal/catalog"
 	"github.com/sandgate/sandgate/internal/gate"
+	"github.com/sandgate/sandgate/internal/grant"
 	"github.com/sandgate/sandgate/internal/policy"
 	"github.com/sandgate/sandgate/internal/version"
 	"github.com/sandgate/sandgate/sandbox/sandboxtest"
@@ -90,6 +92,41 @@ func (g *fakeGate) GetCall(_ context.Context, _ gate.Caller, callID string) (gat
 		return gate.CallStatus{}, fmt.Errorf("call %q: %w", callID, errdefs.ErrNotFound)
 	}
 	return info, nil
+}
+
+// fakeApprovals has one question, "a0", whose binding is "b0".
+type fakeApprovals struct {
+	approvalGate // what no test needs
+
+	mu       sync.Mutex
+	approved []string // by whom
+}
+
+func (f *fakeApprovals) asked() gate.AskedCall {
+	a := gate.AskedCall{Approval: approval.Approval{ID: "a0", CallID: "c1", State: approval.Pending, Binding: "b0"}}
+	for _, by := range f.approved {
+		a.State, a.Votes = approval.Approved, append(a.Votes, approval.Vote{By: by})
+	}
+	return a
+}
+
+func (f *fakeApprovals) ListApprovals(_ context.Context, _ gate.Caller, state approval.State) ([]gate.AskedCall, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if a := f.asked(); state == "" || a.State == state {
+		return []gate.AskedCall{a}, nil
+	}
+	return nil, nil
+}
+
+func (f *fakeApprovals) Approve(_ context.Context, caller gate.Caller, id, binding, _ string, _ *grant.Terms) (gate.AskedCall, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if id != "a0" || binding != "b0" {
+		return gate.AskedCall{}, fmt.Errorf("approval %q of %q: %w", id, binding, errdefs.ErrNotFound)
+	}
+	f.approved = append(f.approved, caller.ID)
+	return f.asked(), nil
 }
 
 // fakePolicy is a policy whose Reload fails with reload and that is not ready

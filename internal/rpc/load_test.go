@@ -30,8 +30,9 @@ import (
 func TestControlNeverWaitsBehindCalls(t *testing.T) {
 	const room = 5
 	began, release := make(chan struct{}, room), make(chan struct{})
+	asked := &fakeApprovals{}
 	h := serve(t, func(h *harness, c *Config) {
-		c.MaxOpen, c.MaxOpenPerCaller = room, room
+		c.MaxOpen, c.MaxOpenPerCaller, c.Approvals = room, room, asked
 		h.gate.calls = map[string]gate.CallStatus{"c0": {CallID: "c0", Tool: "bash"}}
 		h.gate.execute = func(_ context.Context, call gate.Call, _ gate.Observer) (gate.Result, error) {
 			began <- struct{}{}
@@ -47,7 +48,11 @@ func TestControlNeverWaitsBehindCalls(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	wantCode(t, execute(ctx, h), codes.ResourceExhausted, "5 requests open")
+	wantHint(t, execute(ctx, h), "5 requests open")
+	// A call that is only decided meets no other bound than this one.
+	_, err := tools.Evaluate(ctx, &sandgatev1.EvaluateRequest{Call: &sandgatev1.Call{Tool: "bash"}})
+	wantHint(t, err, "5 requests open")
+	approvals := sandgatev1.NewApprovalServiceClient(h.conn)
 	for name, ask := range map[string]func() error{
 		"cancel": func() error {
 			_, err := tools.Cancel(ctx, &sandgatev1.CancelRequest{CallId: "c0"})
@@ -73,10 +78,18 @@ func TestControlNeverWaitsBehindCalls(t *testing.T) {
 			_, err := sandgatev1.NewPolicyServiceClient(h.conn).GetStatus(ctx, &sandgatev1.GetStatusRequest{})
 			return err
 		},
-		"approvals": func() error { // not served yet, but not for want of room
-			_, err := sandgatev1.NewApprovalServiceClient(h.conn).Approve(ctx, &sandgatev1.ApproveRequest{})
-			if status.Code(err) == codes.Unimplemented {
-				return nil
+		"approvals": func() error {
+			list, err := approvals.ListApprovals(ctx, &sandgatev1.ListApprovalsRequest{State: sandgatev1.ApprovalState_APPROVAL_STATE_PENDING})
+			if err != nil {
+				return err
+			}
+			if len(list.GetApprovals()) != 1 {
+				return fmt.Errorf("%d approvals are pending, want one", len(list.GetApprovals()))
+			}
+			a := list.GetApprovals()[0]
+			got, err := approvals.Approve(ctx, &sandgatev1.ApproveRequest{ApprovalId: a.GetApprovalId(), Digest: a.GetBindingDigest()})
+			if err == nil && got.GetApproval().GetState() != sandgatev1.ApprovalState_APPROVAL_STATE_APPROVED {
+				err = fmt.Errorf("the approval is %v, want approved", got.GetApproval().GetState())
 			}
 			return err
 		},
@@ -85,11 +98,28 @@ func TestControlNeverWaitsBehindCalls(t *testing.T) {
 			t.Errorf("%s: got %v beside a full line", name, err)
 		}
 	}
+	if len(asked.approved) != 1 {
+		t.Errorf("approved by %v, want once", asked.approved)
+	}
 	close(release)
 	for range room {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// wantHint wants a refusal for want of room that says when to come again, to programs and
+// to people.
+func wantHint(t *testing.T, err error, text string) {
+	t.Helper()
+	wantCode(t, err, codes.ResourceExhausted, text, "try again in ")
+	details := status.Convert(err).Details()
+	if len(details) != 1 {
+		t.Fatalf("got %d details, want one", len(details))
+	}
+	if info, ok := details[0].(*errdetails.RetryInfo); !ok || info.GetRetryDelay().AsDuration() < minRetry || info.GetRetryDelay().AsDuration() > maxRetry {
+		t.Errorf("got %v, want a RetryInfo of %v to %v", details[0], minRetry, maxRetry)
 	}
 }
 
