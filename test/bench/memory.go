@@ -134,7 +134,7 @@ func (b *bench) daemonMemory(t *target, sessions int) error {
 			return err
 		}
 		b.out.Memory = append(b.out.Memory, report.Memory{
-			Name: m.name, Amount: sessions, Bytes: resident,
+			Name: m.name, Amount: sessions, Bytes: resident, After: m.after,
 			How: fmt.Sprintf("RSS of its process, %s; %d cells were kept", m.how, t.Footprint().Cells),
 		})
 	}

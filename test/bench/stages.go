@@ -47,7 +47,7 @@ func (b *bench) stages(t *target) error {
 // stagesOfResults are the medians of what each result says of its own call. The
 // part explained is computed for each call before its median is taken.
 func stagesOfResults(name string, seen []time.Duration, durations []*sandgatev1.Durations) report.Stages {
-	out := report.Stages{Name: name, Source: "medians of what each result says of its call", Calls: len(seen)}
+	out := report.Stages{Name: name, Source: "medians of what each result says of its call, each stage by itself, so they need not add up; explained: the median of what the stages of a call are of it", Calls: len(seen)}
 	columns := []struct {
 		name string
 		of   func(*sandgatev1.Durations) time.Duration
@@ -77,8 +77,8 @@ func stagesOfResults(name string, seen []time.Duration, durations []*sandgatev1.
 	out.Seen = measure.Latencies(seen).Percentile(50)
 	out.Stages = append(
 		out.Stages,
-		report.Stage{Name: "not told: in the gate beside these (validate, facts, record)", Took: rest.Percentile(50)},
-		report.Stage{Name: "not told: outside of the gate (gRPC both ways, client)", Took: outside.Percentile(50)},
+		report.Stage{Name: "not told: in the gate beside these (validate, facts, record)", Took: rest.Percentile(50), Rest: true},
+		report.Stage{Name: "not told: outside of the gate (gRPC both ways, client)", Took: outside.Percentile(50), Rest: true},
 	)
 	out.Explained = measure.Median(shares)
 	return out
@@ -86,7 +86,7 @@ func stagesOfResults(name string, seen []time.Duration, durations []*sandgatev1.
 
 // stagesOfMetrics are the means that the daemon's histograms give for the same calls.
 func stagesOfMetrics(name string, seen []time.Duration, before, after map[string]stageSum) report.Stages {
-	out := report.Stages{Name: name, Source: "means, from the daemon's histograms before and after the same calls", Calls: len(seen)}
+	out := report.Stages{Name: name, Source: "means from the daemon's histograms, before and after the same calls", Calls: len(seen)}
 	var sum, waited time.Duration
 	for _, s := range seen {
 		waited += s
@@ -99,10 +99,11 @@ func stagesOfMetrics(name string, seen []time.Duration, before, after map[string
 		}
 		took := time.Duration((now.seconds - then.seconds) / float64(max(len(seen), 1)) * float64(time.Second))
 		sum += took
-		out.Stages = append(out.Stages, report.Stage{Name: stage, Took: took})
+		out.Stages = append(out.Stages, report.Stage{Name: stage, Took: took, Rest: isRest(stage)})
 	}
 	slices.SortFunc(out.Stages, func(a, b report.Stage) int { return int(b.Took - a.Took) })
-	out.Stages = append(out.Stages, report.Stage{Name: "not told: outside of the daemon's stages (transport both ways, client)", Took: out.Seen - sum})
-	out.Explained = float64(sum) / float64(max(out.Seen, 1))
+	out.Stages = append(out.Stages, report.Stage{Name: "not told: outside of the daemon's stages (transport both ways, client)", Took: out.Seen - sum, Rest: true})
+	told, _ := out.Sums()
+	out.Explained = float64(told) / float64(max(out.Seen, 1))
 	return out
 }

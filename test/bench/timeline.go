@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/sandgate/sandgate/internal/telemetry"
 	"github.com/sandgate/sandgate/test/bench/measure"
 	"github.com/sandgate/sandgate/test/bench/report"
 )
@@ -97,39 +98,53 @@ func parseTimeline(text string, began, ended time.Time) (traced, error) {
 	return out, nil
 }
 
-// stagesOfTimelines are medians. What is explained is the median of the sums of
-// each call's stages; the daemon's and the client's clock are the same.
+// The calls around the median are those between these percentiles of all.
+const bandLow, bandHigh = 40, 60
+
+// notTold is the row of what lies between the stages of a timeline.
+const notTold = "of no stage"
+
+// stagesOfTimelines are the means over the calls around the median, whose sum is what
+// such a call took. The daemon's and the client's clock are the same.
 func stagesOfTimelines(name string, calls []traced) report.Stages {
-	out := report.Stages{
-		Name: name, Calls: len(calls),
-		Source: "medians of the timelines of single calls, from the clocks of client and daemon; explained: the median of each call's sum",
+	seen := make(measure.Latencies, len(calls))
+	for i, c := range calls {
+		seen[i] = c.seen
 	}
-	values := map[string]measure.Latencies{}
-	var order []string
-	seen, sums := make(measure.Latencies, 0, len(calls)), make(measure.Latencies, 0, len(calls))
+	low, high := seen.Percentile(bandLow), seen.Percentile(bandHigh)
+	var (
+		order []string
+		took  = map[string]time.Duration{}
+		rest  time.Duration
+		band  = &report.Band{Low: bandLow, High: bandHigh}
+	)
 	for _, c := range calls {
-		took := map[string]time.Duration{}
-		var sum time.Duration
-		for _, s := range c.stages {
-			took[s.Name] += s.Took
-			sum += s.Took
+		if c.seen < low || c.seen > high {
+			continue
 		}
+		band.Calls++
+		rest += c.seen
 		for _, s := range c.stages {
 			if _, ok := took[s.Name]; !ok {
-				continue // it came before
-			}
-			if _, ok := values[s.Name]; !ok {
 				order = append(order, s.Name)
 			}
-			values[s.Name] = append(values[s.Name], took[s.Name])
-			delete(took, s.Name)
+			took[s.Name] += s.Took
+			rest -= s.Took
 		}
-		seen, sums = append(seen, c.seen), append(sums, sum)
 	}
+	out := report.Stages{
+		Name: name, Calls: len(calls), Band: band, Seen: seen.Percentile(50),
+		Source: "from the timelines of single calls, by the clocks of client and daemon",
+	}
+	each := time.Duration(max(band.Calls, 1))
 	for _, stage := range order {
-		out.Stages = append(out.Stages, report.Stage{Name: stage, Took: values[stage].Percentile(50)})
+		out.Stages = append(out.Stages, report.Stage{Name: stage, Took: took[stage] / each, Rest: isRest(stage)})
 	}
-	out.Seen = seen.Percentile(50)
-	out.Explained = float64(sums.Percentile(50)) / float64(max(out.Seen, 1))
+	out.Stages = append(out.Stages, report.Stage{Name: notTold, Took: rest / each, Rest: true})
+	told, _ := out.Sums()
+	out.Explained = float64(told) / float64(max(out.Seen, 1))
 	return out
 }
+
+// isRest tells whether a stage of the daemon is what its sandbox told no stage for.
+func isRest(stage string) bool { return stage == telemetry.Sandbox.String() }

@@ -31,9 +31,9 @@ func (r *Run) writeFloors(p *printer) {
 	if bare == nil || whole == nil {
 		return
 	}
-	took, seen := r.floorStages()
+	took, what := r.floorStages()
 	p.line("## Floors\n")
-	p.line("The parts that no implementation of the design can leave out, each by the same code with nothing around it, and the call through the daemon, in turns in the same slices. CPU is that of the whole machine. The same right after a fork+exec of the command, which is not counted: in a loop of its own a part finds its caches warm, in a call it does not. Beside each part what the daemon's stages take for it (medians of %s).\n", seen)
+	p.line("The parts that no implementation of the design can leave out, each by the same code with nothing around it, and the call through the daemon, in turns in the same slices. CPU is that of the whole machine. The same right after a fork+exec of the command, which is not counted: in a loop of its own a part finds its caches warm, in a call it does not. Beside each part what the daemon's stages take for it (%s).\n", what)
 	p.head("part", "by itself p50 ms", "by itself CPU ms", "after a fork+exec p50 ms", "after a fork+exec CPU ms", "in the daemon ms", "gap ms", "stages")
 	var sum, cold floorSum
 	var inDaemon time.Duration
@@ -43,13 +43,17 @@ func (r *Run) writeFloors(p *printer) {
 		if !ok {
 			return // a sum without it would be no floor
 		}
-		var stages time.Duration
+		var (
+			stages time.Duration
+			names  []string // of those that this run has
+		)
 		for _, name := range part.stages {
-			stages += took[name]
-			known[name] = true
+			if d, ok := took[name]; ok {
+				stages, known[name], names = stages+d, true, append(names, name)
+			}
 		}
 		sum, cold, inDaemon = sum.plus(alone), cold.plus(after), inDaemon+stages
-		p.row(part.arm+": "+part.what, msFine(alone.took), msFine(alone.cpu), msFine(after.took), msFine(after.cpu), msFine(stages), msFine(stages-alone.took), strings.Join(part.stages, ", "))
+		p.row(part.arm+": "+part.what, msFine(alone.took), msFine(alone.cpu), msFine(after.took), msFine(after.cpu), msFine(stages), msFine(stages-alone.took), strings.Join(names, ", "))
 	}
 	var rest time.Duration
 	var others []string
@@ -114,18 +118,21 @@ func (r *Run) floorStageNames() (names []string) {
 	return names
 }
 
-// floorStages are the daemon's stages in the slices of the floors, and how many calls
-// they are the medians of.
-func (r *Run) floorStages() (took map[string]time.Duration, calls string) {
-	took, calls = map[string]time.Duration{}, "no call"
-	for _, t := range r.Stages {
+// floorStages are the daemon's stages in the slices of the floors, and what they are.
+func (r *Run) floorStages() (took map[string]time.Duration, what string) {
+	took, what = map[string]time.Duration{}, "of no call"
+	for i := range r.Stages {
+		t := &r.Stages[i]
 		if !t.Floors {
 			continue
 		}
-		calls = fmt.Sprintf("%d calls that asked for their timeline", t.Calls)
+		what = fmt.Sprintf("medians of %d calls that asked for their timeline, each stage by itself", t.Calls)
+		if t.Band != nil {
+			what = fmt.Sprintf("means over those %d of %d calls with their timeline that lie between the %.0fth and the %.0fth percentile", t.Band.Calls, t.Calls, t.Band.Low, t.Band.High)
+		}
 		for _, s := range t.Stages {
 			took[s.Name] = s.Took
 		}
 	}
-	return took, calls
+	return took, what
 }

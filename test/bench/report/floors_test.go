@@ -40,7 +40,7 @@ func TestFloorsSayWhatCanBeReached(t *testing.T) {
 			}}, {Group: GroupPeers, Name: "containerd, bash -c true", Series: []measure.Series{
 				series(ArmFloor, 4*ms, 4*ms), series(ArmSandgate, 20*ms, 10*ms), series("containerd", 300*ms, 0),
 			}}},
-			Stages: []Stages{{Floors: true, Calls: 9, Stages: []Stage{{"record_intent", 2 * ms}, {"record_outcome", 3 * ms}, {"finish", 7 * ms}}}},
+			Stages: []Stages{{Floors: true, Calls: 9, Stages: []Stage{{Name: "record_intent", Took: 2 * ms}, {Name: "record_outcome", Took: 3 * ms}, {Name: "finish", Took: 7 * ms}}}},
 		}
 		if tt.least != 0 {
 			r.Cells[0].Series = append(r.Cells[0].Series, series(ArmLeast, tt.least, 3*ms))

@@ -245,23 +245,6 @@ func (r *Run) writeMemory(p *printer) {
 	p.line("")
 }
 
-func (r *Run) writeStages(p *printer) {
-	for _, t := range r.Stages {
-		if t.Floors {
-			continue // shown beside the floors
-		}
-		p.line("## Stages of %s\n", t.Name)
-		p.line("%d calls; %s.\n", t.Calls, t.Source)
-		p.head("stage", "ms", "of what the client waited")
-		for _, s := range t.Stages {
-			p.row(s.Name, fmt.Sprintf("%.3f", msFloat(s.Took)), fmt.Sprintf("%.1f %%", 100*float64(s.Took)/float64(max(t.Seen, 1))))
-		}
-		p.row("explained", "", fmt.Sprintf("%.1f %%", 100*t.Explained))
-		p.row("what the client waited", fmt.Sprintf("%.3f", msFloat(t.Seen)), "100 %")
-		p.line("")
-	}
-}
-
 func writeNotes(p *printer, heading string, notes []Note) {
 	if len(notes) == 0 {
 		return

@@ -53,18 +53,27 @@ func goodRun() *Run {
 			pair(GroupClients, CellBash, 32, 0, ArmFloor, 2*msec, 3*msec, 660),
 			alone(GroupCells, CellFull, 1, 4*msec, 100),
 			alone(GroupCells, CellDry, 2, 90*msec, 22),
+			alone(GroupCells, CellDry, 4, 180*msec, 21),
 			pair(GroupIdle, CellOpening, 1, 5000, ArmFloor, msec, 10*msec, 90),
 			alone(GroupDecide, CellOpenLoop, 1, 300*time.Microsecond, 1000),
+			alone(GroupDecide, CellOpenShape, 1, 390*time.Microsecond, 1000),
 			pair(GroupRules, CellToolRules, 1, 1000, ArmLibrary, 300*time.Microsecond, 330*time.Microsecond, 100),
+			pair(GroupRules, CellCommandRules, 1, 1000, ArmLibrary, 300*time.Microsecond, 340*time.Microsecond, 100),
+			pair(GroupRules, CellArgumentRules, 1, 1000, ArmLibrary, 300*time.Microsecond, 3000*time.Microsecond, 100),
 			pair(GroupIsolation, "gVisor, "+CellBash, 1, 0, ArmFloor, msec, 12*msec, 80),
 			beside, peer("go-judge", 3*msec), peer("containerd", 50*msec),
 		},
 		Memory: []Memory{
 			{Name: MemoryCell, Amount: 8, Bytes: 11 << 20, Parts: []Part{{"init", 11 << 20}}},
-			{Name: MemoryDaemon, Amount: 1000, Bytes: 100 << 20},
+			{Name: MemoryWorking, Amount: 1000, Bytes: 170 << 20},
+			{Name: MemoryDaemon, Amount: 1000, Bytes: 100 << 20, After: 5 * time.Second},
 			{Name: MemoryIdle, Amount: 5000, Bytes: 60 << 20},
 		},
-		Stages:  []Stages{{Name: CellBash, Source: "a test", Calls: 1, Seen: msec, Stages: []Stage{{"run", msec}}, Explained: 0.96}},
+		Stages: []Stages{
+			{Name: CellBash, Source: "means of a test", Calls: 9, Seen: msec, Stages: []Stage{{Name: "run", Took: msec / 2}}, Explained: 0.5},
+			{Name: CellBash, Source: "from a test", Calls: 9, Seen: 1000, Band: &Band{40, 60, 2}, Stages: []Stage{
+				{Name: "run", Took: 700}, {Name: "newest", Took: 260}, {Name: "sandbox", Took: 30, Rest: true}}},
+		},
 		Peers:   []Peer{{"go-judge", "thin"}},
 		Skipped: []Note{{"peer nsjail", "not on PATH"}},
 	}
@@ -100,7 +109,7 @@ func TestTargetsAreJudgedByTheRun(t *testing.T) {
 	for i := range worse.Memory {
 		worse.Memory[i].Bytes *= 2
 	}
-	worse.Stages[0].Explained = 0.9
+	worse.Stages[1].Stages[1].Took = 240
 	for _, target := range worse.targets() {
 		// These two hold however slow everything is alike.
 		alike := strings.HasPrefix(target.text, "32 clients") || strings.Contains(target.text, "p99 at most 4 times p50")
@@ -122,7 +131,8 @@ func TestMarkdownShowsEverything(t *testing.T) {
 		"## Commands", "| bash -c true | 1 | 900 | 3.00 | 3.00 | 3.00 | 3.00 | 300 | 0 % | - | fork+exec | 2.00 | 1.50 | 1.50 |",
 		"## Rules", "| 1000 more rules, each for a tool | 1 |", "## Beside abusers", "The open loop ran at 1000/s",
 		"## Peers", "| containerd, true | 1 | 1.00 | 1.00 | 50.0 | 50.00 |", "| go-judge | thin |",
-		"## Memory", "| idle cell | 8 cells | 11.0 | init 11.0 |", "## Stages of bash -c true", "| explained |  | 96.0 % |",
+		"## Memory", "| idle cell | 8 cells | 11.0 | init 11.0 |", "## Stages of bash -c true\n\n### Calls around the median\n", "### Means of a test\n", "| explained |  | 50.0 % |",
+		"| newest | 0.000 | 26.0 % |", "| sandbox (not explained) | 0.000 | 3.0 % |", "| sum of the stages | 0.001 | 96.0 % |", "| sum of all rows | 0.001 | 99.0 % |",
 		"## Not measured", "| peer nsjail | not on PATH |",
 	} {
 		if !strings.Contains(text, want) {

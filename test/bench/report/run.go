@@ -65,8 +65,10 @@ const (
 	CellClosedLoop   = "Evaluate, closed loop"
 	CellToolRules    = "more rules, each for a tool"
 	CellCommandRules = "more rules, each for a command"
-	CellSessions     = "idle sessions"
-	CellOpening      = "first call of one more session"
+	// No index finds these: each is evaluated for every call.
+	CellArgumentRules = "more rules, each looking into the arguments"
+	CellSessions      = "idle sessions"
+	CellOpening       = "first call of one more session"
 )
 
 // Cold is the name of the arm in which a part is done each time after a fork+exec of
@@ -160,6 +162,8 @@ type Memory struct {
 	Parts []Part `json:"parts,omitempty"`
 	Bytes int64  `json:"bytes"`
 	How   string `json:"how"` // what kind of bytes
+	// After is how long nothing was called before. 0: not waited, or not known.
+	After time.Duration `json:"after_ns,omitempty"`
 }
 
 // Part is a part of a Memory.
@@ -181,12 +185,37 @@ type Stages struct {
 	Stages []Stage `json:"stages"`
 	// Explained is the part of Seen that the stages account for, 0 to 1.
 	Explained float64 `json:"explained"`
+	// Band says that Stages are means over the calls around the median, so that they add
+	// up to what such a call takes; Seen is the median of all calls. Nil: they are what
+	// Source says.
+	Band *Band `json:"band,omitempty"`
+}
+
+// Band is the calls whose whole time lies between two percentiles of all.
+type Band struct {
+	Low   float64 `json:"low"` // percentile
+	High  float64 `json:"high"`
+	Calls int     `json:"calls"`
 }
 
 // Stage is one stage of a call.
 type Stage struct {
 	Name string        `json:"name"`
 	Took time.Duration `json:"took_ns"`
+	// Rest says that this was measured as no stage: it is what others leave.
+	Rest bool `json:"rest,omitempty"`
+}
+
+// Sums adds up the stages: those that were measured, and the rest.
+func (t *Stages) Sums() (told, rest time.Duration) {
+	for _, s := range t.Stages {
+		if s.Rest {
+			rest += s.Took
+		} else {
+			told += s.Took
+		}
+	}
+	return told, rest
 }
 
 // Peer tells what stands around a peer's command.
