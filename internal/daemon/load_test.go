@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,8 +14,10 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/sandgate/sandgate/internal/config"
 	"github.com/sandgate/sandgate/internal/daemon/daemontest"
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
 	"github.com/sandgate/sandgate/sandbox"
@@ -32,6 +35,7 @@ func TestFullLine(t *testing.T) {
 	})
 	cfg := settings(t)
 	cfg.Admission.MaxRunning, cfg.Admission.MaxWaiting, cfg.Admission.MaxWaitingPerCaller = 1, 2, 2
+	asAnn := approver(t, &cfg)
 	r := start(t, cfg, fakeOpen(fake))
 	r.waitFor(t, healthpb.HealthCheckResponse_SERVING)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -53,6 +57,7 @@ func TestFullLine(t *testing.T) {
 		}
 		return got
 	}
+	question := r.ask(ctx, t)
 	call("runs")
 	<-running
 	for i, id := range []string{"waits", "leaves"} {
@@ -72,6 +77,10 @@ func TestFullLine(t *testing.T) {
 	if _, err := healthpb.NewHealthClient(r.conn).Check(ctx, &healthpb.HealthCheckRequest{}); err != nil {
 		t.Errorf("health: %v", err)
 	}
+	r.approve(asAnn(ctx), t, question)
+	if a := load().GetAdmission(); a.GetRunning() != 1 || a.GetWaiting() != 2 {
+		t.Errorf("when it was approved the line was not full: %v", a)
+	}
 	tools := sandgatev1.NewToolServiceClient(r.conn)
 	if st, err := tools.GetCall(ctx, &sandgatev1.GetCallRequest{CallId: "waits"}); err != nil || st.GetState() != sandgatev1.CallState_CALL_STATE_RUNNING {
 		t.Errorf("get call: %v %v", st, err)
@@ -88,12 +97,68 @@ func TestFullLine(t *testing.T) {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
+	if res, err := r.readme(ctx); err != nil || res.GetOutcome() != sandgatev1.Outcome_OUTCOME_EXITED || res.GetApprovalId() != question {
+		t.Errorf("what was approved beside a full line: got %v by %q, %v, want that it runs by %s", res.GetOutcome(), res.GetApprovalId(), err, question)
+	}
 	got := load()
-	if a := got.GetAdmission(); a.GetRunning() != 0 || a.GetMaxRunning() != 1 || a.GetRefused() != 1 || a.GetLeft() != 1 || a.GetAdmitted() != 2 || a.GetMaxMemoryBytes() <= 0 || a.GetMaxCpuMillis() <= 0 {
+	if a := got.GetAdmission(); a.GetRunning() != 0 || a.GetMaxRunning() != 1 || a.GetRefused() != 1 || a.GetLeft() != 1 || a.GetAdmitted() != 3 || a.GetMaxMemoryBytes() <= 0 || a.GetMaxCpuMillis() <= 0 {
 		t.Errorf("admission: %v", a)
 	}
-	if j := got.GetJournal(); j.GetRecords() < 6 || j.GetFailing() { // start, policy, two calls
+	if j := got.GetJournal(); j.GetRecords() < 8 || j.GetFailing() { // start, policy, three calls
 		t.Errorf("journal: %v", j)
+	}
+}
+
+// approver lets "ann" answer approvals, and makes a context of hers.
+func approver(t *testing.T, cfg *config.Config) func(context.Context) context.Context {
+	t.Helper()
+	const token = "a-token-of-the-tests-alone"
+	cfg.Approvals.TokensFile = filepath.Join(t.TempDir(), "approvers")
+	if err := os.WriteFile(cfg.Approvals.TokensFile, []byte("ann "+token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Approvals.Roles = map[string][]string{config.OperatorRole: {"token:ann"}}
+	self := os.Getuid()
+	cfg.Callers = []config.Caller{
+		{Match: config.Match{UID: &self}, Profiles: []string{"open", "readonly"}, DefaultProfile: "open", Admin: true},
+		{Match: config.Match{ID: "token:ann"}, Profiles: []string{"readonly"}, DefaultProfile: "readonly"},
+	}
+	return func(ctx context.Context) context.Context {
+		return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+	}
+}
+
+// readme makes a call that policy asks about, always the same.
+func (r *running) readme(ctx context.Context) (*sandgatev1.Result, error) {
+	resp, err := sandgatev1.NewToolServiceClient(r.conn).Execute(ctx, &sandgatev1.ExecuteRequest{Call: &sandgatev1.Call{
+		CallId: "asked", Tool: "bash", Profile: "readonly", ArgsJson: `{"command":"sort README.md"}`,
+	}})
+	return resp.GetResult(), err
+}
+
+// ask makes the call that waits for an approval then, and returns the question.
+func (r *running) ask(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	res, err := r.readme(ctx)
+	if err != nil || res.GetOutcome() != sandgatev1.Outcome_OUTCOME_APPROVAL_REQUIRED {
+		t.Fatalf("got %v by %v, %v, want that it asks", res.GetOutcome(), res.GetDecision().GetReasons(), err)
+	}
+	return res.GetApprovalId()
+}
+
+// approve finds a question in the list and says yes to it; each has to be answered soon.
+func (r *running) approve(ctx context.Context, t *testing.T, id string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, patience/4)
+	defer cancel()
+	c := sandgatev1.NewApprovalServiceClient(r.conn)
+	list, err := c.ListApprovals(ctx, &sandgatev1.ListApprovalsRequest{State: sandgatev1.ApprovalState_APPROVAL_STATE_PENDING})
+	if err != nil || len(list.GetApprovals()) != 1 || list.GetApprovals()[0].GetApprovalId() != id {
+		t.Fatalf("list: got %v, %v, want %s alone", list.GetApprovals(), err, id)
+	}
+	got, err := c.Approve(ctx, &sandgatev1.ApproveRequest{ApprovalId: id, Digest: list.GetApprovals()[0].GetBindingDigest()})
+	if err != nil || got.GetApproval().GetState() != sandgatev1.ApprovalState_APPROVAL_STATE_APPROVED || len(got.GetApproval().GetVotes()) != 1 {
+		t.Errorf("approve: got %v, %v, want it approved", got.GetApproval(), err)
 	}
 }
 
