@@ -39,6 +39,7 @@ type size struct {
 	pool       int           // cells that the daemon for single-use cells keeps
 	bursts     int           // of one repetition, each empties the pool
 	neighbours time.Duration // with each abuser in one repetition
+	harmWait   time.Duration // for what abusers do only after that
 	dry        time.Duration // of one repetition after the pool was used up
 	rest       time.Duration // for which sessions wait before it is looked what they take
 }
@@ -57,7 +58,7 @@ func quickSize() size {
 		plan:  measure.Plan{Reps: 2, Slices: 1, Slice: 60 * time.Millisecond, MaxOps: 20},
 		open:  measure.OpenPlan{Reps: 2, Rate: 1000, Lasts: 200 * time.Millisecond},
 		rules: []int{1, 100, 1000}, sessions: []int{4, 12}, idle: 40, cells: 6, pool: 3, bursts: 1,
-		neighbours: 200 * time.Millisecond, dry: 150 * time.Millisecond, rest: 100 * time.Millisecond,
+		neighbours: 200 * time.Millisecond, harmWait: 20 * time.Second, dry: 150 * time.Millisecond, rest: 100 * time.Millisecond,
 	}
 }
 
@@ -161,9 +162,11 @@ type cell struct {
 	on          *target // waited for to come to rest before
 	group, name string
 	amount      int
-	clients     int          // 0 means 1
-	base        string       // name of the arm that the others are divided by
-	plan        measure.Plan // zero: the run's
+	clients     int            // 0 means 1
+	base        string         // name of the arm that the others are divided by
+	plan        measure.Plan   // zero: the run's
+	counts      map[string]int // filled while it is measured; nil: nothing is counted
+	note        string
 }
 
 // measureCell runs the arms of one cell and keeps what came of them. A failure
@@ -193,7 +196,7 @@ func (b *bench) measureCell(c cell, arms ...measure.Arm) error {
 		return nil
 	}
 	b.keep(report.Cell{
-		Group: c.group, Name: c.name, Amount: c.amount, Base: c.base, Series: series,
+		Group: c.group, Name: c.name, Amount: c.amount, Base: c.base, Series: series, Counts: c.counts, Note: c.note,
 		Plan: &report.Plan{Reps: p.Reps, Slices: p.Slices, Slice: p.Slice, MaxOps: p.MaxOps},
 	})
 	return nil

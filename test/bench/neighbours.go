@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"time"
 
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
 	"github.com/sandgate/sandgate/test/bench/report"
-	"github.com/sandgate/sandgate/test/daemontest"
 )
 
 // abuser is a caller whose calls do harm until they are ended.
@@ -17,20 +17,55 @@ type abuser struct {
 	name    string
 	command string
 	calls   int // at once
+	// outcomes are those that its calls may have; another is no harm that was done.
+	outcomes []sandgatev1.Outcome
+	// until is the outcome of a first call before which nothing is measured beside it.
+	// Unspecified: its first output is enough.
+	until sandgatev1.Outcome
+	// did tells whether one repetition's calls did what they are there for.
+	did  func(*harm) bool
+	want string // the same in words
 }
 
 func abusers() []abuser {
+	const (
+		cancelled = sandgatev1.Outcome_OUTCOME_CANCELLED
+		tooLong   = sandgatev1.Outcome_OUTCOME_TIMED_OUT
+		noMemory  = sandgatev1.Outcome_OUTCOME_OUT_OF_MEMORY
+		tooMuch   = sandgatev1.Outcome_OUTCOME_OUTPUT_LIMIT
+	)
+	count := func(what string, least int) func(*harm) bool {
+		return func(h *harm) bool { return h.counts[what] >= least }
+	}
 	return []abuser{
-		{"a fork bomb", `echo; bomb() { while :; do bomb & done; }; bomb`, 1},
-		{"a memory bomb", `echo; exec python3 -c 'b = []
-while True: b.append(bytearray(1 << 24))'`, 1},
-		{"an output flood", `echo; yes flood & yes flood >&2`, 1},
-		{"CPU spinners", `echo; while :; do :; done`, runtime.NumCPU()},
+		{
+			name: "a fork bomb", command: `echo; bomb() { while :; do bomb & done; }; bomb`, calls: 1,
+			outcomes: []sandgatev1.Outcome{cancelled, tooLong, noMemory},
+			did:      count(harmPidsHits, 1), want: "forks that were refused",
+		},
+		{
+			name: "a memory bomb", command: `echo; exec python3 -c 'b = []
+while True: b.append(bytearray(1 << 24))'`, calls: 1,
+			outcomes: []sandgatev1.Outcome{cancelled, noMemory}, until: noMemory,
+			did: count(outcomeName(noMemory), 2), want: "a call that ran out of memory before and one meanwhile",
+		},
+		{
+			name: "an output flood", command: `echo; yes flood & yes flood >&2`, calls: 1,
+			outcomes: []sandgatev1.Outcome{cancelled, tooLong, tooMuch},
+			did:      count(harmKiB, 1<<10), want: "at least a MiB of output",
+		},
+		{
+			name: "CPU spinners", command: `echo; while :; do :; done`, calls: runtime.NumCPU(),
+			outcomes: []sandgatev1.Outcome{cancelled, tooLong},
+			did:      func(h *harm) bool { return time.Duration(h.counts[harmProcessor])*time.Millisecond >= h.took/4 },
+			want:     "the processors' time for a quarter of it",
+		},
 	}
 }
 
 // neighbours measures a healthy client beside each abuser. Both are bounded by
-// the daemon's defaults; the abuser's calls begin anew whenever they end.
+// the daemon's defaults; the abuser's calls begin anew whenever they end. A repetition
+// in which the abuser did not do what it is there for fails the measurement.
 func (b *bench) neighbours() (err error) {
 	t, err := b.launch("neighbours", "pool: {idle: 4, max_cells: 24}\n")
 	if err != nil {
@@ -40,11 +75,12 @@ func (b *bench) neighbours() (err error) {
 	p := b.size.plan
 	p.Slice, p.Slices = b.size.neighbours, 1
 	for _, a := range abusers() {
+		counts := map[string]int{}
 		idle := t.arm(bashJob(), "healthy")
 		idle.Name = report.ArmIdle
 		beside := t.arm(bashJob(), "healthy")
-		beside.Around = func(ctx context.Context) (func() error, error) { return t.abuse(ctx, a) }
-		c := cell{on: t, group: report.GroupNeighbours, name: a.name, base: report.ArmIdle, plan: p}
+		beside.Around = func(ctx context.Context) (func() error, error) { return t.abuse(ctx, a, b.size.harmWait, counts) }
+		c := cell{on: t, group: report.GroupNeighbours, name: a.name, base: report.ArmIdle, plan: p, counts: counts}
 		if err := b.measureCell(c, idle, beside); err != nil {
 			return err
 		}
@@ -52,52 +88,38 @@ func (b *bench) neighbours() (err error) {
 	return nil
 }
 
-// abuse begins an abuser and returns when its calls do harm. What it returns
-// ends them and waits until nothing of them is left.
-func (t *target) abuse(ctx context.Context, a abuser) (after func() error, err error) {
+// abuse begins an abuser and returns when its calls do harm. What it returns waits so
+// long at most until the abuser has done enough, ends its calls, waits until nothing of
+// them is left, adds what they did to counts, and fails if it was not what it should be.
+func (t *target) abuse(ctx context.Context, a abuser, wait time.Duration, counts map[string]int) (after func() error, err error) {
 	abuseCtx, cancel := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
+	h := newHarm()
 	harming := make(chan error, a.calls)
 	for i := range a.calls {
-		wg.Go(func() { harming <- t.harm(abuseCtx, &wg, a, i) })
+		var once sync.Once
+		wg.Go(func() {
+			h.loop(abuseCtx, t, a, i, func(err error) { once.Do(func() { harming <- err }) })
+		})
 	}
+	begin := time.Now()
 	after = func() error {
+		h.took = time.Since(begin)
+		h.await(abuseCtx, a, wait)
 		cancel(errors.New("enough harm was done"))
 		wg.Wait()
-		return t.settle(ctx, 0)
+		if err := t.settle(ctx, 0); err != nil {
+			return err
+		}
+		h.collect(ctx, t, a)
+		h.addTo(counts)
+		return h.verdict(a)
 	}
 	for range a.calls {
 		if err := <-harming; err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", a.name, err), after())
+			return nil, fmt.Errorf("%s: %w", a.name, errors.Join(err, after()))
 		}
 	}
+	begin = time.Now()
 	return after, nil
-}
-
-// harm makes the abuser's calls one after another. It returns when the first has
-// begun to do harm; the rest goes on behind it until ctx ends.
-func (t *target) harm(ctx context.Context, wg *sync.WaitGroup, a abuser, i int) error {
-	req := daemontest.Bash(a.command, daemontest.Profile(profileOpen), daemontest.Session(fmt.Sprintf("abuser-%d", i)))
-	client := len(t.clients) - 1 - i
-	began := make(chan error, 1)
-	var once sync.Once
-	wg.Go(func() {
-		for ctx.Err() == nil {
-			_, err := t.follow(ctx, client, req, func(m *sandgatev1.ExecuteStreamResponse) {
-				if m.GetOutput() != nil {
-					once.Do(func() { began <- nil })
-				}
-			})
-			if err == nil {
-				err = errors.New("the call ended before it did harm")
-			}
-			once.Do(func() { began <- err })
-		}
-	})
-	select {
-	case err := <-began:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
