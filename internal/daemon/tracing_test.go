@@ -62,10 +62,13 @@ func TestSpansReachTheCollectorInTheTraceOfTheHost(t *testing.T) {
 	r.waitFor(t, healthpb.HealthCheckResponse_SERVING)
 	const trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "traceparent", "00-"+trace+"-"+parent+"-01")
-	_, err = sandgatev1.NewToolServiceClient(r.conn).Execute(ctx, &sandgatev1.ExecuteRequest{Call: &sandgatev1.Call{
+	tools, call := sandgatev1.NewToolServiceClient(r.conn), &sandgatev1.Call{
 		CallId: "traced", Tool: "bash", Profile: "open", ArgsJson: `{"command":"echo secret-words"}`,
-	}})
-	if err != nil {
+	}
+	if _, err = tools.Execute(ctx, &sandgatev1.ExecuteRequest{Call: call}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = tools.Evaluate(ctx, &sandgatev1.EvaluateRequest{Call: call}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.stop(); err != nil { // which sends what waits
@@ -73,13 +76,22 @@ func TestSpansReachTheCollectorInTheTraceOfTheHost(t *testing.T) {
 	}
 	got.mu.Lock()
 	defer got.mu.Unlock()
-	names := map[string]bool{}
+	names, under := map[string]int{}, map[string]int{} // by name; by the span above
+	ids := map[string]string{}
 	for _, s := range got.spans {
-		names[s.GetName()] = true
+		ids[s.GetName()] = string(s.GetSpanId())
+	}
+	for _, s := range got.spans {
+		names[s.GetName()]++
+		for _, whole := range []string{"tool_call", "evaluate"} {
+			if string(s.GetParentSpanId()) == ids[whole] {
+				under[whole+" "+s.GetName()]++
+			}
+		}
 		if id := hex.EncodeToString(s.GetTraceId()); id != trace {
 			t.Errorf("span %s is in the trace %s, want %s", s.GetName(), id, trace)
 		}
-		if s.GetName() == "tool_call" && hex.EncodeToString(s.GetParentSpanId()) != parent {
+		if (s.GetName() == "tool_call" || s.GetName() == "evaluate") && hex.EncodeToString(s.GetParentSpanId()) != parent {
 			t.Errorf("the call is under %x, want %s", s.GetParentSpanId(), parent)
 		}
 		for _, a := range s.GetAttributes() {
@@ -88,9 +100,17 @@ func TestSpansReachTheCollectorInTheTraceOfTheHost(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"tool_call", "validate", "decide", "record_intent", "run", "record_outcome"} {
-		if !names[want] {
-			t.Errorf("no span %s among %v", want, names)
+	for whole, stages := range map[string][]string{
+		"tool_call": {"receive", "validate", "decide", "record_intent", "run", "record_outcome", "reply"},
+		"evaluate":  {"receive", "validate", "facts", "decide", "reply"},
+	} {
+		if names[whole] != 1 {
+			t.Errorf("%d spans %s, want 1", names[whole], whole)
+		}
+		for _, want := range stages {
+			if under[whole+" "+want] != 1 {
+				t.Errorf("%d spans %s under %s, want 1: %v", under[whole+" "+want], want, whole, under)
+			}
 		}
 	}
 }
