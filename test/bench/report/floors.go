@@ -34,6 +34,7 @@ func (r *Run) writeFloors(p *printer) {
 	took, what := r.floorStages()
 	p.line("## Floors\n")
 	p.line("The parts that no implementation of the design can leave out, each by the same code with nothing around it, and the call through the daemon, in turns in the same slices. CPU is that of the whole machine. The same right after a fork+exec of the command, which is not counted: in a loop of its own a part finds its caches warm, in a call it does not. Beside each part what the daemon's stages take for it (%s).\n", what)
+	r.writePlan(p, GroupFloors)
 	p.head("part", "by itself p50 ms", "by itself CPU ms", "after a fork+exec p50 ms", "after a fork+exec CPU ms", "in the daemon ms", "gap ms", "stages")
 	var sum, cold floorSum
 	var inDaemon time.Duration

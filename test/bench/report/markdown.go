@@ -4,24 +4,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/sandgate/sandgate/test/bench/measure"
 )
-
-// groups tells the heading and the explanation of each group of cells.
-var groups = []struct{ group, heading, text string }{
-	{GroupCommands, "Commands", "One client, one session, `runc`, the cell reused, the same call again and again, so that its decision is a remembered one (what a new one costs more is under Decisions). The floor is fork+exec of the same command with its output read."},
-	{GroupClients, "Clients", "`bash -c true`, each client on a connection and in a session of its own; the floor is as many loops of fork+exec. The repetitions are as long as the others, in two slices: of a short one with 32 clients the end, at which fewer and fewer calls run, is an eighth."},
-	{GroupReuse, "Reuse of cells", "`bash -c true`, one client, the reuse that policy demands. `never` takes what the pool has and then waits for cells to be made."},
-	{GroupIsolation, "Isolation", "One client, session, the wall that policy demands. The plain container is gVisor's floor: the daemon's own specification, rootfs and environment on one processor, with a shell in the place of init that forks and executes the command when it is told so; no inner wall, no daemon."},
-	{GroupCells, "New cells", "`bash -c true`, each call in a cell that nobody used before. Full: one client, bursts no longer than the pool, which is full again before the next. Dry: closed loops for longer than the pool lasts. Cold: no pool, and nothing under way when the call comes."},
-	{GroupDecide, "Decisions", "Evaluate over the unix socket, nothing runs. No two calls are the same but where it says so. Of a call that was decided a moment ago the decision is remembered, and of calls that differ only in words which no rule has looked at (`true 1`, `true 2`: their shape is the same); where it says that a shape was never asked about, all rules are evaluated. Open loop: begun at a fixed rate, measured from the intended start."},
-	{GroupRules, "Rules", "Evaluate of a call under the default library and, in the same slices on a second daemon, under the library with more rules (`data.sandgate.extra`), none of which the call meets. No shape is asked about twice."},
-	{GroupSessions, "Idle sessions", "`bash -c true`, one client, while other sessions wait."},
-	{GroupIdle, "One more session", "The first call of a session, `bash -c true`, with as many waiting without cells; the pool is warm each time."},
-	{GroupNeighbours, "Beside abusers", "`bash -c true`, one client in turns alone and beside a caller whose calls do as told without end, each held by the daemon's default limits."},
-}
 
 // Markdown writes the run as a document.
 func (r *Run) Markdown(w io.Writer) error {
@@ -61,48 +46,6 @@ func (p *printer) head(cells ...string) {
 	p.line("|%s", strings.Repeat("---|", len(cells)))
 }
 
-func (r *Run) writeMethod(p *printer) {
-	m := r.Machine
-	p.line("## Machine and method\n")
-	p.head("what", "value")
-	p.row("mode", r.Mode)
-	p.row("date", r.Began.UTC().Format("2006-01-02 15:04 MST")+", "+r.Ended.Sub(r.Began).Round(time.Second).String())
-	p.row("machine", fmt.Sprintf("%s, %d cores, %.1f GiB", m.CPU, m.Cores, mib(m.MemoryBytes)/1024))
-	p.row("kernel", fmt.Sprintf("%s, cgroup v%d, data on %s", m.Kernel, m.CgroupVersion, m.DataFS))
-	p.row("load average", m.LoadBefore+" before, "+m.LoadAfter+" after")
-	for _, v := range r.Versions {
-		p.row(v.Name, v.Version)
-	}
-	p.line("")
-	p.line("Each figure is the median of %d repetitions. Within a repetition the things compared take turns in %d slices of %v", r.Method.Reps, r.Method.Slices, r.Method.Slice)
-	p.line("(or until each has done %d operations), so that what disturbs the machine disturbs all of them; ratios are taken within a", r.Method.MaxOps)
-	p.line("repetition. `max` is the slowest of all; `spread` is how far the p50 of the repetitions lie apart. The load generator is a Go")
-	p.line("process with one connection per client, on the same cores as what it measures. The journal is on.")
-	if low, high, ok := r.floors(); ok {
-		p.line("The floor of `bash -c true` with one client lay between %s and %s ms (p50 of a repetition): the nearer, the quieter the machine.", ms(low), ms(high))
-	}
-	p.line("")
-}
-
-// floors are the smallest and largest p50 of repetitions of the same floor.
-func (r *Run) floors() (low, high time.Duration, ok bool) {
-	for i := range r.Cells {
-		c := &r.Cells[i]
-		floor := c.Arm(ArmFloor)
-		if floor == nil || c.Clients() != 1 || !strings.Contains(c.Name, CellBash) {
-			continue
-		}
-		for _, rep := range floor.Reps {
-			v := rep.Latencies.Percentile(50)
-			if !ok || v < low {
-				low = v
-			}
-			high, ok = max(high, v), true
-		}
-	}
-	return low, high, ok
-}
-
 func (r *Run) writeTargets(p *printer) {
 	p.line("## Targets\n")
 	p.head("target", "measured", "")
@@ -129,6 +72,7 @@ func (r *Run) writeGroup(p *printer, group, heading, text string) {
 		if first {
 			first = false
 			p.line("## %s\n\n%s\n", heading, text)
+			r.writePlan(p, group)
 			p.head("what", "clients", "n", "p50 ms", "p90 ms", "p99 ms", "max ms", "per s", "spread", "daemon CPU ms", "divided by", "its p50 ms", "ratio p50", "ratio p99")
 		}
 		base := c.Arm(c.Base)
@@ -142,11 +86,12 @@ func (r *Run) writeGroup(p *printer, group, heading, text string) {
 		return
 	}
 	p.line("")
+	r.writeCellNotes(p, group)
 	if s := r.Find(group, CellOpenLoop, 1, 0).Arm(ArmSandgate); s != nil {
 		late := func(at float64) string {
 			return fmt.Sprintf("%.0f", s.Median(func(rep measure.Rep) float64 { return float64(rep.Late.Percentile(at)) })/1e3)
 		}
-		p.line("The open loop ran at %.0f/s; its own starts were %s µs late (p50) and %s µs (p99), which counts.\n", r.Method.OpenRate, late(50), late(99))
+		p.line("The open loop ran at %.0f/s for %v in each of %d repetitions; its own starts were %s µs late (p50) and %s µs (p99), which counts.\n", r.Method.OpenRate, r.Method.OpenLasts, len(s.Reps), late(50), late(99))
 		r.writeOpenFloor(p, s)
 	}
 }
@@ -167,7 +112,8 @@ func (r *Run) writePeers(p *printer) {
 	if len(r.Peers) == 0 {
 		return
 	}
-	p.line("## Peers\n\nThe same command; floor, sandgate and peer taking turns.\n")
+	p.line("## Peers\n\nThe same command; floor, sandgate and peer taking turns. sandgate and containerd are called over a unix socket, go-judge over TCP on loopback, the others are programs that are started.\n")
+	r.writePlan(p, GroupPeers)
 	p.head("peer, command", "clients", "floor p50 ms", "sandgate p50 ms", "peer p50 ms", "peer / sandgate p50", "p99",
 		"sandgate per s", "peer per s", "sandgate / peer")
 	for i := range r.Cells {

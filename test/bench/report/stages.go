@@ -22,7 +22,20 @@ func (r *Run) stageTarget() target {
 	told, rest := t.Sums()
 	out := atLeast(text, " %", 100*float64(told)/float64(t.Seen), 95)
 	out.measured += fmt.Sprintf(" (%s of %s ms; %s ms more of no stage)", msFine(told), msFine(t.Seen), msFine(rest))
+	if way := t.took(StageThere) + t.took(StageBack); way > 0 {
+		out.measured += fmt.Sprintf("; %s ms of it on the way between client and daemon, by the clocks of both", msFine(way))
+	}
 	return out
+}
+
+// took is what a stage took; 0 when there is none of that name.
+func (t *Stages) took(name string) (sum time.Duration) {
+	for _, s := range t.Stages {
+		if s.Name == name {
+			sum += s.Took
+		}
+	}
+	return sum
 }
 
 // aroundMedian is the table of that command whose rows add up; nil in older runs.
