@@ -51,7 +51,7 @@ func TestQuickRunIsComplete(t *testing.T) {
 	gvisor := !slices.ContainsFunc(r.Skipped, func(n report.Note) bool { return n.What == "gVisor" })
 	wantCells := map[string]int{
 		report.GroupCommands: len(jobs()), report.GroupClients: 5, report.GroupReuse: 3, report.GroupDecide: 2*len(decidedCalls()) + 4,
-		report.GroupFloors: 4, report.GroupRules: 2 * len(quickSize().rules), report.GroupNeighbours: len(abusers()), report.GroupSessions: len(quickSize().sessions), report.GroupIdle: 1,
+		report.GroupFloors: 4, report.GroupRules: 3 * len(quickSize().rules), report.GroupNeighbours: len(abusers()), report.GroupSessions: len(quickSize().sessions), report.GroupIdle: 1,
 	}
 	if gvisor {
 		wantCells[report.GroupIsolation] = 4
@@ -146,6 +146,9 @@ func checkStages(t *testing.T, r *report.Run) {
 
 func checkCell(t *testing.T, c *report.Cell) {
 	t.Helper()
+	if c.Group == report.GroupNeighbours && c.Counts[harmCalls] == 0 {
+		t.Errorf("%s: %s: no call of the abuser was counted: %v", c.Group, c.Name, c.Counts)
+	}
 	if c.Base != "" && c.Arm(c.Base) == nil {
 		t.Errorf("%s: %s: no series %q", c.Group, c.Name, c.Base)
 	}
@@ -185,7 +188,7 @@ func checkMemory(t *testing.T, r *report.Run) {
 }
 
 func TestPoliciesAndToolsOfTheBenchmarkLoad(t *testing.T) {
-	for _, kind := range []string{rulesForTools, rulesForCommands} {
+	for _, kind := range []string{rulesForTools, rulesForCommands, rulesForArguments} {
 		dir := filepath.Join(t.TempDir(), "policy")
 		err := errors.Join(writePolicy(dir, profileNever, profileCaller, profileGVisor, profileLarge), writeRules(dir, kind, 3))
 		if err != nil {
@@ -241,6 +244,8 @@ sandgate_call_stage_seconds_count{stage="decide"} 2
 sandgate_call_stage_seconds_sum{tool="bash",stage="run"} 1.5
 sandgate_call_stage_seconds_count{tool="bash",stage="run"} 1
 sandgate_call_stage_seconds_sum{tool="python",stage="run"} 0.5
+sandgate_evaluate_stage_seconds_sum{stage="decide"} 0.25
+sandgate_evaluate_stage_seconds_count{stage="decide"} 5
 go_goroutines 12
 `
 	got := parseStageSums(text)

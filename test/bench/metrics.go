@@ -48,12 +48,13 @@ func (t *target) stageSums(ctx context.Context) (map[string]stageSum, error) {
 }
 
 // parseStageSums finds, in the text form of Prometheus, the sums and counts of
-// histograms that are named for stages and have a label "stage".
+// histograms that are named for the stages of calls (of decisions there are others) and
+// have a label "stage".
 func parseStageSums(text string) map[string]stageSum {
 	sums := map[string]stageSum{}
 	for line := range strings.Lines(text) {
 		name, rest, ok := strings.Cut(strings.TrimSpace(line), "{")
-		if !ok || !strings.Contains(name, "stage") {
+		if !ok || !strings.Contains(name, "call_stage") {
 			continue
 		}
 		labels, value, ok := strings.Cut(rest, "} ")
