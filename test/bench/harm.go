@@ -183,4 +183,3 @@ func (h *harm) loop(ctx context.Context, t *target, a abuser, i int, began func(
 	}
 	began(context.Cause(ctx))
 }
-

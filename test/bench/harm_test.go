@@ -38,7 +38,8 @@ func TestAnAbuserMustDoItsHarm(t *testing.T) {
 		results      []*sandgatev1.Result
 		want         string // part of the error; empty: none
 	}{
-		{"forks", "fork", []*sandgatev1.Result{res(cancelled, &sandgatev1.Usage{PidsLimitHits: 3}, 0)}, ""},
+		{"forks", "fork", []*sandgatev1.Result{res(cancelled, &sandgatev1.Usage{PidsLimitHits: 3000}, 0)}, ""},
+		{"forks of a bomb that sleeps", "fork", []*sandgatev1.Result{res(cancelled, &sandgatev1.Usage{PidsLimitHits: 256}, 0)}, "did no harm"},
 		{"forks that nobody refused", "fork", []*sandgatev1.Result{res(cancelled, busy, 0)}, "did no harm"},
 		{"memory", "memory", []*sandgatev1.Result{res(noMemory, nil, 0), res(noMemory, nil, 0), res(cancelled, nil, 0)}, ""},
 		{"memory only before", "memory", []*sandgatev1.Result{res(noMemory, nil, 0), res(cancelled, nil, 0)}, "did no harm"},
