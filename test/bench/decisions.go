@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
@@ -149,7 +150,7 @@ func (b *bench) rules(plain *target) (err error) {
 	}
 	defer func() { err = errors.Join(err, more.stop()) }()
 	for _, kind := range []struct{ name, kind string }{
-		{report.CellToolRules, rulesForTools}, {report.CellCommandRules, rulesForCommands},
+		{report.CellToolRules, rulesForTools}, {report.CellCommandRules, rulesForCommands}, {report.CellArgumentRules, rulesForArguments},
 	} {
 		for _, n := range b.size.rules {
 			if err := os.RemoveAll(filepath.Join(dir, "sandgate", "extra")); err != nil {
@@ -162,11 +163,35 @@ func (b *bench) rules(plain *target) (err error) {
 				b.failed(fmt.Sprintf("%d %s", n, kind.name), err)
 				continue
 			}
+			if err := more.heeds(b.ctx, kind.kind); err != nil {
+				b.failed(fmt.Sprintf("%d %s", n, kind.name), err)
+				continue
+			}
 			c := cell{on: more, group: report.GroupRules, name: kind.name, amount: n, base: report.ArmLibrary}
 			if err := b.measureCell(c, plain.evaluateArm(report.ArmLibrary, shapedCall), more.evaluateArm(report.ArmSandgate, shapedCall)); err != nil {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// heeds fails when the daemon does not deny a call for the first of the rules that
+// writeRules makes. A tool that it is about would not be known, so of that kind none is made.
+func (t *target) heeds(ctx context.Context, kind string) error {
+	call := map[string]*sandgatev1.Call{
+		rulesForCommands:  daemontest.Bash("deploy-0000").GetCall(),
+		rulesForArguments: daemontest.Bash("echo a deploy-0000").GetCall(),
+	}[kind]
+	if call == nil {
+		return nil
+	}
+	resp, err := t.clients[0].Evaluate(ctx, &sandgatev1.EvaluateRequest{Call: call})
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(resp.GetDecision().GetReasons(), func(r *sandgatev1.Reason) bool { return r.GetRule() == ruleName(0) }) {
+		return fmt.Errorf("decision %v of a call that the rule %s is about: the rules for a %s are not in force", resp.GetDecision(), ruleName(0), kind)
 	}
 	return nil
 }

@@ -48,25 +48,30 @@ obligations := {"sandbox": {%s}}
 
 // Kinds of additional rules.
 const (
-	rulesForTools    = "tool"
-	rulesForCommands = "command"
+	rulesForTools     = "tool"
+	rulesForCommands  = "command"
+	rulesForArguments = "argument"
 )
 
 // writeRules adds n rules for every profile, as an operator writes them: each
-// denies a tool of his, or a command. No measured call meets one of them.
+// denies a tool of his, a program, or a text anywhere in a command, which no index over
+// the rules can leave out. No measured call meets one of them.
 func writeRules(dir, kind string, n int) error {
 	var b strings.Builder
 	b.WriteString("package sandgate.extra.bench\n")
 	for i := range n {
 		condition := fmt.Sprintf("input.call.tool == \"deploy_%04d\"", i)
-		if kind == rulesForCommands {
+		switch kind {
+		case rulesForCommands:
 			condition = fmt.Sprintf("some command in input.call.shell.commands\n\tcommand.base == \"deploy-%04d\"", i)
+		case rulesForArguments:
+			condition = fmt.Sprintf("contains(input.call.args.command, \"deploy-%04d\")", i)
 		}
 		fmt.Fprintf(&b, `
-deny contains {"rule": "bench-%04d", "message": "deployments go through the pipeline", "severity": "high"} if {
+deny contains {"rule": %q, "message": "deployments go through the pipeline", "severity": "high"} if {
 	%s
 }
-`, i, condition)
+`, ruleName(i), condition)
 	}
 	path := filepath.Join(dir, "sandgate", "extra")
 	if err := os.MkdirAll(path, 0o700); err != nil {
@@ -77,6 +82,9 @@ deny contains {"rule": "bench-%04d", "message": "deployments go through the pipe
 	}
 	return nil
 }
+
+// ruleName is that of the i-th rule of writeRules.
+func ruleName(i int) string { return fmt.Sprintf("bench-%04d", i) }
 
 // callersWith gives the user who runs the benchmark the library's profiles and
 // those named, as configuration.
