@@ -26,8 +26,13 @@ func TestTimelineIsPutBetweenTheClientsTimes(t *testing.T) {
 	got := stagesOfTimelines("x", calls)
 	// Of three calls that took the same all are around the median.
 	want := []report.Stage{
-		{Name: wayThere, Took: 133}, {Name: "receive", Took: 30}, {Name: "queue", Took: 50}, {Name: "decide", Took: 166}, {Name: "run", Took: 500},
-		{Name: wayBack, Took: 100}, {Name: notTold, Took: 20, Rest: true},
+		{Name: wayThere, Took: 133},
+		{Name: "receive", Took: 30},
+		{Name: "queue", Took: 50},
+		{Name: "decide", Took: 166},
+		{Name: "run", Took: 500},
+		{Name: wayBack, Took: 100},
+		{Name: notTold, Took: 20, Rest: true},
 	}
 	if diff := cmp.Diff(want, got.Stages); diff != "" || got.Seen != 1000 || got.Calls != 3 {
 		t.Errorf("got %+v; -want +got:\n%s", got, diff)

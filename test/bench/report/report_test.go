@@ -72,7 +72,8 @@ func goodRun() *Run {
 		Stages: []Stages{
 			{Name: CellBash, Source: "means of a test", Calls: 9, Seen: msec, Stages: []Stage{{Name: "run", Took: msec / 2}}, Explained: 0.5},
 			{Name: CellBash, Source: "from a test", Calls: 9, Seen: 1000, Band: &Band{40, 60, 2}, Stages: []Stage{
-				{Name: "run", Took: 700}, {Name: "newest", Took: 260}, {Name: "sandbox", Took: 30, Rest: true}}},
+				{Name: "run", Took: 700}, {Name: "newest", Took: 260}, {Name: "sandbox", Took: 30, Rest: true},
+			}},
 		},
 		Peers:   []Peer{{"go-judge", "thin"}},
 		Skipped: []Note{{"peer nsjail", "not on PATH"}},

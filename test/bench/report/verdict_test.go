@@ -60,7 +60,7 @@ func TestVerdictOf32ClientsNeedsAFloorThatIsOne(t *testing.T) {
 		r.Cells = append(r.Cells, one)
 		var out strings.Builder
 		r.writeVerdicts(&printer{w: &out})
-		for _, line := range strings.Split(out.String(), "\n") {
+		for line := range strings.SplitSeq(out.String(), "\n") {
 			if strings.HasPrefix(line, "| 32 clients") && !strings.HasSuffix(line, tt.want) {
 				t.Errorf("sandgate at %v: got\n%s\nwant\n%s", tt.many, line, tt.want)
 			}
