@@ -25,7 +25,7 @@ const (
 	Claim                      // waiting for a cell
 	Limits                     // bounding the cell
 	Workspace                  // mounting what the call works on
-	Start                      // until the program runs
+	Start                      // until the program runs; in gVisor the way of the answer as well, which Collect has elsewhere
 	Run                        // the program, until its own end
 	Reap                       // what it left behind ended and reaped, the rest of its output read; tidying up the cell comes after the answer
 	Collect                    // the answer's way from the cell, output, usage, receipt
