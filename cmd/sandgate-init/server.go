@@ -50,6 +50,7 @@ type server struct {
 
 	plan   *plan
 	digest string // of the seccomp program
+	below  bool   // the workspace below is bound: see bindBelow
 	forks  [cell.Slots]*forkServer
 
 	call  *call
@@ -196,6 +197,10 @@ func (s *server) prepare(spec cell.Stage) error {
 	}
 	if s.call != nil && s.call.stage.spec.Slot == spec.Slot {
 		return fmt.Errorf("prepare in slot %d, where a call runs: %w", spec.Slot, cell.ErrProtocol)
+	}
+	if err := s.bindBelow(spec.Workspace); err != nil {
+		s.poison(err)
+		return nil
 	}
 	s.burySpent() // before another is made in the memory of its slot
 	stage, err := s.newStage(spec)

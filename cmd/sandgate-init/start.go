@@ -256,7 +256,8 @@ func (c *call) checkFit(seen mounts) error {
 			return fmt.Errorf("size %s to %d bytes: the kernel made it %d", path, x.DiskBytes, seen.sizes[path])
 		}
 	}
-	if x.Workspace == cell.WorkspaceMoved && seen.workspace == c.stage.mounts.workspace {
+	moved := x.Workspace == cell.WorkspaceMoved || x.Workspace == cell.WorkspaceBelow && c.stage.spec.Workspace != cell.WorkspaceBelow
+	if moved && seen.workspace == c.stage.mounts.workspace {
 		return errors.New("workspace was not mounted by the host")
 	}
 	if x.Workspace == cell.WorkspaceEmpty && (seen.workspace == c.stage.mounts.workspace || seen.writable) {
@@ -395,7 +396,7 @@ func (c *call) up(s *server) {
 }
 
 // refitSteps is more than refit writes down.
-const refitSteps = 31
+const refitSteps = 32
 
 // refit writes down how a stage is fitted to a call that it was not made for: new
 // file systems go over the first ones, which gVisor can do where it cannot resize.
@@ -404,8 +405,11 @@ func (p *plan) refit(s *raw.Script, n *stage, x *cell.Exec) {
 		s.Call("uncover the cell's terminals", unix.SYS_UMOUNT2, terminals, unix.MNT_DETACH)
 	}
 	own := n.spec.Workspace == cell.WorkspaceEphemeral
-	if own && x.Workspace == cell.WorkspaceCell {
+	if own && (x.Workspace == cell.WorkspaceCell || x.Workspace == cell.WorkspaceBelow) {
 		s.Call("uncover the cell's workspace", unix.SYS_UMOUNT2, cell.Workspace, unix.MNT_DETACH)
+	}
+	if x.Workspace == cell.WorkspaceBelow && n.spec.Workspace != cell.WorkspaceBelow {
+		s.Call("bind the workspace that the host has put below", unix.SYS_MOUNT, workspaceBelow, cell.Workspace, 0, unix.MS_BIND, 0)
 	}
 	if !own && (x.Workspace == cell.WorkspaceEphemeral || x.Workspace == cell.WorkspaceEmpty) {
 		// What is mounted over a directory goes away when the host removes that.

@@ -194,3 +194,19 @@ func sizeOptions(bytes int64) string {
 func fits(size, bytes int64) bool {
 	return size >= bytes && size < bytes+int64(os.Getpagesize())
 }
+
+// workspaceBelow is what is bound over the cell's workspace for cell.WorkspaceBelow.
+const workspaceBelow = cell.Workspace + "/" + cell.BelowName
+
+// bindBelow gives the stages to come the workspace that the host has put below the
+// cell's own. It does so once: a cell keeps its workspace for life.
+func (s *server) bindBelow(want cell.WorkspaceKind) error {
+	if want != cell.WorkspaceBelow || s.below {
+		return nil
+	}
+	if err := unix.Mount(workspaceBelow, cell.Workspace, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("bind the workspace that the host has put below: %w", err)
+	}
+	s.below = true
+	return nil
+}

@@ -124,7 +124,7 @@ func (d *decoder) stage() Stage {
 	s := Stage{Slot: d.int()}
 	kind := d.uint()
 	s.DiskBytes = d.int64()
-	if s.Slot < 0 || s.Slot >= Slots || kind > uint64(WorkspaceCell) || s.DiskBytes < 0 {
+	if s.Slot < 0 || s.Slot >= Slots || kind > uint64(WorkspaceBelow) || kind == uint64(WorkspaceEmpty) || s.DiskBytes < 0 {
 		d.fail("no such stage")
 		return Stage{}
 	}
@@ -174,7 +174,7 @@ func DecodeExec(body []byte) (Request, error) {
 	if door && (!hold || seq == 0) {
 		return Request{}, fmt.Errorf("decode exec: a door for a program that nobody holds: %w", ErrProtocol)
 	}
-	if kind > uint64(WorkspaceEmpty) {
+	if kind > uint64(WorkspaceBelow) {
 		return Request{}, fmt.Errorf("decode exec: workspace kind %d: %w", kind, ErrProtocol)
 	}
 	x.Workspace = WorkspaceKind(kind)

@@ -113,7 +113,15 @@ const (
 	// WorkspaceEmpty is an empty directory that cannot be written to: an ephemeral
 	// workspace that is read-only. Only an Exec has it; init looks that it is so.
 	WorkspaceEmpty WorkspaceKind = 3
+	// WorkspaceBelow is the directory BelowName of what the cell itself has at
+	// Workspace since its start, bound over that. It is for cells in gVisor, which
+	// sees what the host mounts in the middle of a file system, and not at its root.
+	// The host has put it there before the first Exec or Prepare that names it.
+	WorkspaceBelow WorkspaceKind = 4
 )
+
+// BelowName is the directory of WorkspaceBelow.
+const BelowName = "ws"
 
 // Exec is one program to be run. Its output is read to the end, whatever of it is
 // kept; beyond 64 MiB (8 MiB where others want the processors) at 128 MiB a second,
