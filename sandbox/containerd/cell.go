@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -55,6 +56,7 @@ type aCell struct {
 	outer   cgroup.Limits    // of the cell as a whole, as last written and read back
 	disk    int64            // bytes of its last call's file systems, 0 before; as slots
 
+	gofer    *os.File   // in /proc, the process of a veiled cell in whose mount namespace its directory is
 	outside  evidence   // of gVisor's process, in a veiled cell
 	wanted   *workspace // what its last call had; as slots
 	attached *workspace // what is mounted in it for further calls; as slots
@@ -91,6 +93,9 @@ func (r *Runtime) nextSpec(c *aCell, slot int) (spec cell.Stage, ready bool) {
 		spec.Workspace = cell.WorkspaceCell
 	}
 	if c.class.veiled() {
+		if c.wanted != nil {
+			spec.Workspace = cell.WorkspaceBelow
+		}
 		return spec, true
 	}
 	return spec, !c.slots[slot].worn && c.wanted.same(c.attached)

@@ -38,7 +38,8 @@ type class struct {
 	image     string // name as asked
 	digest    string // of the image's target; empty for the host image
 	isolation sandbox.Isolation
-	dir       workspace // that its cells are made with; zero if calls bring their own, or none
+	dir       workspace // of veiled ones: the directory that a cell has, from its first call on; zero for none, and of those just made
+	readOnly  bool      // of veiled ones: that directory cannot be written to
 	wide      bool      // veiled ones: they are on all processors, not on one
 }
 
@@ -229,8 +230,9 @@ func (r *Runtime) destroyCell(ctx context.Context, c *aCell) error {
 	if c.staging != nil {
 		<-c.staging.done
 	}
-	errs = append(errs, r.deleteTask(ctx, c), r.letGoOfBound(c))
+	errs = append(errs, r.deleteTask(ctx, c))
 	failpoint.At(failpoint.CellDeleted)
+	c.leaveGofer()
 	for _, s := range c.slots {
 		if s.group != nil {
 			s.group.Close()

@@ -1,14 +1,10 @@
 package containerd
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"golang.org/x/sys/unix"
 
 	"github.com/sandgate/sandgate/sandbox"
 	"github.com/sandgate/sandgate/sandbox/cell"
@@ -25,7 +21,7 @@ import (
 //   - what init reads about a call's process is all there is to know of it: the
 //     receipt names it as not verified by the machine. Of the outer wall the machine
 //     verifies gVisor's own process;
-//   - a directory is bound when the cell is made and belongs to its class.
+//   - a directory cannot be taken away again: a cell has the first one for life.
 const (
 	// veiledLeastBytes is the least memory of a call, since gVisor lives on it too.
 	veiledLeastBytes = 64 << 20
@@ -44,97 +40,10 @@ const (
 // veiled reports whether the machine sees nothing of what runs in such a cell.
 func (cl class) veiled() bool { return cl.isolation == sandbox.IsolationGVisor }
 
-// bind makes a call's directory a part of its class, if its cell must be made with it.
-func (r *Runtime) bind(cl class, w sandbox.Workspace) (class, error) {
-	if !cl.veiled() || w.HostDir == "" {
-		return cl, nil
-	}
-	found, dir, err := r.openWorkspace(w)
-	if err != nil {
-		return cl, fmt.Errorf("workspace %s: %w", w.HostDir, err)
-	}
-	cl.dir = *found
-	if err := unix.Close(dir); err != nil {
-		return cl, fmt.Errorf("workspace %s: %w", w.HostDir, err)
-	}
-	return cl, nil
-}
-
-// boundDirs is where the directories of cells are mounted while gVisor takes them.
-func (r *Runtime) boundDirs() string { return filepath.Join(r.cfg.RunDir, "bound") }
-
-// mountBound mounts the directory of a cell's class where gVisor, which is nobody on
-// the machine, can reach it. letGoOfBound takes it away again.
-func (r *Runtime) mountBound(c *aCell) (at string, err error) {
-	w := &c.class.dir
-	found, dir, err := r.openWorkspace(w.Workspace)
-	if err != nil {
-		return "", fmt.Errorf("workspace %s: %w", w.HostDir, err)
-	}
-	defer unix.Close(dir) //nolint:errcheck // an O_PATH descriptor
-	if !found.same(w) {
-		return "", fmt.Errorf("workspace %s is another directory than a moment ago: want one that stays: %w", w.HostDir, errdefs.ErrFailedPrecondition)
-	}
-	tree, err := r.cloneTree(found, dir, c.class.veiled())
-	if err != nil {
-		return "", fmt.Errorf("workspace %s: %w", w.HostDir, err)
-	}
-	defer unix.Close(tree) //nolint:errcheck // attached, or dropped with the descriptor
-	at = filepath.Join(r.boundDirs(), c.id)
-	if err := makeDir(r.boundDirs(), 0o711); err != nil {
-		return "", err
-	}
-	if err := os.Mkdir(at, 0o700); err != nil {
-		return "", fmt.Errorf("workspace %s: %w", w.HostDir, err)
-	}
-	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return "", errors.Join(fmt.Errorf("workspace %s: mount it for the cell: %w", w.HostDir, err), os.Remove(at))
-	}
-	return at, nil
-}
-
-// letGoOfBound takes the mount of mountBound away: a running cell has its own. It is
-// safe to repeat.
-func (r *Runtime) letGoOfBound(c *aCell) error {
-	if c.class.dir == (workspace{}) {
-		return nil
-	}
-	return letGo(filepath.Join(r.boundDirs(), c.id))
-}
-
-// dropBound does so for all, also for those of a daemon that was killed. It must come
-// before anything is removed with what is in it.
-func (r *Runtime) dropBound() error {
-	entries, err := os.ReadDir(r.boundDirs())
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("let go of workspaces: %w", err)
-	}
-	for _, e := range entries {
-		if err := letGo(filepath.Join(r.boundDirs(), e.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// letGo removes a mount and the empty directory below it, and never any file: a
-// directory that is still mounted on cannot be removed.
-func letGo(at string) error {
-	unmounted := unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-	if err := os.Remove(at); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("let go of workspace: %w", errors.Join(err, unmounted))
-	}
-	return nil
-}
-
 // meetVeiled looks at gVisor's process as the machine sees it.
 func (r *Runtime) meetVeiled(c *aCell) error {
-	if err := r.letGoOfBound(c); err != nil {
+	if err := r.meetGofer(c); err != nil {
 		return err
-	}
-	if c.class.dir != (workspace{}) {
-		c.attached = &c.class.dir
-		c.wanted = c.attached
 	}
 	status, err := readStatus(int(c.task.Pid()))
 	if err != nil {
@@ -302,13 +211,6 @@ func (r *Runtime) veil(c *aCell, desc *oci.Cell) error {
 	// ways into gVisor, on the program's processor. Init has no goroutine that computes.
 	desc.InitEnv = []string{"GODEBUG=asyncpreemptoff=1"}
 	desc.Pids = veiledPids
-	if c.class.dir == (workspace{}) {
-		return nil
-	}
-	at, err := r.mountBound(c)
-	if err != nil {
-		return err
-	}
-	desc.Workspace, desc.WorkspaceReadOnly = at, c.class.dir.ReadOnly
-	return nil
+	desc.Workspace, desc.WorkspaceReadOnly = r.boundDirs(), c.class.readOnly
+	return r.makeBound()
 }

@@ -21,8 +21,8 @@ type mountSeen struct {
 
 // readMounts reads which mounts a process sees at the workspace and below it. Of
 // several at one place the last one counts, which covers the others.
-func readMounts(pid int) (map[string]mountSeen, error) {
-	name := "/proc/" + strconv.Itoa(pid) + "/mountinfo"
+func readMounts(proc string) (map[string]mountSeen, error) {
+	name := proc + "/mountinfo"
 	text, err := cgroup.ReadKernelFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("look at the mounts of the call: %w", err)

@@ -179,7 +179,7 @@ func (u *running) arrange(parts []part, missing []string) error {
 			return fmt.Errorf("workspace %s: %w", u.call.Workspace.HostDir, err)
 		}
 	}
-	seen, err := readMounts(u.stage.stage)
+	seen, err := readMounts(procOf(u.stage.stage))
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, errUnfit)
 	}

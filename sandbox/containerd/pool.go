@@ -77,6 +77,7 @@ type entry struct {
 	c     *aCell
 	class *classPool
 	state state
+	dir   workspace     // of a veiled cell: that of its calls, as long as it belongs to them
 	at    *list.Element // in unused while kept, in ends while waiting to be destroyed
 	over  bool          // its key has ended, or its reset is in doubt: it serves nobody any more
 	since time.Time     // of dying
@@ -102,7 +103,8 @@ func newPool(cfg poolConfig) *pool {
 	return p
 }
 
-// claim waits for a cell of the class that belongs to the key or to nobody yet.
+// claim waits for a cell of the class that belongs to the key or to nobody yet. The
+// class of a veiled call has its directory: the cell is one that has it, or none yet.
 // Calls that wait are served in turn between owners, and in their order within one.
 func (p *pool) claim(ctx context.Context, cl class, key, owner string) (*aCell, error) {
 	p.mu.Lock()
@@ -110,16 +112,16 @@ func (p *pool) claim(ctx context.Context, cl class, key, owner string) (*aCell, 
 		p.mu.Unlock()
 		return nil, fmt.Errorf("sandbox is closed: %w", errdefs.ErrUnavailable)
 	}
-	of := p.classOf(cl)
-	if e := p.take(of, key); e != nil {
-		p.hand(e, key)
+	of := p.classOf(cl.made())
+	if e := p.take(of, key, cl.dir); e != nil {
+		p.hand(e, key, cl.dir)
 		p.plan()
 		p.mu.Unlock()
 		return e.c, nil
 	}
 	of.count.Dry++
-	of.demand.arrived(time.Now())
-	w := &waiter{key: key, owner: owner, since: time.Now(), got: make(chan *aCell, 1), fail: make(chan error, 1)}
+	of.wantedFor(key)
+	w := &waiter{key: key, owner: owner, dir: cl.dir, since: time.Now(), got: make(chan *aCell, 1), fail: make(chan error, 1)}
 	of.queue.add(w)
 	p.plan()
 	p.mu.Unlock()
@@ -143,32 +145,33 @@ func (p *pool) claim(ctx context.Context, cl class, key, owner string) (*aCell, 
 }
 
 // take finds an idle cell: one that its key used, else a fresh one; p.mu is held.
-func (p *pool) take(of *classPool, key string) *entry {
+func (p *pool) take(of *classPool, key string, dir workspace) *entry {
 	if key != "" {
-		best, cells := p.bestKept(of, key)
+		best, cells := p.bestKept(of, key, dir)
 		if best != nil && !best.c.alive() {
 			p.destroy(best)
-			return p.take(of, key)
+			return p.take(of, key, dir)
 		}
 		if best != nil && (best.c.prepared() || !of.class.veiled() || cells >= veiledCells) {
 			return best
 		}
 		if best != nil {
-			if e := p.takeFresh(of); e != nil {
+			if e := p.takeFresh(of, key); e != nil {
 				return e
 			}
-			of.demand.arrived(time.Now()) // so that there is a second one soon
+			of.wantedFor(key) // so that there is a second one soon
 			return best
 		}
 	}
-	return p.takeFresh(of)
+	return p.takeFresh(of, key)
 }
 
 // bestKept is the idle cell of a key that serves a call soonest: one whose stage is
-// made, among those the one used last. cells is how many the key has; p.mu is held.
-func (p *pool) bestKept(of *classPool, key string) (best *entry, cells int) {
+// made, among those the one used last. cells is how many the key has; p.mu is held. All
+// of them are those with the directory, which a cell never has of another call.
+func (p *pool) bestKept(of *classPool, key string, dir workspace) (best *entry, cells int) {
 	for e := range p.keys[key] {
-		if e.class != of {
+		if e.class != of || e.dir != dir {
 			continue
 		}
 		cells++
@@ -184,11 +187,11 @@ func (p *pool) bestKept(of *classPool, key string) (best *entry, cells int) {
 }
 
 // takeFresh finds a cell that nobody has used; p.mu is held.
-func (p *pool) takeFresh(of *classPool) *entry {
+func (p *pool) takeFresh(of *classPool, key string) *entry {
 	for n := len(of.fresh); n > 0; n = len(of.fresh) {
 		e := of.fresh[n-1]
 		if e.c.alive() {
-			of.demand.arrived(time.Now())
+			of.wantedFor(key)
 			return e
 		}
 		p.destroy(e)
@@ -197,9 +200,9 @@ func (p *pool) takeFresh(of *classPool) *entry {
 }
 
 // hand gives an idle cell to a call; p.mu is held.
-func (p *pool) hand(e *entry, key string) {
+func (p *pool) hand(e *entry, key string, dir workspace) {
 	p.unlist(e)
-	e.state, e.c.key = busy, key
+	e.state, e.c.key, e.dir = busy, key, dir
 	if key != "" {
 		if p.keys[key] == nil {
 			p.keys[key] = map[*entry]bool{}
@@ -291,7 +294,8 @@ func (p *pool) unclaim(c *aCell) {
 	if e == nil || e.state != busy {
 		return
 	}
-	if p.closed || e.over || !c.alive() || c.key == "" && c.calls > 0 {
+	// What has a directory is not fresh any more, even if no call has seen it.
+	if p.closed || e.over || !c.alive() || c.calls == 0 && c.attached != nil || c.key == "" && c.calls > 0 {
 		p.destroy(e)
 	} else {
 		p.putBack(e)
@@ -304,8 +308,8 @@ func (p *pool) putBack(e *entry) {
 	p.unlist(e)
 	e.c.since = time.Now()
 	if e.c.calls > 0 {
-		if w := e.class.queue.popKey(e.c.key); w != nil {
-			p.hand(p.keep(e), w.key)
+		if w := e.class.queue.popKey(e.c.key, e.dir); w != nil {
+			p.hand(p.keep(e), w.key, w.dir)
 			w.got <- e.c
 			return
 		}
@@ -314,7 +318,7 @@ func (p *pool) putBack(e *entry) {
 		return
 	}
 	p.forgetKey(e)
-	e.state = fresh
+	e.state, e.dir = fresh, workspace{}
 	p.freshN++
 	e.class.fresh = append(e.class.fresh, e)
 	p.serve(e.class)
@@ -338,7 +342,7 @@ func (p *pool) serve(of *classPool) {
 			continue
 		}
 		w := of.queue.pop()
-		p.hand(e, w.key)
+		p.hand(e, w.key, w.dir)
 		w.got <- e.c
 	}
 }

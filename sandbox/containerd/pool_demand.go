@@ -66,12 +66,22 @@ type classPool struct {
 	dying   int
 	queue   queue
 	demand  demand
+	session time.Time    // when a key last wanted a fresh cell
 	lacking time.Time    // since when it has fewer fresh cells than wanted
 	count   sandbox.Pool // counters only
 
 	backoff time.Duration // pause after the last failure
 	pause   *time.Timer   // runs while pausing
 	used    time.Time     // when it last had anything to do
+}
+
+// wantedFor notes that a call of a key, or of none, wants a fresh cell; pool.mu is held.
+func (of *classPool) wantedFor(key string) {
+	now := time.Now()
+	of.demand.arrived(now)
+	if key != "" {
+		of.session = now
+	}
 }
 
 // classOf finds or makes the pool of a class; p.mu is held.
@@ -91,11 +101,10 @@ func (p *pool) target(of *classPool, now time.Time) int {
 		return 0
 	}
 	want := min(max(of.floor, of.demand.stock(now)), p.cfg.ceiling)
-	if of.class.dir != (workspace{}) { // made with a directory, for its calls: stock is for one more at most
-		want = min(want, 1)
-		if of.kept+of.busy == 0 || of.kept+of.busy >= veiledCells {
-			want = 0
-		}
+	if of.class.veiled() && !of.session.IsZero() && (now.Sub(of.session) < p.cfg.idleTimeout || of.kept+of.busy > 0) {
+		// Such a cell takes a hundred times as long to make as to use: where keys
+		// have some, the next one finds one.
+		want = min(max(want, 1), p.cfg.ceiling)
 	}
 	if room := p.idleRoom(); room >= 0 {
 		// What others have idle is there already: it is not driven out for stock.

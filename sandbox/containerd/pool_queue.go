@@ -8,6 +8,7 @@ import (
 // waiter is a call that waits for a cell.
 type waiter struct {
 	key, owner string
+	dir        workspace // that its cell must have, or may be given
 	since      time.Time
 	got        chan *aCell // one element
 	fail       chan error  // one element
@@ -24,8 +25,14 @@ type waiter struct {
 type queue struct {
 	owners map[string]*ownerLine
 	turn   list.List // of *ownerLine: whose turn is next comes first
-	keys   map[string]*list.List
+	keys   map[lineKey]*list.List
 	n      int
+}
+
+// lineKey is what kept cells are handed on by.
+type lineKey struct {
+	key string
+	dir workspace
 }
 
 // ownerLine is the waiting calls of one owner, first come first served.
@@ -39,7 +46,7 @@ func (q *queue) len() int { return q.n }
 
 func (q *queue) add(w *waiter) {
 	if q.owners == nil {
-		q.owners, q.keys = map[string]*ownerLine{}, map[string]*list.List{}
+		q.owners, q.keys = map[string]*ownerLine{}, map[lineKey]*list.List{}
 	}
 	of := q.owners[w.owner]
 	if of == nil {
@@ -49,10 +56,11 @@ func (q *queue) add(w *waiter) {
 	}
 	w.of, w.inOf = of, of.line.PushBack(w)
 	if w.key != "" {
-		if q.keys[w.key] == nil {
-			q.keys[w.key] = list.New()
+		at := lineKey{w.key, w.dir}
+		if q.keys[at] == nil {
+			q.keys[at] = list.New()
 		}
-		w.inKey = q.keys[w.key].PushBack(w)
+		w.inKey = q.keys[at].PushBack(w)
 	}
 	q.n++
 }
@@ -70,9 +78,9 @@ func (q *queue) pop() *waiter {
 	return w
 }
 
-// popKey takes out the call that waits longest for a key's own cell.
-func (q *queue) popKey(key string) *waiter {
-	line := q.keys[key]
+// popKey takes out the call that waits longest for a key's own cell with a directory.
+func (q *queue) popKey(key string, dir workspace) *waiter {
+	line := q.keys[lineKey{key, dir}]
 	if line == nil {
 		return nil
 	}
@@ -92,9 +100,10 @@ func (q *queue) remove(w *waiter) {
 		delete(q.owners, w.owner)
 	}
 	if w.inKey != nil {
-		q.keys[w.key].Remove(w.inKey)
-		if q.keys[w.key].Len() == 0 {
-			delete(q.keys, w.key)
+		at := lineKey{w.key, w.dir}
+		q.keys[at].Remove(w.inKey)
+		if q.keys[at].Len() == 0 {
+			delete(q.keys, at)
 		}
 	}
 	w.inOf, w.inKey = nil, nil

@@ -103,7 +103,8 @@ func (p *pool) pools() []sandbox.Pool {
 	now := time.Now()
 	sums := map[sandbox.Pool]*sandbox.Pool{}
 	for _, of := range p.classes {
-		// Cells that are made with a directory, and versions of an image, are told together.
+		// Cells for directories that cannot be written to, those on all processors, and
+		// versions of an image are told together.
 		name := sandbox.Pool{Image: of.class.image, Isolation: of.class.isolation}
 		s := sums[name]
 		if s == nil {

@@ -290,7 +290,7 @@ func TestPoolKeepsKeysApart(t *testing.T) {
 }
 
 // In gVisor a stage takes as long as a short program: a key's calls take two cells
-// in turn. With the directory of a session in its class, the second is made for it.
+// in turn.
 func TestCallsInGVisorTakeTwoCellsInTurn(t *testing.T) {
 	cl := class{image: sandbox.HostImage, isolation: sandbox.IsolationGVisor, dir: workspace{Workspace: sandbox.Workspace{HostDir: "/w"}}}
 	testPool(t, nil, func(t *testing.T, p *pool, m *fakeMaker) {

@@ -70,7 +70,7 @@ func (r *Runtime) Run(ctx context.Context, call sandbox.Call) (sandbox.Result, e
 			return interrupted(ctx, time.Since(began)), nil
 		}
 		now := time.Now()
-		run := &running{r: r, c: c, call: &call, env: env, stage: c.staging, queued: now.Sub(began), from: now, marked: began}
+		run := &running{r: r, c: c, call: &call, env: env, dir: cl.dir, stage: c.staging, queued: now.Sub(began), from: now, marked: began}
 		run.stdout.blocks, run.stderr.blocks = &r.blocks, &r.blocks
 		if call.Live {
 			run.stdout.live, run.stderr.live = call.Limits.OutputBytes, call.Limits.OutputBytes
@@ -144,6 +144,7 @@ type running struct {
 	call  *sandbox.Call
 	env   []string
 	stage *staging
+	dir   workspace // of the call, if its cell must have that for life; zero otherwise
 
 	queued  time.Duration
 	from    time.Time // when it got the cell

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/mount"
@@ -90,12 +91,7 @@ func (w *workspace) same(o *workspace) bool {
 func (u *running) mountWorkspace() error {
 	w := u.call.Workspace
 	if u.c.class.veiled() && w.HostDir != "" {
-		u.workdir, u.kind = "directory", cell.WorkspaceCell
-		if w.KeepOwner {
-			u.workdir = "directory:idmapped"
-		}
-		u.believeReadOnly()
-		return u.bounded()
+		return u.mountVeiled()
 	}
 	if w.HostDir == "" {
 		u.workdir, u.kind, u.c.wanted = "ephemeral", cell.WorkspaceEphemeral, nil
@@ -248,16 +244,22 @@ func attachIn(pid, tree int, replace bool) error {
 // working directory. It is done on a thread that ends with it, since it could not
 // come back. The main thread never ends, and what /proc says of this process is
 // said of that one, so it is held back while another thread does the work.
-func inCell(pid int, do func() error) error {
+func inCell(pid int, do func() error) error { return inCellOf(procOf(pid), do) }
+
+// procOf is where the kernel tells of a process.
+func procOf(pid int) string { return "/proc/" + strconv.Itoa(pid) }
+
+// inCellOf does so for the process that is told of there.
+func inCellOf(proc string, do func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
-			result <- inCell(pid, do)
+			result <- inCellOf(proc, do)
 			runtime.UnlockOSThread()
 			return
 		}
-		err := enter(pid)
+		err := enter(proc)
 		if err == nil {
 			err = do()
 		}
@@ -266,15 +268,15 @@ func inCell(pid int, do func() error) error {
 	return <-result
 }
 
-func enter(pid int) (err error) {
-	namespace, err := unix.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+func enter(proc string) (err error) {
+	namespace, err := unix.Open(proc+"/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open the cell's mount namespace: %w", err)
 	}
 	defer func() { err = errors.Join(err, unix.Close(namespace)) }()
 	// The cell's root need not be that of its namespace: without pivot_root(2) it is
 	// only a directory there.
-	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
+	root, err := unix.Open(proc+"/root", unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return fmt.Errorf("open the cell's root: %w", err)
 	}
