@@ -52,7 +52,7 @@ func Closed(ctx context.Context, p Plan, arms ...Arm) ([]Series, error) {
 	for rep := range p.Reps {
 		for slice := range p.Slices {
 			for turn := range arms {
-				i := (turn + slice) % len(arms) // nobody is always the first
+				i := (turn + slice + rep) % len(arms) // nobody is always the first, of one slice neither
 				if err := p.slice(ctx, arms[i], &out[i].Reps[rep]); err != nil {
 					return nil, fmt.Errorf("%s: %w", arms[i].Name, err)
 				}

@@ -113,6 +113,25 @@ func TestClosedInterleavesItsArms(t *testing.T) {
 	})
 }
 
+func TestNoArmIsAlwaysTheFirst(t *testing.T) {
+	for _, slices := range []int{1, 2} {
+		var got strings.Builder
+		arm := func(name string) Arm {
+			return Arm{Name: name, Op: func(context.Context, int) error { return nil }, Around: func(context.Context) (func() error, error) {
+				got.WriteString(name)
+				return func() error { return nil }, nil
+			}}
+		}
+		plan := Plan{Reps: 3, Slices: slices, Slice: time.Hour, MaxOps: 1, Clients: 1}
+		if _, err := Closed(t.Context(), plan, arm("a"), arm("b")); err != nil {
+			t.Fatal(err)
+		}
+		if want := map[int]string{1: "abbaab", 2: "abbabaababba"}[slices]; got.String() != want {
+			t.Errorf("%d slices: order %s, want %s", slices, got.String(), want)
+		}
+	}
+}
+
 func TestClosedHoldsMaxOpsAndStopsAtAnError(t *testing.T) {
 	plan := Plan{Reps: 2, Slices: 2, Slice: time.Hour, MaxOps: 40, Clients: 4}
 	got, err := Closed(t.Context(), plan, Arm{Name: "ok", Op: func(context.Context, int) error { return nil }})
