@@ -94,8 +94,8 @@ func (r *Run) writePlan(p *printer, group string) {
 		if !slices.Contains(plans, plan) {
 			plans = append(plans, plan)
 		}
-		if !slices.Contains(cells[plan], c.Name) {
-			cells[plan] = append(cells[plan], c.Name)
+		if name := c.withClients(); !slices.Contains(cells[plan], name) {
+			cells[plan] = append(cells[plan], name)
 		}
 	}
 	switch {
@@ -112,6 +112,14 @@ func (r *Run) writePlan(p *printer, group string) {
 		plans[i] = strings.Join(cells[plan], ", ") + ": " + plan
 	}
 	p.line("Measured in %s.\n", strings.Join(plans, "; "))
+}
+
+// withClients is the cell's name, and how many clients it has if not one.
+func (c *Cell) withClients() string {
+	if n := c.Clients(); n > 1 {
+		return fmt.Sprintf("%s with %d clients", c.Name, n)
+	}
+	return c.Name
 }
 
 // open tells whether the cell was measured in an open loop.
@@ -133,11 +141,11 @@ func (r *Run) writeCellNotes(p *printer, group string) {
 		if len(c.Counts) > 0 {
 			told = append(told, "counted in all repetitions: "+countsText(c.Counts))
 		}
-		name := c.Name
+		name := c.withClients()
 		if c.Amount > 0 {
-			name = fmt.Sprintf("%d %s", c.Amount, c.Name)
+			name = fmt.Sprintf("%d %s", c.Amount, name)
 		}
-		p.line("%s, %d at once: %s.\n", name, c.Clients(), strings.TrimSuffix(strings.Join(told, "; "), "."))
+		p.line("%s: %s.\n", name, strings.TrimSuffix(strings.Join(told, "; "), "."))
 	}
 }
 

@@ -36,10 +36,10 @@ func TestEachGroupTellsItsOwnPlan(t *testing.T) {
 	for name, want := range map[string][]string{
 		"Commands":  {"Measured in 5 repetitions of 5 slices of 360ms (or until an arm has done 2000 operations)."},
 		"Clients":   {"Measured in: -, this run's data do not say it."},
-		"New cells": {"single-use cell, pool full: 5 repetitions of 24 operations in 3 slices; single-use cell, pool dry: 5 repetitions of 5 slices of 360ms"},
+		"New cells": {"single-use cell, pool full: 5 repetitions of 24 operations in 3 slices; single-use cell, pool dry with 2 clients, single-use cell, pool dry with 4 clients: 5 repetitions of 5 slices of 360ms"},
 		"Beside abusers": {
 			"Measured in 5 repetitions of one slice of 3s ",
-			"a fork bomb, 1 at once: it is held; counted in all repetitions: forks refused 1234, timed out 2.",
+			"a fork bomb: it is held; counted in all repetitions: forks refused 1234, timed out 2.",
 		},
 	} {
 		for _, want := range want {

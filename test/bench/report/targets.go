@@ -21,7 +21,7 @@ func judge(text, unit string, value span, limit float64, most bool) target {
 	}
 	out := target{text, near(value.mid, limit) + unit, value.meets(limit, most)}
 	if low, high := near(value.low, limit), near(value.high, limit); value.holds(limit) && low != high {
-		out.measured += fmt.Sprintf(" (repetitions: %s to %s)", low, high)
+		out.measured += fmt.Sprintf(", in repetitions %s to %s", low, high)
 	}
 	return out
 }

@@ -81,7 +81,7 @@ func TestTheRangeIsShownWhereTheLimitLiesInIt(t *testing.T) {
 		measured string
 		met      bool
 	}{
-		{span{1.85, 1.75, 1.9}, "1.85 times (repetitions: 1.75 to 1.90)", false},
+		{span{1.85, 1.75, 1.9}, "1.85 times, in repetitions 1.75 to 1.90", false},
 		{span{1.7, 1.6, 1.79}, "1.70 times", true},
 		{span{}, "", false},
 	} {
