@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	ctd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/images/archive"
@@ -115,7 +116,14 @@ func (r *Runtime) snapshotFor(ctx context.Context, c *aCell, ids []specs.LinuxID
 	if err := img.Unpack(ctx, snapshotter); err != nil {
 		return nil, fmt.Errorf("unpack image %q: %w", c.class.image, err)
 	}
-	return ctd.WithUserNSRemappedSnapshot(c.id, img, ids, ids), nil
+	remapped := ctd.WithUserNSRemappedSnapshot(c.id, img, ids, ids)
+	return func(ctx context.Context, client *ctd.Client, record *containers.Container) error {
+		// Cells that are made at once shift the owners in snapshots of the same names, of
+		// which containerd makes only one.
+		r.shifting.Lock()
+		defer r.shifting.Unlock()
+		return remapped(ctx, client, record)
+	}, nil
 }
 
 // Import implements sandbox.ImageStore. With a name, the archive must hold one

@@ -41,6 +41,7 @@ type Runtime struct {
 	conn          *ctd.Client
 	lock          *os.File
 	maps          idmaps
+	shifting      sync.Mutex // held while a root is made from an image
 	shims         *shims
 	shimLook      sync.Mutex
 	shimBytes     int64                  // of all shims, guarded by shimLook
