@@ -84,6 +84,28 @@ func (before Snapshot) Table(now Snapshot) string {
 	return b.String()
 }
 
+// Columns shows several snapshots side by side, a title each, and what slack a figure has.
+func Columns(titles []string, snapshots ...Snapshot) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-30s", "")
+	for _, title := range titles {
+		fmt.Fprintf(&b, " %10s", title)
+	}
+	fmt.Fprintf(&b, " %8s\n", "slack")
+	for _, f := range figures {
+		fmt.Fprintf(&b, "%-30s", f.name)
+		for _, s := range snapshots {
+			if n, ok := s[f.name]; ok {
+				fmt.Fprintf(&b, " %10d", n)
+			} else {
+				fmt.Fprintf(&b, " %10s", "-")
+			}
+		}
+		fmt.Fprintf(&b, " %8d\n", f.slack)
+	}
+	return b.String()
+}
+
 // Counter counts for one daemon.
 type Counter struct {
 	// Daemon is whose things are counted.

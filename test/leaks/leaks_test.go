@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,20 +25,7 @@ const (
 	workers = 6
 	// backWithin is in what time everything must be back to where it was.
 	backWithin = 90 * time.Second
-	// missingTool is an operator's tool whose program does not exist.
-	missingTool = "missing_program"
 )
-
-// config keeps what may differ between two moments of rest small: cells of
-// sessions go soon, few results are kept.
-const config = `
-pool: {idle: 2, max_cells: 12, idle_timeout: 1s}
-ceiling: {output_total: 4MiB}
-defaults: {output_total: 4MiB, memory: 128MiB, pids: 64, wall_time: 30s, output: 256KiB, disk: 64MiB, file: 64MiB}
-results: {max_count: 1000, max_size: 4MiB, max_log: 1MiB, max_disk: 1MiB}
-approvals: {max_open_per_caller: 1000} # of 10,000 calls 300 ask
-log: {level: warn}
-`
 
 // calls is how many calls are made: SANDGATE_LEAKS_CALLS, or a few.
 func calls(t *testing.T) int {
@@ -61,20 +48,35 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	n := calls(t)
 	dir := workspace(t)
 	d, metrics := start(t, dir)
-	c, err := daemontest.NewCounter(d, metrics)
+	c, err := daemontest.NewCounter(d.Daemon, metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
 	plan := schedule(kinds(dir))
 	// What is made at first use is no leak: every kind of call comes before the
-	// first count as well.
-	send(t, d, plan, 0, len(plan))
+	// first count as well, and twice, since a directory is watched from its second call on.
+	warm := 2 * len(plan)
+	send(t, d, plan, 0, warm).wantAll(t, plan)
 	c.Rest(t, backWithin)
 	before := atRest(t, c)
-	filesBefore := c.Files
+	if before["goroutines"] == 0 {
+		t.Fatal("goroutines were not counted")
+	}
+	filesBefore, openBefore := c.Files, openFiles(d.Daemon)
+	stop, err := watch(t.Context(), d.Daemon, metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
 	began := time.Now()
-	times := send(t, d, plan, len(plan), len(plan)+n)
+	times := send(t, d, plan, warm, warm+n)
 	t.Logf("%d calls in %v:\n%s", n, time.Since(began).Round(time.Millisecond), times.table())
+	times.wantAll(t, plan)
+	highest, err := stop()
+	if err != nil {
+		t.Error(err)
+	}
+	underWay := held(t, d, c, before)
+	raise(highest, underWay)
 
 	var now daemontest.Snapshot
 	var more []string
@@ -84,21 +86,45 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		more = before.More(now)
 		return len(more) == 0
 	})
-	t.Logf("counted %v after the last call:\n%s", time.Since(ended).Round(time.Millisecond), before.Table(now))
+	t.Logf("counted %v after the last call:\n%s", time.Since(ended).Round(time.Millisecond),
+		daemontest.Columns([]string{"baseline", "highest", "held", "end"}, before, highest, underWay, now))
 	for _, m := range more {
 		t.Errorf("left behind after %v: %s", backWithin, m)
 	}
 	if len(more) > 0 {
-		for path, n := range c.Files {
-			if n != filesBefore[path] {
-				t.Logf("%s in the run directory: %d, were %d", path, n, filesBefore[path])
-			}
-		}
+		logChanges(t, "in the run directory", filesBefore, c.Files)
+		logChanges(t, "open in sandgated", openBefore, openFiles(d.Daemon))
 	}
-	if metrics == "" {
-		t.Log("goroutines were not counted: this daemon has no metrics")
+	if strings.Contains(d.Log(), "cell not made") {
+		t.Error("a cell could not be made: the daemon's log tells why")
 	}
 	checkStop(t, c)
+}
+
+// openFiles counts what a daemon has open, by what it is.
+func openFiles(d *daemontest.Daemon) map[string]int64 {
+	found := map[string]int64{}
+	dir := fmt.Sprintf("/proc/%d/fd", d.PID())
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if to, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil {
+			found[ids.ReplaceAllString(to, "ID")]++
+		}
+	}
+	return found
+}
+
+// ids are the parts of names that are another for each thing.
+var ids = regexp.MustCompile(`[0-9a-f]{12,}|\[[0-9]+\]`)
+
+// logChanges tells of what there is another number than before.
+func logChanges(t *testing.T, where string, before, now map[string]int64) {
+	t.Helper()
+	for name, n := range now {
+		if n != before[name] {
+			t.Logf("%s %s: %d, were %d", name, where, n, before[name])
+		}
+	}
 }
 
 // atRest counts when the daemon has given back the memory that it does not need while
@@ -168,48 +194,8 @@ func workspace(t *testing.T) string {
 	return dir
 }
 
-// start starts the daemon, with metrics where it has them.
-func start(t *testing.T, dir string) (d *daemontest.Daemon, metrics string) {
-	t.Helper()
-	tools := t.TempDir()
-	declared := "name: " + missingTool + "\ndescription: A program that is not there.\ninput_schema: {type: object, additionalProperties: false}\n" +
-		"effects: [execute]\nrisk: low\nexec: {argv: [/no/such/program]}\n"
-	if err := os.WriteFile(filepath.Join(tools, "missing.yaml"), []byte(declared), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	text := config + fmt.Sprintf("tools: {dir: %s}\ncallers: [{match: {uid: 0}, profiles: [workspace, readonly, open, locked], workspace_dirs: [%s]}]\n", tools, dir)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	metrics = l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	d, err = daemontest.Launch(t.Context(), text+"metrics: {address: \""+metrics+"\"}\n")
-	if err != nil && strings.Contains(err.Error(), `unknown key "metrics"`) {
-		metrics = ""
-		d, err = daemontest.Launch(t.Context(), text)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Stop(); err != nil {
-			t.Error(err)
-		}
-		if t.Failed() {
-			t.Logf("end of the daemon's log:\n%s", d.LogTail(20))
-		}
-		if err := os.RemoveAll(d.DataDir); err != nil {
-			t.Error(err)
-		}
-	})
-	return d, metrics
-}
-
 // send makes the calls from one number to another, several at once.
-func send(t *testing.T, d *daemontest.Daemon, plan []kind, from, to int) *times {
+func send(t *testing.T, d *target, plan []kind, from, to int) *times {
 	t.Helper()
 	took := &times{of: map[string][]time.Duration{}}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -231,8 +217,10 @@ func send(t *testing.T, d *daemontest.Daemon, plan []kind, from, to int) *times 
 				one, end := context.WithTimeout(ctx, time.Minute)
 				began := time.Now()
 				err := k.do(one, d, n)
-				took.add(k.name, time.Since(began))
 				end()
+				if err == nil {
+					took.add(k.name, time.Since(began))
+				}
 				if err != nil && ctx.Err() == nil {
 					t.Errorf("call %d (%s): %v", n, k.name, err)
 					if failed.Add(1) >= 10 {
@@ -249,7 +237,7 @@ func send(t *testing.T, d *daemontest.Daemon, plan []kind, from, to int) *times 
 	return took
 }
 
-// times are how long the calls of each kind took.
+// times are how long the calls of each kind took that ended as they should.
 type times struct {
 	mu sync.Mutex
 	of map[string][]time.Duration
@@ -259,6 +247,16 @@ func (s *times) add(kind string, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.of[kind] = append(s.of[kind], took)
+}
+
+// wantAll wants that of each kind a call ended as it should.
+func (s *times) wantAll(t *testing.T, plan []kind) {
+	t.Helper()
+	for _, k := range plan {
+		if len(s.of[k.name]) == 0 {
+			t.Fatalf("no call of the kind %q has ended as it should", k.name)
+		}
+	}
 }
 
 func (s *times) table() string {

@@ -38,13 +38,13 @@ type kind struct {
 	// weight is how many of a hundred calls are of this kind.
 	weight int
 	// do makes the n-th call and says what is wrong about what came of it.
-	do func(ctx context.Context, d *daemontest.Daemon, n int) error
+	do func(ctx context.Context, d *target, n int) error
 }
 
 // kinds are all kinds of calls; dir may be bound as a workspace.
 func kinds(dir string) []kind {
-	return []kind{
-		{"session", 34, ran("echo hello", "hello\n", exited, inSession)},
+	return append([]kind{
+		{"session", 24, ran("echo hello", "hello\n", exited, inSession)},
 		{"session, file written", 4, ran("head -c 4096 /dev/zero > file; rm -f file; echo done", "done\n", exited, inSession)},
 		{"session, children left behind", 3, ran("sleep 1000 & (setsid sleep 1000 &) ; echo left", "left\n", exited, inSession)},
 		{"session, exit code", 2, ran("exit 7", "", exited, inSession)},
@@ -67,7 +67,7 @@ func kinds(dir string) []kind {
 		{"fork bomb", 1, ran(":(){ :|:& };: ; sleep 60", "", timedOut, inSession, daemontest.Timeout(400*time.Millisecond))},
 		{"memory bomb", 1, ran(`python3 -c "bytearray(256 << 20)"`, "", outOfMemory, inSession)},
 		{"output flood", 1, ran("yes & yes >&2", "", outputLimit, inSession, keepsGoing)},
-	}
+	}, worlds()...)
 }
 
 // schedule is the kind of each call of a hundred, the kinds spread evenly.
@@ -113,8 +113,8 @@ func request(n int, command string, opts ...option) *sandgatev1.ExecuteRequest {
 }
 
 // ran makes a bash call that must end as told.
-func ran(command, stdout string, want sandgatev1.Outcome, opts ...option) func(context.Context, *daemontest.Daemon, int) error {
-	return func(ctx context.Context, d *daemontest.Daemon, n int) error {
+func ran(command, stdout string, want sandgatev1.Outcome, opts ...option) func(context.Context, *target, int) error {
+	return func(ctx context.Context, d *target, n int) error {
 		resp, err := d.Tools.Execute(ctx, request(n, command, opts...))
 		if err != nil {
 			return err
@@ -134,7 +134,7 @@ func ended(r *sandgatev1.Result, want sandgatev1.Outcome, stdout string) error {
 	return nil
 }
 
-func pythonPrints(ctx context.Context, d *daemontest.Daemon, n int) error {
+func pythonPrints(ctx context.Context, d *target, n int) error {
 	req := daemontest.Request("python", map[string]string{"code": "print(6 * 7)"}, daemontest.Profile("open"),
 		daemontest.Session(fmt.Sprintf("leaks-%d", n%sessions)))
 	resp, err := d.Tools.Execute(ctx, req)
@@ -144,7 +144,7 @@ func pythonPrints(ctx context.Context, d *daemontest.Daemon, n int) error {
 	return ended(resp.GetResult(), exited, "42\n")
 }
 
-func evaluated(ctx context.Context, d *daemontest.Daemon, n int) error {
+func evaluated(ctx context.Context, d *target, n int) error {
 	resp, err := d.Tools.Evaluate(ctx, &sandgatev1.EvaluateRequest{Call: request(n, "git status && ls").GetCall()})
 	if err == nil && resp.GetDecision().GetOutcome() != sandgatev1.DecisionOutcome_DECISION_OUTCOME_ALLOW {
 		err = fmt.Errorf("decision %v, want allow", resp.GetDecision().GetOutcome())
@@ -152,8 +152,8 @@ func evaluated(ctx context.Context, d *daemontest.Daemon, n int) error {
 	return err
 }
 
-func refused(tool string, want codes.Code) func(context.Context, *daemontest.Daemon, int) error {
-	return func(ctx context.Context, d *daemontest.Daemon, _ int) error {
+func refused(tool string, want codes.Code) func(context.Context, *target, int) error {
+	return func(ctx context.Context, d *target, _ int) error {
 		_, err := d.Tools.Execute(ctx, daemontest.Request(tool, struct{}{}))
 		if status.Code(err) != want {
 			return fmt.Errorf("got %w, want %v", err, want)
@@ -162,7 +162,7 @@ func refused(tool string, want codes.Code) func(context.Context, *daemontest.Dae
 	}
 }
 
-func startFails(ctx context.Context, d *daemontest.Daemon, n int) error {
+func startFails(ctx context.Context, d *target, n int) error {
 	req := daemontest.Request(missingTool, struct{}{}, daemontest.Profile("open"), daemontest.Session(fmt.Sprintf("leaks-%d", n%sessions)))
 	resp, err := d.Tools.Execute(ctx, req)
 	if err != nil {
@@ -172,7 +172,7 @@ func startFails(ctx context.Context, d *daemontest.Daemon, n int) error {
 }
 
 // sentTwice makes a call, and then again with its id: nothing runs then.
-func sentTwice(ctx context.Context, d *daemontest.Daemon, n int) error {
+func sentTwice(ctx context.Context, d *target, n int) error {
 	req := request(n, "echo once", inSession, daemontest.CallID(fmt.Sprintf("twice-%d", n)))
 	for i := range 2 {
 		resp, err := d.Tools.Execute(ctx, req)
@@ -190,12 +190,11 @@ func sentTwice(ctx context.Context, d *daemontest.Daemon, n int) error {
 }
 
 // open begins a streamed call and returns when its program runs.
-func open(ctx context.Context, d *daemontest.Daemon, req *sandgatev1.ExecuteRequest, stdin bool) (sandgatev1.ToolService_ExecuteStreamClient, error) {
+func open(ctx context.Context, d *target, start *sandgatev1.ExecuteStart) (sandgatev1.ToolService_ExecuteStreamClient, error) {
 	s, err := d.Tools.ExecuteStream(ctx)
 	if err != nil {
 		return nil, err
 	}
-	start := &sandgatev1.ExecuteStart{Call: req.GetCall(), Stdin: stdin}
 	if err := s.Send(&sandgatev1.ExecuteStreamRequest{Event: &sandgatev1.ExecuteStreamRequest_Start{Start: start}}); err != nil {
 		return nil, err
 	}
@@ -230,8 +229,8 @@ func result(s sandgatev1.ToolService_ExecuteStreamClient) (*sandgatev1.Result, e
 	}
 }
 
-func streamedStdin(ctx context.Context, d *daemontest.Daemon, n int) error {
-	s, err := open(ctx, d, request(n, "wc -c", inSession), true)
+func streamedStdin(ctx context.Context, d *target, n int) error {
+	s, err := open(ctx, d, &sandgatev1.ExecuteStart{Call: request(n, "wc -c", inSession).GetCall(), Stdin: true})
 	if err != nil {
 		return err
 	}
@@ -251,10 +250,10 @@ func streamedStdin(ctx context.Context, d *daemontest.Daemon, n int) error {
 }
 
 // goesAway drops the connection's stream while the program runs.
-func goesAway(ctx context.Context, d *daemontest.Daemon, n int) error {
+func goesAway(ctx context.Context, d *target, n int) error {
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	s, err := open(ctx, d, request(n, "sleep 1000 & sleep 1000", inSession), false)
+	s, err := open(ctx, d, &sandgatev1.ExecuteStart{Call: request(n, "sleep 1000 & sleep 1000", inSession).GetCall()})
 	if err != nil {
 		return err
 	}
@@ -265,9 +264,9 @@ func goesAway(ctx context.Context, d *daemontest.Daemon, n int) error {
 	return nil
 }
 
-func cancelCalled(ctx context.Context, d *daemontest.Daemon, n int) error {
+func cancelCalled(ctx context.Context, d *target, n int) error {
 	id := fmt.Sprintf("cancel-%d", n)
-	s, err := open(ctx, d, request(n, "sleep 1000 & sleep 1000", inSession, daemontest.CallID(id)), false)
+	s, err := open(ctx, d, &sandgatev1.ExecuteStart{Call: request(n, "sleep 1000 & sleep 1000", inSession, daemontest.CallID(id)).GetCall()})
 	if err != nil {
 		return err
 	}
