@@ -11,7 +11,7 @@ func (r *Run) writeLeast(p *printer) {
 	if r.Find(GroupFloors, CellBash, 1, 0).Arm(ArmLeast) == nil {
 		return
 	}
-	p.line("The *least daemon* is a process that does for a request just these parts, one after the other, by the same code: it decides, begins the intent, has the stage of a cell get ready, executes the program when the intent is durable, appends the outcome, answers with a ready response. No identity, facts, limits, line, evidence, result or metrics are in it (`test/bench/parts/least.go`). It shows what the parts take when they have to be handed from one to the next; where sandgate is the quicker of the two, it is no floor. CPU is that of the whole machine.\n")
+	p.line("The *least daemon* is a process that does for a request just these parts, one after the other, by the same code: it decides, begins the intent, has the stage of a cell get ready, executes the program when the intent is durable, appends the outcome, answers with a ready response. No identity, facts, limits of a call, evidence, result or metrics are in it, and of the line no more than that so many calls run at once and in which order (`test/bench/parts/least.go`). It shows what the parts take when they have to be handed from one to the next; where sandgate is the quicker of the two, it is no floor. CPU is that of the whole machine.\n")
 	p.head("command", "clients", "fork+exec p50 ms", "per s", "CPU ms", "least daemon p50 ms", "per s", "CPU ms", "sandgate p50 ms", "per s", "CPU ms")
 	for _, of := range []struct {
 		command string

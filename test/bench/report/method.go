@@ -40,6 +40,9 @@ func (r *Run) writeMethod(p *printer) {
 	p.line("half of one). Ratios are taken within a repetition. `max` is the slowest of all; `spread` is how far the p50 of the repetitions lie")
 	p.line("apart. The load generator is a Go process with one connection per client, on the same cores as what it measures. It calls the daemon")
 	p.line("over its unix socket. The journal is on.")
+	if r.planned() {
+		p.line("Which of the things compared is the first changes from slice to slice and from repetition to repetition.")
+	}
 	if low, high, ok := r.floors(); ok {
 		p.line("The floor of `bash -c true` with one client lay between %s and %s ms (p50 of a repetition): the nearer, the quieter the machine.", ms(low), ms(high))
 	}
@@ -63,6 +66,12 @@ func (r *Run) floors() (low, high time.Duration, ok bool) {
 		}
 	}
 	return low, high, ok
+}
+
+// planned tells whether the run kept its plans, as all do whose arms are turned by
+// repetitions as well.
+func (r *Run) planned() bool {
+	return slices.ContainsFunc(r.Cells, func(c Cell) bool { return c.Plan != nil })
 }
 
 // text says the plan in words.

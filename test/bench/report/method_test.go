@@ -51,7 +51,12 @@ func TestEachGroupTellsItsOwnPlan(t *testing.T) {
 	if strings.Contains(sections["Decisions"], "Measured in") {
 		t.Errorf("decisions of an open loop have no slices:\n%s", sections["Decisions"])
 	}
-	if method := sections["Machine and method"]; strings.Contains(method, "360ms") {
-		t.Errorf("the method tells one group's slices of all:\n%s", method)
+	const turns = "is the first changes from slice to slice and from repetition to repetition"
+	if method := sections["Machine and method"]; strings.Contains(method, "360ms") || !strings.Contains(method, turns) {
+		t.Errorf("the method tells one group's slices of all, or not who is first:\n%s", method)
+	}
+	b.Reset()
+	if err := goodRun().Markdown(&b); err != nil || strings.Contains(b.String(), turns) {
+		t.Errorf("of a run without plans, whose arms may have been in one order: %v\n%s", err, b.String())
 	}
 }
