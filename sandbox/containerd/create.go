@@ -33,7 +33,15 @@ const (
 	freshBytes    = 256 << 20
 )
 
-// class says what a cell is made of; cells of one class are alike.
+// class says what a cell is made of; cells of one class are alike. The profile of policy
+// is no part of it: a fresh cell is nobody's, and what policy demands of a call is set on
+// the cell that the call claims. Memory, processes and processor time are limits of its
+// control groups; disk, file size, open files, output and deadline go with init's Exec;
+// the workspace, transactions and the mounts in it are mounted when it is claimed; reuse is
+// the key under which it is kept afterwards; network "none" is what every cell has. Of the
+// obligations isolation alone makes another class, and in gVisor also those that its cells
+// have from their beginning: a workspace that is read only, and cpu_millis beyond one
+// processor.
 type class struct {
 	image     string // name as asked
 	digest    string // of the image's target; empty for the host image
