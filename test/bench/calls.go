@@ -16,6 +16,15 @@ import (
 // in all.
 const clientSlices = 2
 
+// severalClients is the plan for cells with several clients. Of many clients the beginning
+// and the end of a slice are a good part of it, when all come at once and fewer and fewer
+// are left: so these are fewer and longer ones.
+func (s size) severalClients() measure.Plan {
+	p := s.plan
+	p.Slice, p.Slices = p.Slice*time.Duration(p.Slices)/clientSlices, clientSlices
+	return p
+}
+
 // bashJob is the call of the targets, as a user makes it who configures nothing:
 // the built-in tool under the default profile. Its argv is that of the tool.
 func bashJob() job {
@@ -89,12 +98,8 @@ func (b *bench) calls() (err error) {
 		}
 	}
 	j := bashJob()
-	// Of many clients the beginning and the end of a slice are a good part of it, when all
-	// come at once and fewer and fewer are left: so here are fewer and longer ones.
-	plan := b.size.plan
-	plan.Slice, plan.Slices = plan.Slice*time.Duration(plan.Slices)/clientSlices, clientSlices
 	for _, clients := range []int{1, 2, 4, 8, 32} {
-		c := cell{on: t, group: report.GroupClients, name: j.name, clients: clients, base: report.ArmFloor, plan: plan}
+		c := cell{on: t, group: report.GroupClients, name: j.name, clients: clients, base: report.ArmFloor, plan: b.size.severalClients()}
 		if err := b.measureCell(c, floor(j), t.arm(j, "clients")); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"google.golang.org/protobuf/proto"
 
@@ -21,8 +22,8 @@ import (
 // leastArg has this program be the least daemon.
 const leastArg = "least-daemon"
 
-// callsAtOnce is how many calls the measured daemon begins at once on two cores.
-const callsAtOnce = 8
+// callsPerCore is how many calls the measured daemon begins at once for each core.
+const callsPerCore = 4
 
 // leastDaemon is a least daemon and its clients.
 type leastDaemon struct {
@@ -41,7 +42,7 @@ const floorCalls = "floors"
 func (b *bench) leastOf(t *target, dir, input string, seen *sandgatev1.ExecuteResponse, j job, clients int) (l parts.Least, err error) {
 	l = parts.Least{
 		BinDir: b.binDir, Dir: dir, Like: filepath.Join(t.DataDir, "journal", "journal.jsonl"),
-		Input: input, Argv: j.argv, AtOnce: callsAtOnce,
+		Input: input, Argv: j.argv, AtOnce: callsPerCore * runtime.GOMAXPROCS(0),
 	}
 	for i := range clients {
 		l.Sessions = append(l.Sessions, j.request(floorCalls, i).GetCall().GetSessionId())
@@ -140,7 +141,8 @@ func (b *bench) crowd(t *target, dir, input string, seen *sandgatev1.ExecuteResp
 		whole := t.arm(j, floorCalls)
 		whole.CPU = parts.MachineCPU
 		bare := measure.Arm{Name: report.ArmFloor, CPU: parts.MachineCPU, Op: peer.Bare(j.argv, j.stdout), Share: 0.5}
-		if err := b.measureCell(cell{on: t, group: report.GroupFloors, name: j.name, clients: clients, base: report.ArmFloor}, bare, whole, d.arm(j)); err != nil {
+		c := cell{on: t, group: report.GroupFloors, name: j.name, clients: clients, base: report.ArmFloor, plan: b.size.severalClients()}
+		if err := b.measureCell(c, bare, whole, d.arm(j)); err != nil {
 			return err
 		}
 	}

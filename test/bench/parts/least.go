@@ -32,7 +32,7 @@ type Least struct {
 	Env      []string // and its environment
 	Response []byte   // an encoded ExecuteResponse, the answer to everything
 	Sessions []string // each has a cell
-	AtOnce   int      // calls that run at the same time; further ones wait
+	AtOnce   int      // calls that run, and that are decided, at the same time; see room
 	// What it is not made of, to see what that takes.
 	NoJournal bool // no records
 	NoGRPC    bool // a PlainConn in its place
@@ -99,8 +99,9 @@ type leastServer struct {
 	entries  []journal.Entry // intent, outcome
 	response *sandgatev1.ExecuteResponse
 
-	cells map[string]*Cell
-	room  chan struct{}
+	cells    map[string]*Cell
+	deciding chan struct{} // decisions that are made at once
+	room     *room
 }
 
 func (s *leastServer) make(ctx context.Context, l Least) (err error) {
@@ -119,7 +120,7 @@ func (s *leastServer) make(ctx context.Context, l Least) (err error) {
 			return err
 		}
 	}
-	s.room, s.cells = make(chan struct{}, l.AtOnce), map[string]*Cell{}
+	s.deciding, s.room, s.cells = make(chan struct{}, l.AtOnce), newRoom(l.AtOnce), map[string]*Cell{}
 	for i, session := range l.Sessions {
 		c, err := NewCell(ctx, l.BinDir, filepath.Join(l.Dir, "least-"+strconv.Itoa(i)), l.Argv, l.Env)
 		if err != nil {
@@ -147,26 +148,34 @@ func (s *leastServer) Execute(ctx context.Context, req *sandgatev1.ExecuteReques
 	if c == nil {
 		return nil, fmt.Errorf("session %q has no cell in the least daemon", req.GetCall().GetSessionId())
 	}
-	s.room <- struct{}{}
-	defer func() { <-s.room }()
-	if err := s.decide(ctx); err != nil {
-		return nil, err
-	}
-	if s.journal == nil {
-		return s.response, c.Run(ctx, nil)
-	}
-	intent := s.journal.Begin(ctx, s.entries[0])
-	err := c.Run(ctx, func() error {
-		_, err := intent.Wait(ctx)
-		return err
-	})
+	s.deciding <- struct{}{}
+	err := s.decide(ctx)
+	<-s.deciding
 	if err != nil {
 		return nil, err
+	}
+	if err := s.run(ctx, c, req.GetCall().GetSessionId()); err != nil || s.journal == nil {
+		return s.response, err
 	}
 	if _, err := s.journal.Append(ctx, s.entries[1]); err != nil {
 		return nil, err
 	}
 	return s.response, nil
+}
+
+// run executes the program when the intent is durable. A call has room from its intent to
+// its program's end, as in the daemon: not while it is decided, nor for its outcome.
+func (s *leastServer) run(ctx context.Context, c *Cell, session string) error {
+	place := s.room.enter(session)
+	defer s.room.leave(place)
+	if s.journal == nil {
+		return c.Run(ctx, nil)
+	}
+	intent := s.journal.Begin(ctx, s.entries[0])
+	return c.Run(ctx, func() error {
+		_, err := intent.Wait(ctx)
+		return err
+	})
 }
 
 // LeastProcess is a least daemon that runs.
