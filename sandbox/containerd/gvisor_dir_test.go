@@ -114,7 +114,7 @@ func noneOnTheMachine(t *testing.T, dirs ...string) {
 		t.Fatal(err)
 	}
 	for _, dir := range dirs {
-		if strings.Contains(string(text), " "+dir+" ") {
+		if strings.Contains(string(text), " "+dir) {
 			t.Errorf("%s is mounted on the machine:\n%s", dir, text)
 		}
 	}
