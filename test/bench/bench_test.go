@@ -54,7 +54,7 @@ func TestQuickRunIsComplete(t *testing.T) {
 		report.GroupFloors: 4, report.GroupRules: 3 * len(quickSize().rules), report.GroupNeighbours: len(abusers()), report.GroupSessions: len(quickSize().sessions), report.GroupIdle: 1,
 	}
 	if gvisor {
-		wantCells[report.GroupIsolation] = 4
+		wantCells[report.GroupIsolation] = 6
 	}
 	got := map[string]int{}
 	for i := range r.Cells {

@@ -155,7 +155,7 @@ func (b *bench) environment(t *target, profile string) ([]string, error) {
 }
 
 // isolation measures the classes of the outer wall.
-func (b *bench) isolation() (err error) {
+func (b *bench) isolation() error {
 	policy := filepath.Join(b.dir, "gvisor")
 	if err := writePolicy(policy, profileGVisor); err != nil {
 		return err
@@ -165,9 +165,15 @@ func (b *bench) isolation() (err error) {
 		b.skipped("gVisor", fmt.Errorf("%w: `make gvisor` builds it", err))
 		return nil
 	}
-	config := "pool: {idle: 1, max_cells: 8}\npolicy: {dir: " + policy + "}\n" +
-		"containerd: {runtimes: {gvisor: {binary: " + runsc + "}}}\n" + callersWith(profileGVisor)
-	t, err := b.launch("gVisor", config)
+	if err := b.warmIsolation(policy, runsc); err != nil {
+		return err
+	}
+	return b.coldIsolation(policy, runsc)
+}
+
+// warmIsolation measures calls in sessions that have had some, on a daemon that keeps a cell.
+func (b *bench) warmIsolation(policy, runsc string) (err error) {
+	t, err := b.launch("gVisor", gVisorConfig(1, policy, runsc))
 	if err != nil {
 		if ctxErr := context.Cause(b.ctx); ctxErr != nil {
 			return ctxErr
@@ -186,5 +192,35 @@ func (b *bench) isolation() (err error) {
 			}
 		}
 	}
-	return nil
+	return b.firstCall(t, cellGVisorFirst, 1)
+}
+
+// Cells of GroupIsolation: what a caller waits who has not called before.
+const (
+	cellGVisorFirst = "gVisor, first call of a new session"
+	cellGVisorCold  = cellGVisorFirst + ", no cell kept ready"
+)
+
+// coldIsolation measures calls in gVisor for which no cell is kept ready.
+func (b *bench) coldIsolation(policy, runsc string) (err error) {
+	t, err := b.launch("gVisor, cold", gVisorConfig(0, policy, runsc))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.stop()) }()
+	return b.firstCall(t, cellGVisorCold, 0)
+}
+
+// firstCall measures the first call of a new session in gVisor. The last session is closed
+// and the daemon at rest before each.
+func (b *bench) firstCall(t *target, name string, fresh int) error {
+	p := b.size.plan
+	p.Slices, p.Slice, p.MaxOps = 1, time.Hour, min(8, p.MaxOps/10)
+	return b.measureCell(cell{group: report.GroupIsolation, name: name, base: report.ArmFloor, plan: p},
+		floor(bashJob()), t.opening(profileGVisor, fresh))
+}
+
+func gVisorConfig(idle int, policy, runsc string) string {
+	return fmt.Sprintf("pool: {idle: %d, max_cells: 8}\npolicy: {dir: %s}\ncontainerd: {runtimes: {gvisor: {binary: %s}}}\n%s",
+		idle, policy, runsc, callersWith(profileGVisor))
 }

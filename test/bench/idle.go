@@ -26,7 +26,7 @@ func (b *bench) idleSessions() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.stop()) }()
-	next := t.opening()
+	next := t.opening("", idlePool)
 	for range 2 * idlePool { // what any daemon has that was used
 		if err := errors.Join(next.Prepare(b.ctx, 0), next.Op(b.ctx, 0)); err != nil {
 			return err
@@ -58,9 +58,10 @@ func (b *bench) idleSessions() (err error) {
 	return b.measureCell(cell{group: report.GroupIdle, name: report.CellOpening, amount: b.size.idle, plan: p}, next)
 }
 
-// opening makes the first call of a new session each time. Before it the last one
-// is closed, and the pool has its cells again.
-func (t *target) opening() measure.Arm {
+// opening makes the first call of a new session each time, under the profile, the daemon's
+// default when it is empty. Before it the last one is closed, and the pool has so many cells
+// again that nobody used.
+func (t *target) opening(profile string, fresh int) measure.Arm {
 	service := sandgatev1.NewSessionServiceClient(t.conns[0])
 	opened, last := 0, ""
 	return measure.Arm{
@@ -72,12 +73,12 @@ func (t *target) opening() measure.Arm {
 				}
 				last = ""
 			}
-			return t.settle(ctx, idlePool)
+			return t.settle(ctx, fresh)
 		},
 		Op: func(ctx context.Context, client int) error {
 			opened++
 			last = fmt.Sprintf("opened-%d", opened)
-			_, err := t.execute(ctx, client, daemontest.Bash("true", daemontest.Session(last)))
+			_, err := t.execute(ctx, client, daemontest.Bash("true", daemontest.Profile(profile), daemontest.Session(last)))
 			return err
 		},
 	}
