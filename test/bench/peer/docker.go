@@ -7,7 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 )
+
+// dockerAnswers is how long the engine may take to tell its version.
+const dockerAnswers = 10 * time.Second
 
 // docker measures `docker run` of an image that has no content: like the other
 // peers it gets the machine's own programs by a mount of /usr.
@@ -16,7 +20,10 @@ func docker(ctx context.Context, e Env) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	version, err := command(ctx, nil, path, "version", "--format", "{{.Server.Version}}")
+	// A client without an engine is common; one that hangs must not stop the benchmark.
+	ask, cancel := context.WithTimeout(ctx, dockerAnswers)
+	defer cancel()
+	version, err := command(ask, nil, path, "version", "--format", "engine {{.Server.Version}}, client {{.Client.Version}}")
 	if err != nil {
 		return nil, fmt.Errorf("no docker engine answers (%w): %w", err, ErrAbsent)
 	}

@@ -38,6 +38,21 @@ func TestAbsentPeersSaySo(t *testing.T) {
 	}
 }
 
+// TestDockerWithoutAnEngineSaysSo has a client that finds no engine, as on most machines
+// where one is installed and nobody has started the other.
+func TestDockerWithoutAnEngineSaysSo(t *testing.T) {
+	dir := t.TempDir()
+	script := "#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n"
+	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte(script), 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	_, err := docker(t.Context(), Env{Bash: []string{"/bin/true"}})
+	if !errors.Is(err, ErrAbsent) || !strings.Contains(err.Error(), "Cannot connect to the Docker daemon") {
+		t.Errorf("got %v, want ErrAbsent and what the client said", err)
+	}
+}
+
 // TestGoJudgeAnswers reads answers as the real program gives them.
 func TestGoJudgeAnswers(t *testing.T) {
 	result := func(status uint64, text string) []byte {
