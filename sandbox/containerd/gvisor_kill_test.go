@@ -36,7 +36,7 @@ func TestCrashingGVisorDaemon(t *testing.T) {
 		go func() {
 			call := inDir(fmt.Sprint(i), dir, `echo mine >mark; trap "" TERM HUP; setsid sleep 1000 & sleep 1000`)
 			call.Observer = started(func() { _, _ = fmt.Fprintln(os.Stdout, "\nstarted") }) // the parent reads it
-			_, _ = r.Run(context.Background(), call) // it dies with the process
+			_, _ = r.Run(context.Background(), call)                                        // it dies with the process
 		}()
 	}
 	<-time.After(5 * time.Minute)
