@@ -43,7 +43,7 @@ func TestAbsentPeersSaySo(t *testing.T) {
 func TestDockerWithoutAnEngineSaysSo(t *testing.T) {
 	dir := t.TempDir()
 	script := "#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n"
-	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte(script), 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir)
