@@ -19,6 +19,7 @@ import (
 
 	"github.com/sandgate/sandgate/internal/journal"
 	sandgatev1 "github.com/sandgate/sandgate/proto/sandgate/v1"
+	"github.com/sandgate/sandgate/sandbox/gowatch"
 )
 
 // Least says what the least daemon is made of.
@@ -55,6 +56,9 @@ func ServeLeast(ctx context.Context, r io.Reader) (err error) {
 		return fmt.Errorf("read what the least daemon is made of: %w", err)
 	}
 	debug.SetGCPercent(leastGC)
+	if err := gowatch.Calm(os.Getpid(), gowatch.Slack); err != nil { // as the daemon does
+		return err
+	}
 	s := &leastServer{}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.make(ctx, l); err != nil {

@@ -12,7 +12,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sandgate/sandgate/sandbox/cell"
+	"github.com/sandgate/sandgate/sandbox/gowatch"
 	"github.com/sandgate/sandgate/sandbox/oci"
 )
 
@@ -135,10 +138,31 @@ func (w *Cell) start(ctx context.Context, binDir string) error {
 	if err != nil {
 		return fmt.Errorf("greeting of init: %w", err)
 	}
+	if err := calm(conn); err != nil {
+		return err
+	}
 	if hello.Doors {
 		return w.conn.GiveDoors(conn)
 	}
 	return nil
+}
+
+// initSlack is what sandbox/containerd gives the inits of its cells.
+const initSlack = time.Second
+
+// calm has the runtime of init, which is at the other end, wake seldom, as in the cells of
+// the daemon.
+func calm(conn *net.UnixConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("find init: %w", err)
+	}
+	var peer *unix.Ucred
+	var perr error
+	if err := raw.Control(func(fd uintptr) { peer, perr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil || perr != nil {
+		return fmt.Errorf("find init: %w", errors.Join(err, perr))
+	}
+	return gowatch.Calm(int(peer.Pid), initSlack)
 }
 
 // Close ends the cell; the end of its connection ends init.
