@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 )
 
 // Of the NBD protocol, as far as qemu's client needs it: see "The NBD protocol" in
@@ -38,7 +39,8 @@ func (d *disk) serve(conn net.Conn) error {
 	for err == nil && ready {
 		ready, err = d.answer(conn)
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		return nil // the power is gone
 	}
 	return err
