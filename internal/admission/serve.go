@@ -162,6 +162,13 @@ func (l *Line) retryAfter(c *caller, own int) time.Duration {
 	return min(max(l.expected(c, own), minRetry), maxRetry).Round(time.Millisecond)
 }
 
+// Crowded reports whether calls wait to run. It does not block.
+func (l *Line) Crowded() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waiting > 0
+}
+
 // State is how the line is doing.
 type State struct {
 	Running, Waiting, WaitingCallers int

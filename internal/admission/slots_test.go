@@ -31,8 +31,8 @@ func TestCallsBeginInSlots(t *testing.T) {
 		var o order
 		o.queue(t, l, of("a"), leave)
 		o.queue(t, l, of("c"), leave)
-		if s := l.State(); s.Running != 2 || s.Waiting != 2 || s.Beginning != 2 || s.Slots != 2 {
-			t.Errorf("state: %+v, want two in their slots and two in line", s)
+		if s := l.State(); s.Running != 2 || s.Waiting != 2 || s.Beginning != 2 || s.Slots != 2 || !l.Crowded() {
+			t.Errorf("state: %+v, crowded %t; want two in their slots and two in line", s, l.Crowded())
 		}
 		first.Leave() // its slot is free at once
 		synctest.Wait()
@@ -42,8 +42,8 @@ func TestCallsBeginInSlots(t *testing.T) {
 		// The others run on, and so their slots are free after a while.
 		time.Sleep(slotHeld + slotLook)
 		synctest.Wait()
-		if s := l.State(); s.Running != 3 || s.Waiting != 0 {
-			t.Errorf("state: %+v, want all let in after %s", s, slotHeld)
+		if s := l.State(); s.Running != 3 || s.Waiting != 0 || l.Crowded() {
+			t.Errorf("state: %+v, crowded %t; want all let in after %s", s, l.Crowded(), slotHeld)
 		}
 		close(leave)
 	})

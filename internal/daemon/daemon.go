@@ -138,7 +138,11 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	}
 	var box Sandbox // set below, before a session can be made
 	known := d.newState()
-	record, err := d.openJournal(ctx, known, measure.recorder)
+	line, err := d.openLine()
+	if err != nil {
+		return parts{}, err
+	}
+	record, err := d.openJournal(ctx, known, measure.recorder, line)
 	if err != nil {
 		return parts{}, err
 	}
@@ -161,10 +165,6 @@ func (d *Daemon) build(ctx context.Context) (parts, error) {
 	}
 	failpoint.At(failpoint.StartPolicy)
 	if box, err = d.openSandbox(ctx); err != nil {
-		return parts{}, err
-	}
-	line, err := d.openLine()
-	if err != nil {
 		return parts{}, err
 	}
 	permits := d.openPermits(ctx, record, known.approvals, known.grants)

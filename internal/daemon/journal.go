@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sandgate/sandgate/internal/admission"
 	"github.com/sandgate/sandgate/internal/approval"
 	"github.com/sandgate/sandgate/internal/audit"
 	"github.com/sandgate/sandgate/internal/gate"
@@ -42,8 +43,8 @@ func (s *state) folds() []journal.Fold {
 }
 
 // openJournal restores the state, and records that the daemon started and, at the
-// end, that it stopped.
-func (d *Daemon) openJournal(ctx context.Context, st *state, measure *telemetry.Recorder) (*journal.Journal, error) {
+// end, that it stopped. The line tells it whether calls wait.
+func (d *Daemon) openJournal(ctx context.Context, st *state, measure *telemetry.Recorder, line *admission.Line) (*journal.Journal, error) {
 	c := d.cfg.Journal
 	logger := d.root.Named("journal")
 	key, err := merkle.LoadKey(c.KeyFile)
@@ -52,7 +53,7 @@ func (d *Daemon) openJournal(ctx context.Context, st *state, measure *telemetry.
 	}
 	began := time.Now()
 	record, err := journal.Open(c.Path, journal.Options{
-		Observe: measure.Committed, Logger: logger,
+		Observe: measure.Committed, Crowded: line.Crowded, Logger: logger,
 		SegmentBytes: c.SegmentBytes.Int64(), SegmentAge: c.SegmentAge.Std(), ReserveBytes: c.Reserve.Int64(),
 		Restore: st.folds(), Folds: func() []journal.Fold { return d.newState().folds() },
 		KeepFor: time.Duration(c.KeepDays) * 24 * time.Hour, KeepBytes: c.KeepBytes.Int64(),

@@ -77,7 +77,11 @@ func TestLongJournalStartsAndIsAskedQuickly(t *testing.T) {
 // opened opens the journal as the daemon does.
 func (d *Daemon) opened(t *testing.T, known *state) *journal.Journal {
 	t.Helper()
-	j, err := d.openJournal(t.Context(), known, &telemetry.Recorder{})
+	line, err := d.openLine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := d.openJournal(t.Context(), known, &telemetry.Recorder{}, line)
 	if err != nil {
 		t.Fatal(err)
 	}

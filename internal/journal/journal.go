@@ -57,8 +57,9 @@ type Journal struct {
 	lock     *os.File
 
 	requests chan *request
-	closing  chan struct{} // closed by Close
-	done     chan struct{} // closed by the writer
+	nap      func(time.Duration) // a test's may know when the others have come
+	closing  chan struct{}       // closed by Close
+	done     chan struct{}       // closed by the writer
 	once     sync.Once
 
 	// What follows down to line belongs to the writer's goroutine, and to Close after it.
@@ -121,7 +122,7 @@ func Open(path string, opts Options, replay func(Record) error) (*Journal, error
 	failpoint.At(failpoint.JournalOpened)
 	j := &Journal{
 		files: fs, path: path, opts: opts, now: opts.Now, recovery: o.report, lock: lock,
-		requests: make(chan *request, 128), closing: make(chan struct{}), done: make(chan struct{}),
+		requests: make(chan *request, 128), nap: nap, closing: make(chan struct{}), done: make(chan struct{}),
 		file: dataSyncFile{o.live}, offset: o.offset, seq: o.report.LastSeq, head: o.report.LastHash, began: o.began,
 		segments: o.segments, state: State{LastSeq: o.report.LastSeq},
 	}

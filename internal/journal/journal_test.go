@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,6 +113,44 @@ func TestConcurrentAppendsAreOneChain(t *testing.T) {
 	rep, err := Verify(path)
 	if err != nil || rep.Records != n || rep.LastSeq != n || rep.TornBytes != 0 {
 		t.Errorf("verify: got %+v %v, want %d records", rep, err, n)
+	}
+}
+
+// TestCrowdSharesACommit: what comes while a commit waits for others is in it, and where
+// there is no crowd none waits.
+func TestCrowdSharesACommit(t *testing.T) {
+	var crowded atomic.Bool
+	j, err := Open(filepath.Join(t.TempDir(), "journal.jsonl"), Options{Crowded: crowded.Load}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	errs := make(chan error, 1)
+	naps := 0
+	j.nap = func(time.Duration) {
+		naps++
+		go func() {
+			_, err := j.Append(t.Context(), Entry{Kind: KindIntent, CallID: "second"})
+			errs <- err
+		}()
+		for len(j.requests) == 0 { // polls a condition
+			time.Sleep(time.Millisecond)
+		}
+	}
+	add(t, j, "alone", nil)
+	if naps != 0 {
+		t.Errorf("%d commits waited without a crowd", naps)
+	}
+	before := j.State()
+	crowded.Store(true)
+	add(t, j, "first", nil)
+	if err := <-errs; err != nil {
+		t.Fatal(err)
+	}
+	if s := j.State(); naps != 1 || s.Records-before.Records != 2 || s.Commits-before.Commits != 1 {
+		t.Errorf("%d records in %d commits after %d naps, want both in one", s.Records-before.Records, s.Commits-before.Commits, naps)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

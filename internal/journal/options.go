@@ -22,6 +22,10 @@ type Options struct {
 	// failed to, and how long that took. It is called from one goroutine, after the
 	// records were acknowledged, and must be quick.
 	Observe func(records int, took time.Duration)
+	// Crowded is asked before each commit, from one goroutine, and must be quick: whether
+	// more calls want to run than the machine has time for. A commit then waits a
+	// millisecond for the records of others. nil: it never does.
+	Crowded func() bool
 	// Logger is told of what went wrong in the background, and of damaged snapshots.
 	Logger *zap.Logger
 

@@ -19,6 +19,10 @@ import (
 const (
 	maxBatchRecords = 256
 	maxBatchBytes   = 2 << 20
+	// linger is how long a commit waits for the records of others in a crowd. Whoever
+	// waits for his turn to run loses nothing by that, and a commit takes 0.1 ms of
+	// processor time, the disk's driver's most of it.
+	linger = time.Millisecond
 )
 
 // request is one record on its way to the disk. seq and err are set before done
@@ -54,7 +58,11 @@ func (j *Journal) write() {
 	}
 }
 
+// gather takes what waits with the first.
 func (j *Journal) gather(first *request) []*request {
+	if j.opts.Crowded != nil && j.opts.Crowded() {
+		j.nap(linger)
+	}
 	batch := []*request{first}
 	size := len(first.rec.Data)
 	for len(batch) < maxBatchRecords && size < maxBatchBytes {
@@ -67,6 +75,13 @@ func (j *Journal) gather(first *request) []*request {
 		}
 	}
 	return batch
+}
+
+// nap sleeps in the kernel: a timer of the runtime would wake a thread that polls to wake
+// this one. Whether it ends early does not matter.
+func nap(d time.Duration) {
+	pause := unix.NsecToTimespec(d.Nanoseconds())
+	_ = unix.Nanosleep(&pause, nil)
 }
 
 // commit writes a batch: all of it counts, or nothing, but for new calls that are
