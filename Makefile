@@ -155,12 +155,12 @@ vuln: bin/govulncheck ## known vulnerabilities in what we call; says so when the
 	@tools/scripts/vuln
 
 .PHONY: bench
-bench: runtimes build ## the whole matrix of measurements, beside floor and peers, into test/bench/RESULTS.md (about 15 minutes); needs root
+bench: runtimes build ## the whole matrix of measurements, beside floor and peers, into test/bench/RESULTS.md (about 22 minutes); needs root
 	@tools/scripts/deps bubblewrap || echo "bench: goes on without bubblewrap"
 	go run ./test/bench $(BENCHFLAGS)
 
 .PHONY: bench-quick
-bench-quick: runtimes build ## the same matrix with few calls, shown and not kept (about a minute); needs root
+bench-quick: runtimes build ## the same matrix with few calls, shown and not kept (about two minutes); needs root
 	go run ./test/bench -quick $(BENCHFLAGS)
 
 LEAKS_CALLS ?= 10000

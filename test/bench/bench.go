@@ -38,6 +38,7 @@ type size struct {
 	cells      int           // most cells of the daemon with the sessions
 	pool       int           // cells that the daemon for single-use cells keeps
 	bursts     int           // of one repetition, each empties the pool
+	several    time.Duration // of several clients in one repetition
 	neighbours time.Duration // with each abuser in one repetition
 	harmWait   time.Duration // for what abusers do only after that
 	dry        time.Duration // of one repetition after the pool was used up
@@ -49,7 +50,7 @@ func fullSize() size {
 		plan:  measure.Plan{Reps: 5, Slices: 5, Slice: 360 * time.Millisecond, MaxOps: 2000},
 		open:  measure.OpenPlan{Reps: 5, Rate: 1000, Lasts: 4 * time.Second},
 		rules: []int{1, 100, 1000}, sessions: []int{10, 1000}, idle: 5000, cells: 64, pool: 8, bursts: 3,
-		neighbours: 3 * time.Second, dry: 4 * time.Second, rest: 5 * time.Second,
+		several: 3 * time.Second, neighbours: 3 * time.Second, dry: 4 * time.Second, rest: 5 * time.Second,
 	}
 }
 
@@ -58,7 +59,7 @@ func quickSize() size {
 		plan:  measure.Plan{Reps: 2, Slices: 1, Slice: 60 * time.Millisecond, MaxOps: 20},
 		open:  measure.OpenPlan{Reps: 2, Rate: 1000, Lasts: 200 * time.Millisecond},
 		rules: []int{1, 100, 1000}, sessions: []int{4, 12}, idle: 40, cells: 6, pool: 3, bursts: 1,
-		neighbours: 200 * time.Millisecond, harmWait: 20 * time.Second, dry: 150 * time.Millisecond, rest: 100 * time.Millisecond,
+		several: 60 * time.Millisecond, neighbours: 200 * time.Millisecond, harmWait: 20 * time.Second, dry: 150 * time.Millisecond, rest: 100 * time.Millisecond,
 	}
 }
 

@@ -5,23 +5,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/sandgate/sandgate/test/bench/measure"
 	"github.com/sandgate/sandgate/test/bench/peer"
 	"github.com/sandgate/sandgate/test/bench/report"
 )
 
-// clientSlices is how many slices a repetition with several clients has, for the same time
-// in all.
-const clientSlices = 2
-
-// severalClients is the plan for cells with several clients. Of many clients the beginning
-// and the end of a slice are a good part of it, when all come at once and fewer and fewer
-// are left: so these are fewer and longer ones.
+// severalClients is the plan for cells with several clients: one slice of each, since of
+// many clients the beginning and the end of a slice are a good part of a short one. All come
+// at once, each to a cell that has rested meanwhile, and at the end fewer and fewer are left.
 func (s size) severalClients() measure.Plan {
 	p := s.plan
-	p.Slice, p.Slices = p.Slice*time.Duration(p.Slices)/clientSlices, clientSlices
+	p.Slice, p.Slices, p.MaxOps = s.several, 1, 2*p.MaxOps
 	return p
 }
 

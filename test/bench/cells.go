@@ -217,7 +217,7 @@ func (b *bench) firstCall(t *target, name string, fresh int) error {
 	p := b.size.plan
 	p.Slices, p.Slice, p.MaxOps = 1, time.Hour, min(8, p.MaxOps/10)
 	return b.measureCell(cell{group: report.GroupIsolation, name: name, base: report.ArmFloor, plan: p},
-		floor(bashJob()), t.opening(profileGVisor, fresh))
+		floor(bashJob()), t.opening(profileGVisor, "gvisor", fresh))
 }
 
 func gVisorConfig(idle int, policy, runsc string) string {

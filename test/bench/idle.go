@@ -26,7 +26,7 @@ func (b *bench) idleSessions() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.stop()) }()
-	next := t.opening("", idlePool)
+	next := t.opening("", "", idlePool)
 	for range 2 * idlePool { // what any daemon has that was used
 		if err := errors.Join(next.Prepare(b.ctx, 0), next.Op(b.ctx, 0)); err != nil {
 			return err
@@ -60,8 +60,8 @@ func (b *bench) idleSessions() (err error) {
 
 // opening makes the first call of a new session each time, under the profile, the daemon's
 // default when it is empty. Before it the last one is closed, and the pool has so many cells
-// again that nobody used.
-func (t *target) opening(profile string, fresh int) measure.Arm {
+// again that nobody used, of the isolation if one is named.
+func (t *target) opening(profile, isolation string, fresh int) measure.Arm {
 	service := sandgatev1.NewSessionServiceClient(t.conns[0])
 	opened, last := 0, ""
 	return measure.Arm{
@@ -73,7 +73,7 @@ func (t *target) opening(profile string, fresh int) measure.Arm {
 				}
 				last = ""
 			}
-			return t.settle(ctx, fresh)
+			return t.settleWith(ctx, isolation, fresh)
 		},
 		Op: func(ctx context.Context, client int) error {
 			opened++

@@ -233,7 +233,10 @@ func (t *target) cpu() (time.Duration, error) {
 
 // settle waits until the daemon is at rest: nothing runs or waits, no cell is
 // being made or destroyed, and it has at least so many that nobody used.
-func (t *target) settle(ctx context.Context, fresh int) error {
+func (t *target) settle(ctx context.Context, fresh int) error { return t.settleWith(ctx, "", fresh) }
+
+// settleWith is settle, with so many unused cells of one isolation; empty: of any.
+func (t *target) settleWith(ctx context.Context, isolation string, fresh int) error {
 	const steady = 4 // looks
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, fmt.Errorf("the daemon does not come to rest with %d fresh cells", fresh))
 	defer cancel()
@@ -248,20 +251,22 @@ func (t *target) settle(ctx context.Context, fresh int) error {
 		if load, err = t.System.GetLoad(ctx, &sandgatev1.GetLoadRequest{}); err != nil {
 			return fmt.Errorf("ask the daemon's load: %w", err)
 		}
-		if same++; !atRest(load, fresh) {
+		if same++; !atRest(load, isolation, fresh) {
 			same = 0
 		}
 	}
 	return nil
 }
 
-func atRest(load *sandgatev1.GetLoadResponse, fresh int) bool {
+func atRest(load *sandgatev1.GetLoadResponse, isolation string, fresh int) bool {
 	found := 0
 	for _, p := range load.GetPools() {
 		if p.GetBusy()+p.GetMaking()+p.GetDying()+p.GetWaiting() > 0 {
 			return false
 		}
-		found += int(p.GetFresh())
+		if isolation == "" || isolation == p.GetIsolation() {
+			found += int(p.GetFresh())
+		}
 	}
 	return found >= fresh && load.GetAdmission().GetRunning() == 0 && load.GetAdmission().GetWaiting() == 0
 }
