@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -173,16 +174,31 @@ func (d *Daemon) Spawn() error {
 	cmd := exec.Command(filepath.Join(bin, "sandgated"), "--config", path, "--bin-dir", bin) //nolint:gosec // the binary under test
 	cmd.Env = append(append(Environ(), "SANDGATE_CANARY=canary-of-the-daemon-environment"), d.Env...)
 	cmd.Stdout, cmd.Stderr = &d.log, &d.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := cmd.Start(); err != nil {
+	exited, err := tied(cmd)
+	if err != nil {
 		return fmt.Errorf("start sandgated: %w", err)
 	}
-	d.cmd, d.exited = cmd, make(chan struct{})
-	go func(done chan struct{}) {
-		_ = cmd.Wait()
-		close(done)
-	}(d.exited)
+	d.cmd, d.exited = cmd, exited
 	return d.dial()
+}
+
+// tied starts a process that ends with this one. The kernel counts the thread that has
+// started it for its parent (prctl(2), PR_SET_PDEATHSIG), so that is kept until it has ended.
+func tied(cmd *exec.Cmd) (exited chan struct{}, err error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	started := make(chan error)
+	exited = make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(exited)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait()
+		}
+	}()
+	return exited, <-started
 }
 
 func (d *Daemon) dial() error {
